@@ -1,0 +1,1 @@
+//! From a source image to a device app: squashfs images, patches, extensions.

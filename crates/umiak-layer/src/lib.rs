@@ -1,0 +1,1 @@
+//! OCI tar layers to and from trees.

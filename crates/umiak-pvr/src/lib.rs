@@ -1,0 +1,1 @@
+//! The pvr state document, its repository, app rendering and packages.

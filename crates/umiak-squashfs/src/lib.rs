@@ -1,0 +1,1 @@
+//! squashfs images to and from trees, reproducible.

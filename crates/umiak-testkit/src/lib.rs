@@ -1,0 +1,1 @@
+//! Shared test equipment: sample images, a failing HTTP server, kernel mounts, real peers.

@@ -1,0 +1,1 @@
+//! What people see: the printer, progress, tables and diagnostics.

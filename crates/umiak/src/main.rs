@@ -1,0 +1,2 @@
+//! The `umiak` command.
+fn main() {}
