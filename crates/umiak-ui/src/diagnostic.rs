@@ -1,0 +1,99 @@
+//! An error as people read it: what failed, why, what was changed, what to do next.
+//!
+//! ```text
+//! error: cannot add app `nginx`
+//!   registry.example/nginx:1: manifest unknown
+//!   nothing was changed
+//!
+//! hint: look at the tag: skopeo list-tags docker://registry.example/nginx
+//! ```
+
+use serde::Serialize;
+
+use crate::printable;
+
+/// One failure, ready to be shown as text or as a JSON line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// What was attempted and failed.
+    pub message: String,
+    /// Why, outermost cause first.
+    pub causes: Vec<String>,
+    /// What the failure left behind, when it is certain: `nothing was changed`.
+    pub outcome: Option<String>,
+    /// What to do next, most useful first.
+    pub hints: Vec<String>,
+    /// The exit code that goes with it.
+    pub exit: u8,
+}
+
+impl Diagnostic {
+    /// A diagnostic without outcome and hints, with the causes of `error`'s `source` chain.
+    ///
+    /// A cause whose text the line above already ends with is left out: several libraries repeat their source.
+    #[must_use]
+    pub fn from_error(error: &(dyn std::error::Error + 'static), exit: u8) -> Self {
+        let message = error.to_string();
+        let mut causes: Vec<String> = Vec::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !causes.last().unwrap_or(&message).ends_with(&text) {
+                causes.push(text);
+            }
+            source = cause.source();
+        }
+        Self { message, causes, outcome: None, hints: Vec::new(), exit }
+    }
+
+    /// The text form; `error_mark` and `hint_mark` are the two words in front, coloured or not.
+    pub(crate) fn render(&self, error_mark: &str, hint_mark: &str) -> String {
+        let mut text = format!("{error_mark} {}\n", printable(&self.message));
+        for line in self.causes.iter().chain(&self.outcome).flat_map(|cause| cause.lines()) {
+            text.push_str(&format!("  {}\n", printable(line)));
+        }
+        if !self.hints.is_empty() {
+            text.push('\n');
+        }
+        for hint in &self.hints {
+            text.push_str(&format!("{hint_mark} {}\n", printable(hint)));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_has_error_causes_outcome_and_hint_in_that_order() {
+        let diagnostic = Diagnostic {
+            message: "cannot read `x`".into(),
+            causes: vec!["a layer is truncated".into()],
+            outcome: Some("nothing was changed".into()),
+            hints: vec!["fetch it again".into()],
+            exit: 4,
+        };
+        let text = "error: cannot read `x`\n  a layer is truncated\n  nothing was changed\n\nhint: fetch it again\n";
+        assert_eq!(diagnostic.render("error:", "hint:"), text);
+    }
+
+    #[test]
+    fn causes_that_only_repeat_the_line_above_are_left_out() {
+        #[derive(Debug)]
+        struct Outer(std::io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "cannot open x: {}", self.0)
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let diagnostic = Diagnostic::from_error(&Outer(std::io::Error::other("denied")), 1);
+        assert_eq!((diagnostic.message.as_str(), diagnostic.causes.len()), ("cannot open x: denied", 0));
+    }
+}
