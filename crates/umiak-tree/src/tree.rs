@@ -106,6 +106,12 @@ impl<C> Tree<C> {
         counts
     }
 
+    /// The tree as a builder, to be changed; inode numbers stay until [`Builder::finish`].
+    #[must_use]
+    pub fn into_builder(self) -> Builder<C> {
+        Builder { inodes: self.inodes }
+    }
+
     /// The same tree with every file's content replaced by `convert(id, content)`; inode numbers stay.
     ///
     /// # Errors
@@ -190,6 +196,18 @@ impl<C> Builder<C> {
     #[must_use]
     pub fn get(&self, id: InodeId) -> &Inode<C> {
         &self.inodes[id.index()]
+    }
+
+    /// How many inodes were added so far, the root included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inodes.len()
+    }
+
+    /// Whether only the root is there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inodes.len() == 1
     }
 
     /// Names of directory `id`, to be changed; `None` when it is no directory.
