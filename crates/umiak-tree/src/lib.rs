@@ -8,13 +8,26 @@
 //!   Kind::File(C)                             C says where the content is: in a layer, in an image, in memory
 //! ```
 //!
+//! What is done with trees: [`Stack`] makes one of OCI layers, [`changeset`] makes the overlayfs upper tree that turns a
+//! base into a target, [`apply`] is what a mount of the two shows, [`difference`] names where two trees differ.
+//!
 //! What a content is (`C`) belongs to the codec that made the tree; this crate only asks it for size and digest
 //! ([`Content`]). File contents are never held here.
 
+mod compare;
 mod inode;
+mod merge;
+mod overlay;
 mod path;
+mod report;
+mod stack;
 mod tree;
 
+pub use compare::difference;
 pub use inode::{Content, Device, Directory, Inode, Kind, Metadata, Name, OPAQUE_XATTR, Timestamp, Xattrs};
+pub use merge::apply;
+pub use overlay::{Changeset, OverlayError, OverlayOptions, Side, changeset};
 pub use path::{PathError, TreePath};
+pub use report::{Change, ChangeReport, Changed, Tally};
+pub use stack::{Stack, StackError};
 pub use tree::{Builder, InodeId, Tree, TreeError, Walk, WalkEntry};
