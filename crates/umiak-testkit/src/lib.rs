@@ -1,1 +1,4 @@
 //! Shared test equipment: sample images, a failing HTTP server, kernel mounts, real peers.
+
+pub mod disk;
+pub mod random;

@@ -1,6 +1,6 @@
 //! What overlayfs shows when one tree is mounted above another: the model that [`crate::changeset`] is tested with.
 //!
-//! Follows the kernel: a whiteout hides the name below, an opaque directory hides all below it, two directories merge
+//! Follows the kernel: a whiteout hides the name below, an opaque directory hides all below it (but the roots always merge), two directories merge
 //! with the upper one's metadata, everything else of the upper tree replaces. Whiteouts and `trusted.overlay.*`
 //! attributes do not show, whichever tree they are in.
 //!
@@ -51,7 +51,7 @@ impl<C: Clone> Merge<'_, C> {
         let empty = Directory::new();
         let (below_tree, above_tree) = (self.below.tree, self.above.tree);
         let mark = pair.above.and_then(|id| above_tree.inode(id).metadata.xattrs.get(OPAQUE_XATTR));
-        let opaque = mark.is_some_and(|value| **value == *b"y");
+        let opaque = pair.made != InodeId::ROOT && mark.is_some_and(|value| **value == *b"y");
         let above = pair.above.and_then(|id| above_tree.directory(id)).unwrap_or(&empty);
         let below = pair.below.filter(|_| !opaque).and_then(|id| below_tree.directory(id)).unwrap_or(&empty);
         let mut names = Directory::new();

@@ -10,7 +10,8 @@
 //! - anything else that differs in any way is carried whole. Overlayfs cannot change metadata alone, so a new mode
 //!   costs the whole content; the [`ChangeReport`] counts that apart;
 //! - an opaque directory only where nothing of the base shows through and the mark is smaller than the whiteouts it
-//!   saves. A directory that replaces something else needs none: overlayfs does not look below it.
+//!   saves, and never at the root, where the kernel does not look for it. A directory that replaces something else
+//!   needs none: overlayfs does not look below it.
 //!
 //! Hard links: an inode stays in the base only if all its names are names of one equal base inode. If one name is new
 //! or differs, all names of the inode are carried, since a name in the base and one above cannot be one inode. When
@@ -222,14 +223,12 @@ impl<'a, A: Content, B: Content> Plan<'a, A, B> {
 
     /// Children before parents: which directories the upper tree needs, and where an opaque mark pays.
     fn decide_directories(&mut self) {
-        // Whether anything of the base shows at or below, and what the whiteouts at and below cost.
-        let mut shows = vec![false; self.target.len()];
+        // Whether anything of the base shows at or below, and what the whiteouts at and below cost. The first is known
+        // beforehand of everything but directories, which may have names before and after.
+        let mut shows: Vec<bool> = self.carried.iter().map(|carried| !carried).collect();
         let mut cost = vec![0_usize; self.target.len()];
         for (id, inode) in self.target.inodes().collect::<Vec<_>>().into_iter().rev() {
-            let Kind::Directory(names) = &inode.kind else {
-                shows[id.index()] = !self.carried[id.index()];
-                continue;
-            };
+            let Kind::Directory(names) = &inode.kind else { continue };
             let own = self.missing(id).map(|(name, _)| name.len() + WHITEOUT_COST).sum::<usize>();
             let children = || names.values().map(|child| child.index());
             let differs = match self.below[id.index()] {
@@ -240,7 +239,8 @@ impl<'a, A: Content, B: Content> Plan<'a, A, B> {
             self.carried[index] = differs || own > 0 || children().any(|child| self.carried[child]);
             shows[index] = !self.carried[index] || children().any(|child| shows[child]);
             cost[index] = own + children().map(|child| cost[child]).sum::<usize>();
-            self.opaque[index] = !shows[index] && cost[index] > OPAQUE_COST;
+            // The kernel always merges the roots, marked or not.
+            self.opaque[index] = id != InodeId::ROOT && !shows[index] && cost[index] > OPAQUE_COST;
             if self.opaque[index] {
                 cost[index] = OPAQUE_COST;
             }
