@@ -2,7 +2,8 @@
 //!
 //! Guarantees: stdout carries only what was asked for, so it can be piped whatever the talk is; the live progress
 //! line is taken away before any other line is written; in JSON form every line on stderr is one JSON object with a
-//! `type` of `fact`, `plan`, `note`, `warning`, `detail`, `progress` or `error`.
+//! `type`: `fact`, `plan`, `note`, `warning`, `hint`, `detail`, `heading`, `progress`,
+//! `help` or `error`.
 //!
 //! It does not decide what is worth saying, only where it goes.
 
@@ -61,6 +62,7 @@ enum Paint {
     Hint,
     Fact,
     Faint,
+    Heading,
 }
 
 impl Paint {
@@ -71,6 +73,7 @@ impl Paint {
             Self::Hint => "1;36",
             Self::Fact => "1;32",
             Self::Faint => "2",
+            Self::Heading => "1",
         }
     }
 }
@@ -176,6 +179,18 @@ impl Printer {
         if self.setup.verbosity > Verbosity::Quiet {
             self.said("hint", text, &format!("{} {}", self.painted(Paint::Hint, "hint:"), printable(text)));
         }
+    }
+
+    /// The heading of a part of a longer story, after an empty line. Silent when quiet.
+    pub fn heading(&self, text: &str) {
+        if self.setup.verbosity > Verbosity::Quiet {
+            self.said("heading", text, &format!("\n{}", self.painted(Paint::Heading, &printable(text))));
+        }
+    }
+
+    /// A page of help on stderr, for who asked for nothing at all.
+    pub fn page(&self, text: &str) {
+        if self.setup.json { self.event("help", &json!({ "text": text })) } else { self.talk_raw(text) }
     }
 
     /// A failure. Always shown.
