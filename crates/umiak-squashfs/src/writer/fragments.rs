@@ -1,0 +1,127 @@
+//! Which tails share a fragment block.
+//!
+//! A tail is a file shorter than a block, or what is left of a longer one behind its last full block. Tails of the
+//! same kind (by the extension of the name) collect in one group, so that similar bytes are compressed together.
+//! When a group would outgrow a block, it is cut: not where it happens to be full, but, between [`FILL`] and a full
+//! block, behind the tail with the smallest key. Keys come from digests, so two images that share a run of tails soon
+//! cut at the same places, and a changed file changes one or two fragment blocks, not all that follow.
+//!
+//! Guarantees: the result depends on the sequence of tails (key, length, group) alone, not on where their bytes come
+//! from; at most [`GROUPS`] + 1 blocks of tails are held.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use umiak_spec::Digest;
+
+use super::base::Piece;
+
+/// A block is cut when it is at least so full, in 1/64 of the block size.
+const FILL: u64 = 44;
+/// Groups of tails that are open at a time.
+pub(super) const GROUPS: u64 = 32;
+
+/// Where a tail came to lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct TailPlace {
+    pub(super) fragment: u32,
+    pub(super) offset: u32,
+}
+
+/// A tail that waits for its fragment block.
+pub(super) struct Tail {
+    pub(super) number: usize,
+    pub(super) key: Digest,
+    pub(super) piece: Piece,
+}
+
+impl Tail {
+    pub(super) fn length(&self) -> u32 {
+        u32::try_from(self.piece.length()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Tails of one kind in order of arrival.
+#[derive(Default)]
+struct Group {
+    tails: VecDeque<Tail>,
+    length: u64,
+}
+
+impl Group {
+    fn push(&mut self, tail: Tail) {
+        self.length += u64::from(tail.length());
+        self.tails.push_back(tail);
+    }
+
+    /// Cuts off the front: behind the tail with the smallest key of those that end between the fill and the end.
+    fn cut(&mut self, block_size: u64) -> Vec<Tail> {
+        let least = block_size * FILL / 64;
+        let mut end = 0;
+        let mut best: Option<(&Digest, usize)> = None;
+        for (index, tail) in self.tails.iter().enumerate() {
+            end += u64::from(tail.length());
+            if end >= least && best.is_none_or(|(key, _)| tail.key < *key) {
+                best = Some((&tail.key, index));
+            }
+        }
+        let count = best.map_or(self.tails.len(), |(_, index)| index + 1);
+        let tails: Vec<Tail> = self.tails.drain(..count).collect();
+        self.length -= tails.iter().map(|tail| u64::from(tail.length())).sum::<u64>();
+        tails
+    }
+}
+
+/// Collects tails into fragment blocks.
+pub(super) struct Packer {
+    block_size: u64,
+    groups: BTreeMap<u64, Group>,
+}
+
+impl Packer {
+    pub(super) fn new(block_size: u32) -> Self {
+        Self { block_size: u64::from(block_size), groups: BTreeMap::new() }
+    }
+
+    /// Adds a tail and returns the fragment blocks that are to be written now.
+    pub(super) fn push(&mut self, name: &[u8], tail: Tail) -> Vec<Vec<Tail>> {
+        let block_size = self.block_size;
+        let group = self.groups.entry(group(name)).or_default();
+        let mut cuts = Vec::new();
+        while group.length + u64::from(tail.length()) > block_size {
+            cuts.push(group.cut(block_size));
+        }
+        group.push(tail);
+        cuts
+    }
+
+    /// What is left in the groups, packed together in the order of the groups.
+    pub(super) fn finish(&mut self) -> Vec<Vec<Tail>> {
+        let mut cuts = Vec::new();
+        let mut rest = Group::default();
+        for tail in std::mem::take(&mut self.groups).into_values().flat_map(|group| group.tails) {
+            while rest.length + u64::from(tail.length()) > self.block_size {
+                cuts.push(rest.cut(self.block_size));
+            }
+            rest.push(tail);
+        }
+        cuts.extend((!rest.tails.is_empty()).then(|| rest.tails.into()));
+        cuts
+    }
+}
+
+/// The group of a file name: by extension, many extensions to a group.
+fn group(name: &[u8]) -> u64 {
+    let base = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let extension = match base.iter().rposition(|byte| *byte == b'.') {
+        Some(dot) if dot > 0 => &base[dot + 1..],
+        _ => b"",
+    };
+    if extension.is_empty() {
+        return 0;
+    }
+    // FNV-1a over the lower-case extension.
+    let hash = extension.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+    });
+    1 + (hash >> 32) % (GROUPS - 1)
+}
