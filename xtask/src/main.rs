@@ -1,2 +1,54 @@
-//! The project's own tasks.
-fn main() {}
+//! What the project does with itself: `cargo xtask test | ci | tidy | bench`.
+//!
+//! Guarantees: every step is a plain command that is printed before it runs, so that a person can run it alone; the
+//! exit code is 0 only when all of it held. It never changes a source file.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "this is a program for us: it talks to a terminal and works on a checkout, not on anybody's store"
+)]
+
+mod bench;
+mod ci;
+mod command;
+mod needs;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask TASK
+
+  test            all tests; installs (as root) or names the Debian packages they need
+  ci              what CI runs: formatting, lints, tidy, tests, documentation, the demo
+  tidy            the house rules that compilers do not know
+  bench NAME      measures, with the peers in the same run: apps
+                    [--pairs DIR] [--make-pairs SCRIPT] [--runs N] [--only PAIR,..] [--write]
+";
+
+/// Why a task did not succeed: one line for a person.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["test"] => test::run(),
+        ["ci"] => ci::run(),
+        ["tidy"] => tidy::run(),
+        ["bench", name, options @ ..] => bench::run(name, options),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
