@@ -28,7 +28,8 @@ pub struct Cancelled;
 
 impl From<Cancelled> for std::io::Error {
     fn from(cancelled: Cancelled) -> Self {
-        Self::new(std::io::ErrorKind::Interrupted, cancelled)
+        // Not `Interrupted`: std's own read loops try again on that, for ever.
+        Self::other(cancelled)
     }
 }
 
