@@ -1,0 +1,113 @@
+//! One pass over a layer: what is in it, the digest of every file, and the diff ID.
+//!
+//! The compressed bytes are read to their end, so that the caller can verify the blob's digest around the source; it
+//! must do so before it believes the index. Decompression runs on a second thread.
+
+use std::io::{BufRead, Read};
+
+use umiak_spec::{Digest, Limits, Observer, Sha256};
+use umiak_tree::Content;
+
+use crate::ahead::{Ahead, read_ahead};
+use crate::compression::decompress;
+use crate::entry::{Body, Entry};
+use crate::reader::TarReader;
+use crate::LayerError;
+
+/// Size and digest of a file's content, holes read as zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileContent {
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256.
+    pub digest: Digest,
+}
+
+/// Where a file's content is: in which layer of a stack, and as which entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LayerContent {
+    /// Number of the layer in the stack, 0 at the bottom.
+    pub layer: u32,
+    /// Number of the entry in the layer.
+    pub ordinal: u32,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256.
+    pub digest: Digest,
+}
+
+impl Content for LayerContent {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// An entry of an indexed layer.
+pub type IndexedEntry = Entry<FileContent>;
+
+/// What a layer holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerIndex {
+    /// Digest of the uncompressed archive.
+    pub diff_id: Digest,
+    /// Length of the uncompressed archive.
+    pub size: u64,
+    /// Everything in it, in the archive's order.
+    pub entries: Vec<IndexedEntry>,
+}
+
+/// Reads a layer, compressed or not, to its end.
+///
+/// # Errors
+/// [`LayerError`]; [`LayerError::Cancelled`] soon after `observer` says so.
+pub fn index(source: impl Read + Send, limits: &Limits, observer: &dyn Observer) -> Result<LayerIndex, LayerError> {
+    read_ahead(|| decompress(source, limits), true, |ahead| index_archive(ahead, limits, observer))
+        .map_err(LayerError::read)?
+}
+
+fn index_archive(ahead: &mut Ahead, limits: &Limits, observer: &dyn Observer) -> Result<LayerIndex, LayerError> {
+    let mut reader = TarReader::new(&mut *ahead, *limits);
+    let mut entries = Vec::new();
+    while let Some(entry) = reader.next_entry()? {
+        observer.check()?;
+        let Entry { ordinal, path, metadata, body } = entry;
+        let body = match body {
+            Body::File(size) => {
+                let digest = digest(&mut reader.content(), observer)?;
+                Body::File(FileContent { size, digest })
+            }
+            Body::Directory => Body::Directory,
+            Body::HardLink(target) => Body::HardLink(target),
+            Body::Symlink(target) => Body::Symlink(target),
+            Body::CharDevice(device) => Body::CharDevice(device),
+            Body::BlockDevice(device) => Body::BlockDevice(device),
+            Body::Fifo => Body::Fifo,
+            Body::Whiteout => Body::Whiteout,
+            Body::Opaque => Body::Opaque,
+        };
+        entries.push(Entry { ordinal, path, metadata, body });
+    }
+    entries.shrink_to_fit();
+    match ahead.finish().map_err(LayerError::read)? {
+        (Some(diff_id), size) => Ok(LayerIndex { diff_id, size, entries }),
+        (None, _) => unreachable!("the stream was opened to be hashed"),
+    }
+}
+
+fn digest(content: &mut impl BufRead, observer: &dyn Observer) -> Result<Digest, LayerError> {
+    let mut hash = Sha256::new();
+    loop {
+        let bytes = content.fill_buf().map_err(LayerError::read)?;
+        if bytes.is_empty() {
+            return Ok(hash.finish());
+        }
+        hash.update(bytes);
+        let length = bytes.len();
+        content.consume(length);
+        observer.check()?;
+    }
+}
