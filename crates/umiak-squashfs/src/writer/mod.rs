@@ -155,6 +155,13 @@ impl<W: Write + Seek> ImageWriter<W> {
         self.base_match
     }
 
+    /// Whether [`ImageWriter::add_known`] will add this content without reading it.
+    #[must_use]
+    pub fn knows(&self, content: &NewContent<'_>) -> bool {
+        let in_base = |base: &Base| base.content(&content.digest, content.size).is_some();
+        self.known.contains_key(&content.digest) || self.base.as_ref().is_some_and(in_base)
+    }
+
     /// Adds a content that was added before or that the base has, without reading it; `None` when it must be read.
     ///
     /// # Errors
