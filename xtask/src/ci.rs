@@ -9,27 +9,40 @@ use crate::{Failure, command, test, tidy};
 /// # Errors
 /// Names the step.
 pub fn run() -> Result<(), Failure> {
-    let start = Instant::now();
-    step("formatting", || command::run(command::cargo().args(["fmt", "--all", "--check"])))?;
-    step("house rules", tidy::run)?;
-    step("lints", || {
-        let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        command::run(command::cargo().args(lints))
-    })?;
-    step("documentation", || {
-        let mut doc = command::cargo();
-        command::run(doc.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
-    })?;
-    step("demo", || command::run(command::cargo().args(["run", "--release", "--quiet", "--", "demo"])))?;
-    // Last, so that its closing line is the last.
-    step("tests", test::run)?;
-    eprintln!("all steps held, {:.0} s", start.elapsed().as_secs_f64());
-    Ok(())
+    let mut steps = Steps(Vec::new());
+    let result = all(&mut steps);
+    eprintln!("\n{:>7}  step", "seconds");
+    for (name, seconds) in &steps.0 {
+        eprintln!("{seconds:>7.1}  {name}");
+    }
+    result
 }
 
-fn step(name: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    let start = Instant::now();
-    work().map_err(|failure| format!("{name}: {failure}"))?;
-    eprintln!("== {name}: held, {:.0} s", start.elapsed().as_secs_f64());
-    Ok(())
+fn all(steps: &mut Steps) -> Result<(), Failure> {
+    steps.run("formatting", || command::run(command::cargo().args(["fmt", "--all", "--check"])))?;
+    steps.run("house rules", tidy::run)?;
+    steps.run("lints", || {
+        let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+        command::run(command::cargo().args(lints))
+    })?;
+    steps.run("documentation", || {
+        let mut doc = command::cargo();
+        doc.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
+        command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    steps.run("demo", || command::run(command::cargo().args(["run", "--release", "--quiet", "--", "demo"])))?;
+    // Last, so that the count of tests is the last line on stdout.
+    steps.run("tests", || test::run(&test::Options::default()))
+}
+
+/// The steps so far with their seconds.
+struct Steps(Vec<(&'static str, f64)>);
+
+impl Steps {
+    fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+        let start = Instant::now();
+        let result = work();
+        self.0.push((name, start.elapsed().as_secs_f64()));
+        result.map_err(|failure| format!("{name}: {failure}"))
+    }
 }

@@ -1,18 +1,17 @@
-//! Running other programs: said aloud first, with the time they took.
+//! Running other programs: said aloud first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use crate::Failure;
 
 /// The checkout's root.
 pub fn root() -> PathBuf {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().map_or_else(|| manifest.clone(), PathBuf::from)
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us, in the checkout's root.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -31,15 +30,14 @@ pub fn is_root() -> bool {
 
 /// Prints the command as a person would type it.
 pub fn say(command: &Command) {
-    let words: Vec<_> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|word| {
-            word.to_string_lossy()
-                .rsplit_once("/bin/")
-                .map_or(word.to_string_lossy().into(), |(_, name)| name.to_owned())
-        })
-        .collect();
-    eprintln!("\n$ {}", words.join(" "));
+    eprintln!("\n$ {}", typed(command));
+}
+
+/// The command on one line, its program by name only.
+pub fn typed(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs a command to its end.
@@ -48,9 +46,6 @@ pub fn say(command: &Command) {
 /// It cannot be started or does not exit with 0.
 pub fn run(command: &mut Command) -> Result<(), Failure> {
     say(command);
-    let start = Instant::now();
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().map_err(|error| format!("cannot start {program}: {error}"))?;
-    eprintln!("  took {:.1} s", start.elapsed().as_secs_f64());
-    if status.success() { Ok(()) } else { Err(format!("{program} failed: {status}")) }
+    let status = command.status().map_err(|error| format!("cannot start {}: {error}", typed(command)))?;
+    if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", typed(command))) }
 }

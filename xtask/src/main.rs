@@ -1,7 +1,8 @@
 //! What the project does with itself: `cargo xtask test | ci | tidy | bench`.
 //!
 //! Guarantees: every step is a plain command that is printed before it runs, so that a person can run it alone; the
-//! exit code is 0 only when all of it held. It never changes a source file.
+//! exit code is 0 only when all of it held. It changes no source file, and no document but the tables between markers in
+//! docs/benchmarks.md when asked to.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -13,6 +14,7 @@ mod bench;
 mod ci;
 mod command;
 mod needs;
+mod peers;
 mod test;
 mod tidy;
 
@@ -22,10 +24,11 @@ const USAGE: &str = "\
 cargo xtask TASK
 
   test            all tests; installs (as root) or names the Debian packages they need
-  ci              what CI runs: formatting, lints, tidy, tests, documentation, the demo
+                    [--tier quick|peers|root|all] [-- [PART OF A NAME ..] [RUNNER OPTION ..]]
+  ci              what CI runs: formatting, house rules, lints, documentation, the demo, all tests
   tidy            the house rules that compilers do not know
-  bench NAME      measures, with the peers in the same run: apps
-                    [--pairs DIR] [--make-pairs SCRIPT] [--runs N] [--only PAIR,..] [--write]
+  bench apps      the measures of docs/benchmarks.md, with the peers in the same run
+                    [--pairs DIR] [--make-pairs SCRIPT] [--only PAIR,..] [--measure NAME,..] [--runs N] [--write]
 ";
 
 /// Why a task did not succeed: one line for a person.
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["test"] => test::run(),
+        ["test", options @ ..] => test::Options::parse(options).and_then(|options| test::run(&options)),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
         ["bench", name, options @ ..] => bench::run(name, options),

@@ -1,90 +1,98 @@
-//! What tests need that a fresh Debian machine may not have: the real peers, and root.
+//! What a test says it needs: `#[ignore = "needs: squashfs-tools, root"]` above its `fn`.
 //!
-//! A test says it itself: `#[ignore = "needs: squashfs-tools, root"]` above its `fn`. The words are names of Debian
-//! packages, or `root`. So plain `cargo test` passes anywhere, and `cargo xtask test` knows what to install and what
-//! it has to leave out by name.
+//! The words are names of Debian packages, or `root`. So plain `cargo test` passes anywhere, and `cargo xtask test` knows
+//! what to install and what it has to leave out by name. A test ignored for any other reason is refused: that would be a
+//! silent skip.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use crate::{Failure, command};
+use crate::test::Tier;
+use crate::{Failure, command, tidy};
 
-/// A test and what it needs.
-#[derive(Debug, PartialEq, Eq)]
+/// What one test needs.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Need {
-    /// Name of the test function.
-    pub test: String,
     /// Debian packages.
     pub packages: BTreeSet<String>,
     /// Whether it mounts, changes owners or makes devices.
     pub root: bool,
 }
 
-/// The needs written down in one source file.
-///
-/// # Errors
-/// A test is ignored for another reason than its needs: that would be a silent skip.
-pub fn in_source(text: &str) -> Result<Vec<Need>, Failure> {
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words: Vec<&str> = self.packages.iter().map(String::as_str).collect();
+        if self.root {
+            words.push("root");
+        }
+        f.write_str(&words.join(", "))
+    }
+}
+
+/// The needs of the workspace's tests, by crate and name of the test function.
+#[derive(Debug, Default)]
+pub struct Needs(BTreeMap<(PathBuf, String), Need>);
+
+impl Needs {
+    /// Reads the sources of all crates.
+    ///
+    /// # Errors
+    /// A source cannot be read or ignores a test for another reason.
+    pub fn of_workspace() -> Result<Self, Failure> {
+        let mut needs = Self::default();
+        for path in tidy::sources(&command::root()) {
+            let text =
+                std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let package = path.ancestors().find(|directory| directory.join("Cargo.toml").exists());
+            let found = in_source(&text).map_err(|error| format!("{}:{error}", path.display()))?;
+            needs.add(package.unwrap_or(&path), found);
+        }
+        Ok(needs)
+    }
+
+    /// Two tests of one name in a crate are taken to need what either needs.
+    fn add(&mut self, package: &Path, found: Vec<(String, Need)>) {
+        for (test, need) in found {
+            let known = self.0.entry((package.to_owned(), test)).or_default();
+            known.packages.extend(need.packages);
+            known.root |= need.root;
+        }
+    }
+
+    /// What an ignored test needs, by its crate's directory and full name.
+    ///
+    /// # Errors
+    /// Its source does not say.
+    pub fn of(&self, package: &Path, test: &str) -> Result<&Need, Failure> {
+        let function = test.rsplit("::").next().unwrap_or(test);
+        let need = self.0.get(&(package.to_owned(), function.to_owned()));
+        need.ok_or_else(|| format!("{}: the test {test} is ignored but does not say what it needs", package.display()))
+    }
+
+    /// All packages that tests of a tier need.
+    pub fn packages(&self, tier: Tier) -> BTreeSet<String> {
+        let chosen = self.0.values().filter(|need| tier.includes(Some(need)));
+        chosen.flat_map(|need| need.packages.iter().cloned()).collect()
+    }
+}
+
+/// The needs written down in one source file. Errors begin with the line's number.
+fn in_source(text: &str) -> Result<Vec<(String, Need)>, Failure> {
     const MARK: &str = "#[ignore = \"needs: ";
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let mut needs = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        if !line.starts_with("#[ignore") {
-            continue;
-        }
+    for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("#[ignore")) {
         let words = line.strip_prefix(MARK).and_then(|rest| rest.split('"').next());
         let name = lines[index..].iter().find_map(|line| line.strip_prefix("fn ")?.split('(').next());
         let (Some(words), Some(name)) = (words, name) else {
-            return Err(format!("line {}: a test is ignored, but not as `needs: PACKAGE, ..`", index + 1));
+            return Err(format!("{}: a test is ignored, but not as `needs: PACKAGE, ..`", index + 1));
         };
         let (root, packages): (Vec<_>, Vec<_>) =
             words.split(',').map(|word| word.trim().to_owned()).partition(|word| word == "root");
-        needs.push(Need { test: name.to_owned(), packages: packages.into_iter().collect(), root: !root.is_empty() });
+        needs.push((name.to_owned(), Need { packages: packages.into_iter().collect(), root: !root.is_empty() }));
     }
     Ok(needs)
-}
-
-/// The needs of all tests of the workspace.
-///
-/// # Errors
-/// See [`in_source`].
-pub fn of_workspace() -> Result<Vec<Need>, Failure> {
-    let mut needs = Vec::new();
-    for path in crate::tidy::sources(&command::root().join("crates")) {
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        needs.extend(in_source(&text).map_err(|error| format!("{}: {error}", path.display()))?);
-    }
-    Ok(needs)
-}
-
-fn installed(package: &str) -> bool {
-    let output = Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).stderr(Stdio::null()).output();
-    output.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
-}
-
-/// Installs what is missing as root; returns what is still missing.
-pub fn install(packages: &BTreeSet<String>) -> BTreeSet<String> {
-    let missing = |packages: &BTreeSet<String>| -> BTreeSet<String> {
-        packages.iter().filter(|package| !installed(package)).cloned().collect()
-    };
-    let wanted = missing(packages);
-    if wanted.is_empty() || !command::is_root() || !Path::new("/usr/bin/apt-get").exists() {
-        return wanted;
-    }
-    for update in [false, true] {
-        let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-        if update && command::run(Command::new("apt-get").args(["update", "-q"]).stdin(Stdio::null())).is_err() {
-            break;
-        }
-        apt.args(["install", "-q", "-y", "--no-install-recommends"]).args(missing(&wanted));
-        if command::run(&mut apt).is_ok() {
-            break;
-        }
-    }
-    missing(&wanted)
 }
 
 #[cfg(test)]
@@ -94,10 +102,13 @@ mod tests {
     #[test]
     fn reads_what_tests_say() {
         let text = "#[test]\n    #[ignore = \"needs: squashfs-tools, attr, root\"]\n    fn mounts() {\n";
-        let needs = in_source(text).unwrap();
-        assert_eq!(needs[0].test, "mounts");
-        assert!(needs[0].root);
-        assert_eq!(needs[0].packages.iter().map(String::as_str).collect::<Vec<_>>(), ["attr", "squashfs-tools"]);
+        let mut needs = Needs::default();
+        needs.add(Path::new("/crate"), in_source(text).unwrap());
+        let need = needs.of(Path::new("/crate"), "kernel::mounts").unwrap();
+        assert_eq!(need.to_string(), "attr, squashfs-tools, root");
+        assert!(needs.of(Path::new("/other"), "kernel::mounts").is_err());
+        assert_eq!(needs.packages(Tier::Root).len(), 2);
+        assert!(needs.packages(Tier::Peers).is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::process::Command;
 use super::measure::{Run, median, run};
 use super::table::{self, Row};
 use super::{Options, pairs};
-use crate::{Failure, command, needs};
+use crate::{Failure, command, peers};
 
 /// Ours and the peer's compressor, block size and threads.
 const FORMAT: &str = "-comp xz -b 128K";
@@ -51,7 +51,7 @@ fn measure_all(options: &Options, umiak: &Path) -> Result<Vec<Row>, Failure> {
 /// The bench.
 pub fn bench(options: &Options) -> Result<(), Failure> {
     let packages = ["time", "squashfs-tools", "rsync", "tar"].map(str::to_owned).into();
-    let missing = needs::install(&packages);
+    let missing = peers::install(&packages)?;
     if !missing.is_empty() {
         return Err(format!("install these first: {missing:?}"));
     }

@@ -4,6 +4,7 @@
 
 mod crates;
 mod documents;
+mod manifests;
 mod source;
 
 use std::path::{Path, PathBuf};
@@ -45,14 +46,17 @@ pub fn run() -> Result<(), Failure> {
     }
     for path in tracked(&root)? {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        report(&path, source::forbidden_words(&path, &text));
+        report(&path, source::forbidden_words(&text));
         if path.extension().is_some_and(|extension| extension == "md") {
             report(&path, documents::links(&path, &text));
+        }
+        if path.file_name().is_some_and(|name| name == "Cargo.toml") {
+            report(&path, manifests::check(&text));
         }
     }
     let reasons = read(&root.join("docs/dependencies.md"))?;
     report(&root.join("Cargo.toml"), crates::check(&metadata()?, &reasons));
-    if count == 0 { Ok(()) } else { Err(format!("{count} findings")) }
+    if count == 0 { Ok(()) } else { Err(format!("findings: {count}")) }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

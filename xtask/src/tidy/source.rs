@@ -7,12 +7,14 @@ use super::Finding;
 /// A file is one idea; longer ones hide a second.
 const MAX_LINES: usize = 500;
 
-/// Written in pieces so that this file passes its own rule.
-const FORBIDDEN: [(&str, &str); 4] = [
+/// The repository is read far from where it was written: these words would mean nothing there, or too much.
+/// Lower case; written in pieces so that this file passes its own rule.
+const FORBIDDEN: [(&str, &str); 5] = [
     (concat!("/wo", "rk/"), "a path of one machine"),
     (concat!("/var/", "tmp/"), "a path of one machine"),
     (concat!("arti", "factory"), "the name of a package registry's host"),
     (concat!("clau", "de"), "a word about how the project is made"),
+    (concat!("anthro", "pic"), "a word about how the project is made"),
 ];
 
 /// Rules for Rust sources.
@@ -37,7 +39,7 @@ pub fn check(path: &Path, text: &str) -> Vec<Finding> {
 }
 
 /// Words that no tracked file may contain.
-pub fn forbidden_words(_: &Path, text: &str) -> Vec<Finding> {
+pub fn forbidden_words(text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.to_ascii_lowercase();
@@ -72,7 +74,7 @@ mod tests {
 
     #[test]
     fn paths_of_a_machine_are_found() {
-        assert_eq!(forbidden_words(Path::new("x.md"), concat!("see /wo", "rk/main\n")).len(), 1);
-        assert_eq!(forbidden_words(Path::new("x.md"), "see docs/\n").len(), 0);
+        assert_eq!(forbidden_words(concat!("see /wo", "rk/main\n")).len(), 1);
+        assert_eq!(forbidden_words("see docs/\n").len(), 0);
     }
 }

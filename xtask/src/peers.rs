@@ -1,0 +1,81 @@
+//! The real programs that tests and benches compare umiak with: Debian packages, each with its reason.
+//!
+//! This is the only list. A test that needs a package which is not here is refused with a word on what to do.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::{Failure, command};
+
+/// Package and what it is here for.
+const PACKAGES: [(&str, &str); 15] = [
+    ("attr", "getfattr and setfattr: extended attributes as others see them"),
+    ("crun", "an OCI runtime: the app that was built starts"),
+    ("docker-registry", "a registry on loopback: pull, resume, authenticate"),
+    ("fakeroot", "trees with owners, as people build them without root"),
+    ("mmdebstrap", "a small real Debian tree"),
+    ("mount", "mount and umount: the kernel shows what we wrote"),
+    ("rsync", "compares trees in the benches' peer"),
+    ("runc", "the other OCI runtime"),
+    ("skopeo", "makes and copies layouts, archives, registry contents"),
+    ("squashfs-tools", "mksquashfs and unsquashfs: the format's own reader and writer"),
+    ("tar", "GNU tar: layers as others write and read them"),
+    ("time", "wall, CPU and peak memory of a measured command, all its processes together"),
+    ("umoci", "unpacks images: the tree that others make of them"),
+    ("xz-utils", "xz: streams as others write and read them"),
+    ("zstd", "zstd: streams as others write and read them"),
+];
+
+/// Installs, as root, what is missing of `wanted`; returns what is missing still.
+///
+/// # Errors
+/// A package is not on the list.
+pub fn install(wanted: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+    if let Some(stranger) = stranger(wanted) {
+        return Err(format!("{stranger} is not in xtask/src/peers.rs: write it there with its reason"));
+    }
+    let absent = missing(wanted);
+    if absent.is_empty() || !command::is_root() || !Path::new("/usr/bin/apt-get").exists() {
+        return Ok(absent);
+    }
+    // The package lists may be absent or old: then the first try fails, and the second has fresh ones.
+    if command::run(apt("install").arg("--no-install-recommends").args(&absent)).is_err()
+        && command::run(&mut apt("update")).is_ok()
+    {
+        // What could not be installed is seen, and named, below.
+        let _ = command::run(apt("install").arg("--no-install-recommends").args(&absent));
+    }
+    Ok(missing(&absent))
+}
+
+fn stranger(wanted: &BTreeSet<String>) -> Option<&String> {
+    wanted.iter().find(|package| !PACKAGES.iter().any(|(known, _)| known == package))
+}
+
+fn missing(packages: &BTreeSet<String>) -> BTreeSet<String> {
+    packages.iter().filter(|package| !installed(package)).cloned().collect()
+}
+
+fn installed(package: &str) -> bool {
+    let output = Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).stderr(Stdio::null()).output();
+    output.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
+}
+
+fn apt(action: &str) -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.args(["-q", "-y", action]).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    apt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_without_a_reason_is_refused() {
+        assert!(install(&["sl".to_owned()].into()).unwrap_err().contains("reason"));
+        assert!(stranger(&["tar".to_owned()].into()).is_none());
+        assert!(PACKAGES.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each once");
+    }
+}
