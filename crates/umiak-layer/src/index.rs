@@ -8,11 +8,11 @@ use std::io::{BufRead, Read};
 use umiak_spec::{Digest, Limits, Observer, Sha256};
 use umiak_tree::Content;
 
+use crate::LayerError;
 use crate::ahead::{Ahead, read_ahead};
 use crate::compression::decompress;
 use crate::entry::{Body, Entry};
 use crate::reader::TarReader;
-use crate::LayerError;
 
 /// Size and digest of a file's content, holes read as zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,17 @@
 //! OCI tar layers to and from trees.
+//!
+//! ```text
+//!            decompress          TarReader           index                flatten
+//! blob ------------------> tar ------------> Entry ---------> LayerIndex ---------> Tree<LayerContent>
+//!                                                             diff ID,       (umiak_tree::Stack)
+//!                                                             file digests
+//!            for_each_content: the same way again, only for the files that are wanted
+//! entries, tree -- LayerWriter --> tar
+//! ```
+//!
+//! Nothing is extracted to a directory and no file content is ever held in memory. Everything is bounded by
+//! `umiak_spec::Limits`, and any bytes give a value or an error. A [`LayerIndex`] can be kept as bytes
+//! (`docs/formats/layer-index.md`).
 
 mod ahead;
 mod base64;
@@ -10,10 +23,12 @@ mod error;
 mod flatten;
 mod header;
 mod index;
+mod index_file;
 mod member;
 mod pax;
 mod reader;
 mod sparse;
+mod writer;
 
 pub use compression::{Compression, ExpansionError, decompress};
 pub use content::Content;
@@ -22,4 +37,6 @@ pub use entry::{Body, Entry};
 pub use error::LayerError;
 pub use flatten::flatten;
 pub use index::{FileContent, IndexedEntry, LayerContent, LayerIndex, index};
+pub use index_file::IndexFileError;
 pub use reader::{Counted, TarReader};
+pub use writer::{LayerWriter, WriteError};

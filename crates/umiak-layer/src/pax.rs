@@ -161,9 +161,8 @@ fn timestamp(text: &[u8]) -> Option<Timestamp> {
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let mut nanoseconds = (0..9).fold(0_u32, |value, place| {
-        value * 10 + fraction.get(place).map_or(0, |digit| u32::from(digit - b'0'))
-    });
+    let mut nanoseconds =
+        (0..9).fold(0_u32, |value, place| value * 10 + fraction.get(place).map_or(0, |digit| u32::from(digit - b'0')));
     if !negative {
         return Some(Timestamp { seconds, nanoseconds });
     }
@@ -247,7 +246,8 @@ mod tests {
 
     #[test]
     fn broken_records_are_errors() {
-        for bytes in [&b"5"[..], b"99 path=x\n", b"3 \n", b"9 path=xx", b"x path=x\n", b"8 pathx\n", b"12 size=+123\n"] {
+        for bytes in [&b"5"[..], b"99 path=x\n", b"3 \n", b"9 path=xx", b"x path=x\n", b"8 pathx\n", b"12 size=+123\n"]
+        {
             assert!(read(&mut Extended::default(), bytes).is_err(), "{bytes:?}");
         }
         assert!(parsed(&[("GNU.sparse.numbytes", b"1")]).is_err());

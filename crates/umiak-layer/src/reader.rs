@@ -211,8 +211,7 @@ impl<R: BufRead> TarReader<R> {
 }
 
 fn read_extended(extended: &mut Extended, bytes: &[u8], header: Header<'_>) -> Result<(), LayerError> {
-    pax::read(extended, bytes)
-        .map_err(|reason| LayerError::ExtendedHeader { entry: shown(&header.path()), reason })
+    pax::read(extended, bytes).map_err(|reason| LayerError::ExtendedHeader { entry: shown(&header.path()), reason })
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
