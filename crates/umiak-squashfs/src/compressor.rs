@@ -121,7 +121,9 @@ impl Settings {
     /// The xz encoder for `plain`: LZMA2 alone, CRC32, a dictionary of one block, as Linux decodes it.
     pub(crate) fn xz_stream(&self, plain: &[u8]) -> Result<Stream, liblzma::stream::Error> {
         let mut options = LzmaOptions::new_preset(u32::try_from(self.level).unwrap_or(6))?;
-        options.dict_size(self.block_size.max(8192));
+        // A dictionary beyond the block finds nothing more, it is only cleared for nothing.
+        let dictionary = u32::try_from(plain.len().next_power_of_two()).unwrap_or(self.block_size);
+        options.dict_size(dictionary.clamp(8192, self.block_size.max(8192)));
         if self.level == Compressor::Xz.default_level() {
             let tuned = &XZ_DEFAULT;
             options.mode(tuned.mode).match_finder(tuned.finder).nice_len(tuned.nice).depth(tuned.depth);

@@ -1,5 +1,7 @@
 //! What we write is what we read, whatever the compressor and the number of threads, with and without a base.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{as_stored, base_of, everything, read, small_blocks, write};
@@ -20,7 +22,7 @@ fn everything_survives_every_compressor_and_block_size() {
             let options = ImageOptions { compressor, block_size, image_time: 77, ..ImageOptions::default() };
             let image = open(write(&tree, &options, None).0);
             assert_eq!((image.superblock().image_time, image.superblock().compressor), (77, compressor));
-            assert!(read(&image).unwrap() == as_stored(tree.clone()), "{compressor:?} {block_size}");
+            assert!(read(&image).unwrap() == as_stored(&tree), "{compressor:?} {block_size}");
         }
     }
 }
@@ -50,7 +52,7 @@ fn a_base_of_other_settings_is_told_apart() {
     let (rebuilt, report) = write(&tree, &ours, Some(base_of(foreign.clone())));
     assert_eq!(report.base, Some(BaseMatch::Foreign));
     assert!(report.copied_blocks > 0);
-    assert!(read(&open(rebuilt)).unwrap() == as_stored(tree.clone()));
+    assert!(read(&open(rebuilt)).unwrap() == as_stored(&tree));
     let (plain, report) = write(&tree, &small_blocks(Compressor::Xz, 2), Some(base_of(foreign)));
     assert_eq!((report.base, report.copied_blocks), (Some(BaseMatch::Unusable), 0));
     assert!(plain == write(&tree, &small_blocks(Compressor::Xz, 1), None).0);
@@ -142,7 +144,7 @@ proptest! {
         let tree = grow(&steps);
         let options = small_blocks(Compressor::WRITABLE[choice], threads);
         let image = open(write(&tree, &options, None).0);
-        prop_assert!(read(&image).unwrap() == as_stored(tree));
+        prop_assert!(read(&image).unwrap() == as_stored(&tree));
     }
 
     #[test]

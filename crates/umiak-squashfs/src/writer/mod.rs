@@ -167,6 +167,9 @@ impl<W: Write + Seek> ImageWriter<W> {
     /// # Errors
     /// Writing, compressing, or reading the base fails.
     pub fn add_known(&mut self, content: &NewContent<'_>) -> Result<Option<FileRef>, Error> {
+        if self.broken {
+            return Err(Error::Broken);
+        }
         if let Some(known) = self.known.get(&content.digest) {
             if self.blocks.files[known.0].size != content.size {
                 let size = self.blocks.files[known.0].size;
@@ -296,11 +299,8 @@ impl<W: Write + Seek> ImageWriter<W> {
         }
     }
 
-    /// Runs one step that adds a content; if it fails, the writer stays unusable.
+    /// Runs one step that adds a content; if it fails, the writer stays unusable. Callers saw that it is not.
     fn step(&mut self, add: impl FnOnce(&mut Self) -> Result<usize, Error>) -> Result<FileRef, Error> {
-        if self.broken {
-            return Err(Error::Broken);
-        }
         self.broken = true;
         let file = add(self)?;
         self.broken = false;

@@ -1,5 +1,6 @@
 //! What the tests of this crate share: trees with contents in memory, images in memory, trees out of directories.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io::Cursor;
@@ -63,7 +64,7 @@ pub fn read<R: umiak_squashfs::ReadAt>(image: &Image<R>) -> Result<MemoryTree, u
 }
 
 /// What squashfs keeps of a tree: whole seconds from 1970 on.
-pub fn as_stored(tree: MemoryTree) -> MemoryTree {
+pub fn as_stored(tree: &MemoryTree) -> MemoryTree {
     let mut builder = Builder::new(tree.inode(InodeId::ROOT).metadata.clone());
     let ids: Vec<InodeId> = tree
         .inodes()
