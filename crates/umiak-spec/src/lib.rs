@@ -3,10 +3,19 @@
 //! Everything here is a value: parsing, checking, printing. Nothing in this crate opens a file, asks the time or
 //! reads the environment, so every other crate may build on it.
 
+pub mod config;
 pub mod digest;
 pub mod limits;
+pub mod manifest;
+pub mod media_type;
+pub mod platform;
 pub mod progress;
+pub mod reference;
 
+pub use config::ImageConfig;
 pub use digest::{Digest, DigestError, Sha256, Verified};
 pub use limits::Limits;
+pub use manifest::{Annotations, Descriptor, Document, DocumentError, Index, Manifest};
+pub use platform::{Platform, PlatformError};
 pub use progress::{Cancelled, Observer, Silent};
+pub use reference::{ImageReference, ReferenceError, RegistryName, Selector};
