@@ -7,8 +7,6 @@ use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use umiak_spec::{Digest, Sha256};
-
 /// Bytes in one buffer: small enough to be still in the cache when it is hashed for the second time.
 const CHUNK: usize = 256 << 10;
 
@@ -17,15 +15,15 @@ const CHUNKS: usize = 8;
 
 type Chunk = io::Result<Vec<u8>>;
 
-/// Gives `consume` the bytes of the reader that `open` makes on the other thread. What `consume` leaves unread is not
-/// read from the source either, but for the chunks on the way.
+/// Gives `consume` the bytes of the reader that `open` makes on the other thread; `watch` sees every chunk when it
+/// arrives. What `consume` leaves unread is not read from the source either, but for the chunks on the way.
 ///
 /// # Errors
 /// When no thread can be started. Errors of the reader come out of [`Ahead`].
-pub(crate) fn read_ahead<'env, T>(
+pub(crate) fn read_ahead<'env, 'w, T>(
     open: impl FnOnce() -> io::Result<Box<dyn Read + 'env>> + Send,
-    hash: bool,
-    consume: impl FnOnce(&mut Ahead) -> T,
+    watch: &'w mut dyn FnMut(&[u8]),
+    consume: impl FnOnce(&mut Ahead<'w>) -> T,
 ) -> io::Result<T> {
     thread::scope(|scope| {
         let (full, incoming) = sync_channel(CHUNKS);
@@ -40,8 +38,7 @@ pub(crate) fn read_ahead<'env, T>(
                 let _ = full.send(Err(error));
             }
         })?;
-        let hash = hash.then(Sha256::new);
-        let mut ahead = Ahead { incoming, returned, chunk: Vec::new(), taken: 0, ended: false, hash, length: 0 };
+        let mut ahead = Ahead { incoming, returned, chunk: Vec::new(), taken: 0, ended: false, watch };
         Ok(consume(&mut ahead))
     })
 }
@@ -67,30 +64,16 @@ fn fill(mut reader: impl Read, full: &SyncSender<Chunk>, empty: &Receiver<Vec<u8
 }
 
 /// The consumer's end.
-pub(crate) struct Ahead {
+pub(crate) struct Ahead<'w> {
     incoming: Receiver<Chunk>,
     returned: Sender<Vec<u8>>,
     chunk: Vec<u8>,
     taken: usize,
     ended: bool,
-    hash: Option<Sha256>,
-    length: u64,
+    watch: &'w mut dyn FnMut(&[u8]),
 }
 
-impl Ahead {
-    /// Reads to the end; digest (if asked for at the start) and length of the whole stream.
-    pub fn finish(&mut self) -> io::Result<(Option<Digest>, u64)> {
-        loop {
-            let length = self.fill_buf()?.len();
-            if length == 0 {
-                return Ok((self.hash.take().map(Sha256::finish), self.length));
-            }
-            self.consume(length);
-        }
-    }
-}
-
-impl BufRead for Ahead {
+impl BufRead for Ahead<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken == self.chunk.len() && !self.ended {
             let spent = std::mem::take(&mut self.chunk);
@@ -102,10 +85,7 @@ impl BufRead for Ahead {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => self.ended = true,
             }
-            self.length += self.chunk.len() as u64;
-            if let Some(hash) = &mut self.hash {
-                hash.update(&self.chunk);
-            }
+            (self.watch)(&self.chunk);
         }
         Ok(&self.chunk[self.taken..])
     }
@@ -115,7 +95,7 @@ impl BufRead for Ahead {
     }
 }
 
-impl Read for Ahead {
+impl Read for Ahead<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.fill_buf()?;
         let count = bytes.len().min(buffer.len());

@@ -30,12 +30,12 @@ pub fn for_each_content<E: From<LayerError>>(
     if wanted.is_empty() {
         return Ok(());
     }
-    let pass = |ahead: &mut Ahead| hand_out(ahead, index, wanted, limits, observer, take);
-    read_ahead(|| decompress(source, limits), false, pass).map_err(LayerError::read)?
+    let pass = |ahead: &mut Ahead<'_>| hand_out(ahead, index, wanted, limits, observer, take);
+    read_ahead(|| decompress(source, limits), &mut |_| {}, pass).map_err(LayerError::read)?
 }
 
 fn hand_out<E: From<LayerError>>(
-    ahead: &mut Ahead,
+    ahead: &mut Ahead<'_>,
     index: &LayerIndex,
     wanted: &[u32],
     limits: &Limits,

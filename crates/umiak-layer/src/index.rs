@@ -65,11 +65,22 @@ pub struct LayerIndex {
 /// # Errors
 /// [`LayerError`]; [`LayerError::Cancelled`] soon after `observer` says so.
 pub fn index(source: impl Read + Send, limits: &Limits, observer: &dyn Observer) -> Result<LayerIndex, LayerError> {
-    read_ahead(|| decompress(source, limits), true, |ahead| index_archive(ahead, limits, observer))
-        .map_err(LayerError::read)?
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    let mut watch = |chunk: &[u8]| {
+        hash.update(chunk);
+        size += chunk.len() as u64;
+    };
+    let pass = |ahead: &mut Ahead<'_>| read_entries(ahead, limits, observer);
+    let entries = read_ahead(|| decompress(source, limits), &mut watch, pass).map_err(LayerError::read)??;
+    Ok(LayerIndex { diff_id: hash.finish(), size, entries })
 }
 
-fn index_archive(ahead: &mut Ahead, limits: &Limits, observer: &dyn Observer) -> Result<LayerIndex, LayerError> {
+/// All entries, and the stream to its end.
+fn read_entries(
+    ahead: &mut Ahead<'_>,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Vec<IndexedEntry>, LayerError> {
     let mut reader = TarReader::new(&mut *ahead, *limits);
     let mut entries = Vec::new();
     while let Some(entry) = reader.next_entry()? {
@@ -92,9 +103,13 @@ fn index_archive(ahead: &mut Ahead, limits: &Limits, observer: &dyn Observer) ->
         entries.push(Entry { ordinal, path, metadata, body });
     }
     entries.shrink_to_fit();
-    match ahead.finish().map_err(LayerError::read)? {
-        (Some(diff_id), size) => Ok(LayerIndex { diff_id, size, entries }),
-        (None, _) => unreachable!("the stream was opened to be hashed"),
+    loop {
+        let length = ahead.fill_buf().map_err(LayerError::read)?.len();
+        if length == 0 {
+            return Ok(entries);
+        }
+        observer.check()?;
+        ahead.consume(length);
     }
 }
 

@@ -22,6 +22,7 @@ mod path;
 mod report;
 mod stack;
 mod tree;
+mod way;
 
 pub use compare::difference;
 pub use inode::{Content, Device, Directory, Inode, Kind, Metadata, Name, OPAQUE_XATTR, Timestamp, Xattrs};

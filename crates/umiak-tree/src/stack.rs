@@ -18,10 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_spec::Limits;
 
+use crate::way::{Next, Way};
 use crate::{Builder, Directory, Inode, InodeId, Kind, Metadata, Name, Tree, TreeError, TreePath};
 
 /// How many symbolic links the parents of one entry may lead through (Linux: 40).
-const MAX_HOPS: usize = 40;
+pub(crate) const MAX_HOPS: usize = 40;
 
 /// Why layers do not stack to a tree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -409,86 +410,6 @@ impl<C> Stack<C> {
     }
 
     fn way(&self, parent: &TreePath, entry: &TreePath) -> Way {
-        Way {
-            trail: vec![InodeId::ROOT],
-            ahead: parent.components().map(Name::from).collect::<Vec<_>>().into_iter().rev().collect(),
-            hops: 0,
-            entry: entry.clone(),
-            layer: self.layer(),
-            depth: self.limits.depth,
-            longest: self.limits.name,
-        }
-    }
-}
-
-/// A walk from the root towards a directory.
-struct Way {
-    /// The directories entered, the root first.
-    trail: Vec<InodeId>,
-    /// Components still to walk, the next one last.
-    ahead: Vec<Name>,
-    hops: usize,
-    entry: TreePath,
-    layer: usize,
-    depth: usize,
-    longest: usize,
-}
-
-#[derive(PartialEq)]
-enum Next {
-    Entered,
-    /// The next component is missing or is neither directory nor symbolic link.
-    Absent(Name),
-}
-
-impl Way {
-    fn here(&self) -> InodeId {
-        self.trail.last().copied().unwrap_or(InodeId::ROOT)
-    }
-
-    fn enter(&mut self, id: InodeId) -> Result<(), StackError> {
-        if self.trail.len() >= self.depth {
-            return Err(StackError::TooDeep { layer: self.layer, path: self.entry.clone(), limit: self.depth });
-        }
-        self.trail.push(id);
-        Ok(())
-    }
-
-    /// One component further; `None` at the end.
-    fn step<C>(&mut self, builder: &Builder<C>) -> Result<Option<Next>, StackError> {
-        let Some(name) = self.ahead.pop() else { return Ok(None) };
-        match &*name {
-            b"." | b"" => return Ok(Some(Next::Entered)),
-            b".." => {
-                if self.trail.len() > 1 {
-                    self.trail.pop();
-                }
-                return Ok(Some(Next::Entered));
-            }
-            _ => {}
-        }
-        let Some(child) = builder.child(self.here(), &name) else { return Ok(Some(Next::Absent(name))) };
-        match &builder.get(child).kind {
-            Kind::Directory(_) => self.enter(child)?,
-            Kind::Symlink(target) => self.follow(target)?,
-            _ => return Ok(Some(Next::Absent(name))),
-        }
-        Ok(Some(Next::Entered))
-    }
-
-    fn follow(&mut self, target: &[u8]) -> Result<(), StackError> {
-        self.hops += 1;
-        if self.hops > MAX_HOPS {
-            return Err(StackError::Circular { layer: self.layer, path: self.entry.clone() });
-        }
-        if target.first() == Some(&b'/') {
-            self.trail.truncate(1);
-        }
-        let components = target.split(|byte| *byte == b'/').filter(|component| !component.is_empty());
-        if components.clone().any(|component| component.len() > self.longest) {
-            return Err(StackError::LongName { layer: self.layer, path: self.entry.clone(), limit: self.longest });
-        }
-        self.ahead.extend(components.rev().map(Name::from));
-        Ok(())
+        Way::new(parent, entry, self.layer(), &self.limits)
     }
 }
