@@ -49,3 +49,12 @@ pub fn run(command: &mut Command) -> Result<(), Failure> {
     let status = command.status().map_err(|error| format!("cannot start {}: {error}", typed(command)))?;
     if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", typed(command))) }
 }
+
+/// Runs a command whose output nobody needs, without saying so.
+///
+/// # Errors
+/// It cannot be started or does not exit with 0.
+pub fn run_quietly(command: &mut Command) -> Result<(), Failure> {
+    let output = command.output().map_err(|error| format!("cannot start {}: {error}", typed(command)))?;
+    if output.status.success() { Ok(()) } else { Err(format!("`{}` failed: {}", typed(command), output.status)) }
+}

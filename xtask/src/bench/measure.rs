@@ -1,9 +1,4 @@
-//! Wall time, CPU time and peak memory of a shell script, all its processes together.
-
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use crate::Failure;
+//! What one measured run took, and the median of several.
 
 /// What one run took.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,35 +11,31 @@ pub struct Run {
     pub memory: f64,
 }
 
-/// Runs `script` with bash in `directory` under GNU time.
-///
-/// # Errors
-/// The script fails; its output is in the message.
-pub fn run(script: &str, directory: &Path) -> Result<Run, Failure> {
-    let report = directory.join(".measured");
-    let mut command = Command::new("/usr/bin/time");
-    command.args(["-q", "-f", "%e %U %S %M", "-o"]).arg(&report).args(["bash", "-euc", script]);
-    let output = command.current_dir(directory).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("cannot start /usr/bin/time (package `time`): {error}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(format!("a measured script failed: {}\n{script}\n{said}", output.status));
+impl Run {
+    /// Reads what GNU time wrote for `%e %U %S %M`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        let [wall, user, system, kib] = numbers[..] else { return None };
+        Some(Self { wall, cpu: user + system, memory: kib / 1024.0 })
     }
-    let text = std::fs::read_to_string(&report).map_err(|error| format!("cannot read the times: {error}"))?;
-    parse(&text).ok_or_else(|| format!("cannot understand the times `{text}`"))
 }
 
-fn parse(text: &str) -> Option<Run> {
-    let numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-    let [wall, user, system, kib] = numbers[..] else { return None };
-    Some(Run { wall, cpu: user + system, memory: kib / 1024.0 })
-}
+/// The runs of one thing. There is a median once there is a run.
+#[derive(Debug, Default)]
+pub struct Runs(Vec<Run>);
 
-/// The run in the middle by wall time, with the largest memory of all.
-pub fn median(mut runs: Vec<Run>) -> Option<Run> {
-    runs.sort_by(|one, other| one.wall.total_cmp(&other.wall));
-    let memory = runs.iter().map(|run| run.memory).fold(0.0, f64::max);
-    runs.get(runs.len() / 2).map(|run| Run { memory, ..*run })
+impl Runs {
+    /// Adds a run.
+    pub fn push(&mut self, run: Run) {
+        self.0.push(run);
+    }
+
+    /// The run in the middle by wall time, with the largest memory of all.
+    pub fn median(mut self) -> Option<Run> {
+        self.0.sort_by(|one, other| one.wall.total_cmp(&other.wall));
+        let memory = self.0.iter().map(|run| run.memory).fold(0.0, f64::max);
+        self.0.get(self.0.len() / 2).map(|run| Run { memory, ..*run })
+    }
 }
 
 #[cfg(test)]
@@ -54,9 +45,10 @@ mod tests {
     #[test]
     fn the_median_is_the_middle_one_with_the_largest_memory() {
         let run = |wall, memory| Run { wall, cpu: wall, memory };
-        let found = median(vec![run(9.0, 1.0), run(1.0, 7.0), run(2.0, 3.0)]).unwrap();
+        let found = Runs(vec![run(9.0, 1.0), run(1.0, 7.0), run(2.0, 3.0)]).median().unwrap();
         assert_eq!((found.wall, found.memory), (2.0, 7.0));
-        assert_eq!(median(vec![]), None);
-        assert_eq!(parse("1.50 1.00 0.25 2048\n"), Some(Run { wall: 1.5, cpu: 1.25, memory: 2.0 }));
+        assert_eq!(Runs::default().median(), None);
+        assert_eq!(Run::parse("1.50 1.00 0.25 2048\n"), Some(Run { wall: 1.5, cpu: 1.25, memory: 2.0 }));
+        assert_eq!(Run::parse("Command exited"), None);
     }
 }

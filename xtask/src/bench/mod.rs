@@ -5,8 +5,11 @@
 //! Benches are no tests: nothing fails because a machine was slow.
 
 mod apps;
+mod machine;
 mod measure;
+mod noise;
 mod pairs;
+mod shell;
 mod table;
 
 use std::path::PathBuf;
@@ -14,13 +17,18 @@ use std::path::PathBuf;
 use crate::{Failure, command};
 
 /// How to run a bench.
+#[derive(Debug)]
 pub struct Options {
     /// Where the image pairs are.
     pairs: PathBuf,
+    /// The script that builds those that are missing.
+    make_pairs: PathBuf,
     /// Runs per figure.
     runs: usize,
-    /// Which pairs.
+    /// Which pairs; all when empty.
     only: Vec<String>,
+    /// Which measures; all when empty.
+    measures: Vec<String>,
     /// Whether the table goes into the document.
     write: bool,
 }
@@ -30,33 +38,64 @@ pub struct Options {
 /// # Errors
 /// Unknown name or option; a command failed.
 pub fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
-    let options = options(words)?;
+    let options = Options::parse(words, std::env::var_os("UMIAK_PAIRS").map(PathBuf::from))?;
     match name {
         "apps" => apps::bench(&options),
         other => Err(format!("there is no bench `{other}`; there is: apps")),
     }
 }
 
-fn options(words: &[&str]) -> Result<Options, Failure> {
-    let mut pairs = std::env::var_os("UMIAK_PAIRS").map(PathBuf::from);
-    let mut script = command::root().join("../shared/pairs/make-pairs");
-    let mut options = Options { pairs: PathBuf::new(), runs: 3, only: Vec::new(), write: false };
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let mut value = || words.next().copied().ok_or_else(|| format!("{word} needs a value"));
-        match *word {
-            "--pairs" => pairs = Some(value()?.into()),
-            "--make-pairs" => script = value()?.into(),
-            "--runs" => options.runs = value()?.parse().map_err(|_| "--runs needs a number".to_owned())?,
-            "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
-            "--write" => options.write = true,
-            other => return Err(format!("unknown option {other}")),
+impl Options {
+    fn parse(words: &[&str], pairs: Option<PathBuf>) -> Result<Self, Failure> {
+        let mut options = Self {
+            pairs: pairs.unwrap_or_else(|| command::root().join("target/pairs")),
+            make_pairs: command::root().join("../shared/pairs/make-pairs"),
+            runs: 3,
+            only: Vec::new(),
+            measures: Vec::new(),
+            write: false,
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().copied().ok_or_else(|| format!("{word} needs a value"));
+            let list = |value: &str| value.split(',').map(str::to_owned).collect();
+            match *word {
+                "--pairs" => options.pairs = value()?.into(),
+                "--make-pairs" => options.make_pairs = value()?.into(),
+                "--runs" => options.runs = value()?.parse().map_err(|_| "--runs needs a number".to_owned())?,
+                "--only" => options.only = list(value()?),
+                "--measure" => options.measures = list(value()?),
+                "--write" => options.write = true,
+                other => return Err(format!("bench does not know `{other}`")),
+            }
         }
+        if options.write && !(options.only.is_empty() && options.measures.is_empty()) {
+            return Err("--write is for the whole table: leave --only and --measure out".into());
+        }
+        if options.runs == 0 {
+            return Err("--runs needs at least 1".into());
+        }
+        Ok(options)
     }
-    if options.only.is_empty() {
-        options.only = pairs::NAMES.map(str::to_owned).to_vec();
+
+    /// Whether a measure was asked for.
+    fn wants(&self, measure: &str) -> bool {
+        self.measures.is_empty() || self.measures.iter().any(|wanted| wanted == measure)
     }
-    options.pairs = pairs.unwrap_or_else(|| command::root().join("target/pairs"));
-    pairs::ensure(&options.pairs, &script, &options.only)?;
-    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_table_does_not_replace_the_whole() {
+        assert!(Options::parse(&["--write", "--runs", "1"], None).unwrap().write);
+        assert!(Options::parse(&["--write", "--only", "a"], None).is_err());
+        assert!(Options::parse(&["--runs", "0"], None).is_err());
+        assert!(Options::parse(&["--fast"], None).is_err());
+        let part = Options::parse(&["--measure", "patch,status", "--pairs", "x"], Some("y".into())).unwrap();
+        assert!(part.wants("patch") && !part.wants("images"));
+        assert_eq!(part.pairs, PathBuf::from("x"));
+    }
 }

@@ -3,54 +3,86 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
+use super::Options;
 use crate::{Failure, command};
 
-/// All pairs, with the tags `base` and `target` in `NAME.oci`.
-pub const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// Letters of all pairs; each is a layout `NAME.oci` with the tags `base` and `target`.
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-/// Builds the pairs that are missing with the script `make-pairs`.
-pub fn ensure(directory: &Path, script: &Path, names: &[String]) -> Result<(), Failure> {
-    let missing: Vec<&String> =
-        names.iter().filter(|name| !layout(directory, name).join("index.json").exists()).collect();
+/// The pairs that the options choose; those that are missing are built.
+///
+/// # Errors
+/// Pairs are missing and cannot be built.
+pub fn chosen(options: &Options) -> Result<Vec<Layout>, Failure> {
+    let names: Vec<String> =
+        if options.only.is_empty() { NAMES.map(str::to_owned).to_vec() } else { options.only.clone() };
+    let layouts: Vec<Layout> = names
+        .iter()
+        .map(|name| Layout { name: name.clone(), directory: options.pairs.join(format!("{name}.oci")) })
+        .collect();
+    let missing: Vec<&str> = layouts.iter().filter(|layout| !layout.exists()).map(|layout| &*layout.name).collect();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(layouts);
     }
-    if !script.exists() {
-        let list = missing.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(format!(
-            "no pairs {list} in {}; name the script that builds them: --make-pairs",
-            directory.display()
-        ));
+    if !options.make_pairs.exists() {
+        let (list, place) = (missing.join(", "), options.pairs.display());
+        return Err(format!("no pairs {list} in {place}; name the script that builds them: --make-pairs SCRIPT"));
     }
-    command::run(Command::new(script).arg("--out").arg(directory).args(missing))
+    command::run(Command::new(&options.make_pairs).arg("--out").arg(&options.pairs).args(missing))?;
+    Ok(layouts)
 }
 
-/// The layout of one pair.
-pub fn layout(directory: &Path, name: &str) -> PathBuf {
-    directory.join(format!("{name}.oci"))
+/// An OCI image layout.
+pub struct Layout {
+    /// What it is called in tables.
+    pub name: String,
+    /// Where it is.
+    pub directory: PathBuf,
 }
 
-/// Blob files of the layers of one tag, bottom first.
-pub fn layers(layout: &Path, tag: &str) -> Result<Vec<PathBuf>, Failure> {
-    let manifest = json(&blob(layout, &manifest_digest(layout, tag)?)?)?;
-    let layers = manifest["layers"].as_array().ok_or("a manifest without layers")?;
-    layers.iter().map(|layer| blob(layout, layer["digest"].as_str().unwrap_or(""))).collect()
+impl Layout {
+    fn exists(&self) -> bool {
+        self.directory.join("index.json").exists()
+    }
+
+    /// The index.
+    pub fn index(&self) -> Result<Value, Failure> {
+        json(&self.directory.join("index.json"))
+    }
+
+    /// A JSON document that a descriptor points at.
+    pub fn document(&self, descriptor: &Value) -> Result<Value, Failure> {
+        json(&self.blob(descriptor)?)
+    }
+
+    /// The file that a descriptor points at.
+    pub fn blob(&self, descriptor: &Value) -> Result<PathBuf, Failure> {
+        let digest = descriptor["digest"].as_str().unwrap_or("");
+        let hex = digest.strip_prefix("sha256:").ok_or_else(|| format!("`{digest}` is no digest"))?;
+        Ok(self.directory.join("blobs/sha256").join(hex))
+    }
+
+    /// Files of the layers of one tag, bottom first.
+    pub fn layers(&self, tag: &str) -> Result<Vec<PathBuf>, Failure> {
+        let index = self.index()?;
+        let manifest = self.document(tagged(&index, tag)?)?;
+        manifest["layers"].as_array().ok_or("a manifest without layers")?.iter().map(|layer| self.blob(layer)).collect()
+    }
 }
 
-fn manifest_digest(layout: &Path, tag: &str) -> Result<String, Failure> {
-    let index = json(&layout.join("index.json"))?;
+/// The manifest's descriptor that has a tag.
+pub fn tagged<'a>(index: &'a Value, tag: &str) -> Result<&'a Value, Failure> {
     let manifests = index["manifests"].as_array().ok_or("an index without manifests")?;
-    let found = manifests.iter().find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == tag);
-    let digest = found.and_then(|entry| entry["digest"].as_str());
-    digest.map(str::to_owned).ok_or_else(|| format!("no tag {tag} in {}", layout.display()))
+    let found = manifests.iter().find(|entry| entry["annotations"][TAG] == tag);
+    found.ok_or_else(|| format!("an index without the tag {tag}"))
 }
 
-fn blob(layout: &Path, digest: &str) -> Result<PathBuf, Failure> {
-    let hex = digest.strip_prefix("sha256:").ok_or_else(|| format!("`{digest}` is no digest"))?;
-    Ok(layout.join("blobs/sha256").join(hex))
-}
+/// The annotation that holds a tag.
+pub const TAG: &str = "org.opencontainers.image.ref.name";
 
-fn json(path: &Path) -> Result<serde_json::Value, Failure> {
+fn json(path: &Path) -> Result<Value, Failure> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     serde_json::from_slice(&bytes).map_err(|error| format!("cannot parse {}: {error}", path.display()))
 }

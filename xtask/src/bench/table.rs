@@ -2,63 +2,82 @@
 
 use std::fmt::Write as _;
 
+use super::measure::Run;
 use crate::{Failure, command};
 
 /// One figure against its bar.
+#[derive(Debug)]
 pub struct Row {
-    /// What was measured, on what.
-    pub measure: String,
-    /// Our figure with its unit.
-    pub ours: String,
-    /// The peer's, or what it is compared with.
-    pub peer: String,
-    /// Ours by the peer's, when that is the measure.
-    pub ratio: Option<f64>,
-    /// The bar in words.
-    pub bar: String,
-    /// Whether it was met.
-    pub met: bool,
+    measure: String,
+    ours: String,
+    peer: String,
+    ratio: String,
+    bar: String,
+    met: bool,
 }
 
 impl Row {
-    /// A row whose measure is a ratio.
-    pub fn ratio(measure: String, ours: (f64, String), peer: (f64, String), bar: f64) -> Self {
-        let ratio = ours.0 / peer.0;
-        Self { measure, ours: ours.1, peer: peer.1, ratio: Some(ratio), bar: format!("≤ {bar}x"), met: ratio <= bar }
+    /// Wall times of ours and the peer; the bar is for their ratio.
+    pub fn times(measure: String, ours: Run, peer: Run, bar: f64) -> Self {
+        let cell = |run: Run| format!("{:.2} s ({:.1} s CPU)", run.wall, run.cpu);
+        Self::ratio(measure, (ours.wall, cell(ours)), (peer.wall, cell(peer)), bar)
     }
 
-    /// A row whose measure is a figure.
-    pub fn limit(measure: String, ours: (f64, String), bar: &(f64, String)) -> Self {
-        let met = ours.0 <= bar.0;
-        Self { measure, ours: ours.1, peer: String::new(), ratio: None, bar: format!("≤ {}", bar.1), met }
+    /// Lengths in bytes of ours and the peer's; the bar is for their ratio.
+    #[expect(clippy::cast_precision_loss, reason = "lengths of files, far below 2^53")]
+    pub fn sizes(measure: String, ours: u64, peer: u64, bar: f64) -> Self {
+        Self::ratio(measure, (ours as f64, bytes(ours)), (peer as f64, bytes(peer)), bar)
     }
+
+    fn ratio(measure: String, ours: (f64, String), peer: (f64, String), bar: f64) -> Self {
+        let ratio = ours.0 / peer.0;
+        let met = ratio <= bar;
+        Self { measure, ours: ours.1, peer: peer.1, ratio: format!("{ratio:.3}"), bar: format!("≤ {bar}"), met }
+    }
+
+    /// A length in bytes against an absolute bar.
+    pub fn size(measure: String, ours: u64, bar: u64) -> Self {
+        let bar_text = format!("≤ {}", bytes(bar));
+        Self { measure, ours: bytes(ours), peer: String::new(), ratio: String::new(), bar: bar_text, met: ours <= bar }
+    }
+
+    /// Peak memory in MiB against an absolute bar.
+    pub fn memory(measure: String, ours: f64, bar: f64) -> Self {
+        let (text, bar_text) = (format!("{ours:.0} MiB"), format!("≤ {bar:.0} MiB"));
+        Self { measure, ours: text, peer: String::new(), ratio: String::new(), bar: bar_text, met: ours <= bar }
+    }
+}
+
+/// Bytes with thousands apart: figures that are compared are not rounded.
+fn bytes(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text + " B"
 }
 
 /// The rows as Markdown.
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from("| measure | ours | peer | ratio | bar | |\n|---|---:|---:|---:|---|---|\n");
     for row in rows {
-        let ratio = row.ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default();
-        let verdict = if row.met { "met" } else { "**missed**" };
-        let _ = writeln!(text, "| {} | {} | {} | {ratio} | {} | {verdict} |", row.measure, row.ours, row.peer, row.bar);
+        text.push_str(&line(row));
     }
     text
 }
 
-/// What the figures were measured on: cores, kernel, versions of the peers.
-pub fn machine(peers: &[&str]) -> String {
-    let first = |program: &str, arguments: &[&str]| {
-        let output = std::process::Command::new(program).args(arguments).output().ok()?;
-        let text = [output.stdout, output.stderr].concat();
-        String::from_utf8_lossy(&text).lines().next().map(|line| line.trim().to_owned())
-    };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let kernel = first("uname", &["-r"]).unwrap_or_default();
-    let versions: Vec<String> = peers
-        .iter()
-        .filter_map(|peer| first(peer, &[if *peer == "mksquashfs" { "-version" } else { "--version" }]))
-        .collect();
-    format!("{cores} cores, Linux {kernel}; {}.", versions.join("; "))
+/// One row as Markdown.
+pub fn line(row: &Row) -> String {
+    let mut text = String::new();
+    let verdict = if row.met { "met" } else { "**missed**" };
+    // Writing to a string cannot fail.
+    let _ =
+        writeln!(text, "| {} | {} | {} | {} | {} | {verdict} |", row.measure, row.ours, row.peer, row.ratio, row.bar);
+    text
 }
 
 /// Puts `text` between the markers of bench `name` in docs/benchmarks.md.
@@ -94,7 +113,18 @@ mod tests {
 
     #[test]
     fn a_missed_bar_says_so() {
-        let rows = [Row::ratio("wall".into(), (3.0, "3 s".into()), (2.0, "2 s".into()), 1.0)];
-        assert!(markdown(&rows).contains("| wall | 3 s | 2 s | 1.500 | ≤ 1x | **missed** |"));
+        let run = |wall| Run { wall, cpu: wall, memory: 1.0 };
+        let rows = [
+            Row::times("wall".into(), run(3.0), run(2.0), 1.0),
+            Row::sizes("size".into(), 1_020_000, 1_000_000, 1.02),
+            Row::memory("peak".into(), 301.0, 300.0),
+        ];
+        let text = markdown(&rows);
+        assert!(
+            text.contains("| wall | 3.00 s (3.0 s CPU) | 2.00 s (2.0 s CPU) | 1.500 | ≤ 1 | **missed** |"),
+            "{text}"
+        );
+        assert!(text.contains("| size | 1 020 000 B | 1 000 000 B | 1.020 | ≤ 1.02 | met |"), "{text}");
+        assert!(text.contains("| peak | 301 MiB |  |  | ≤ 300 MiB | **missed** |"), "{text}");
     }
 }
