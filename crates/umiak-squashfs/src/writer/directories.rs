@@ -96,3 +96,55 @@ fn run_bytes(run: &[Entry<'_>]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compressor::{Compressor, Settings};
+
+    fn table() -> MetadataWriter {
+        MetadataWriter::new(Settings::new(Compressor::Lz4, None, 131_072).unwrap()).unwrap()
+    }
+
+    fn entry(name: &[u8], block: u64, number: u32) -> Entry<'_> {
+        Entry { name, place: block << 16 | 7, number, kind: 2 }
+    }
+
+    #[test]
+    fn a_run_has_the_known_bytes() {
+        let bytes = run_bytes(&[entry(b"a", 3, 10), entry(b"bc", 3, 9)]);
+        let expected = [
+            &[1, 0, 0, 0, 3, 0, 0, 0, 10, 0, 0, 0][..],
+            &[7, 0, 0, 0, 2, 0, 0, 0, b'a'],
+            &[7, 0, 0xff, 0xff, 2, 0, 1, 0, b'b', b'c'],
+        ];
+        assert_eq!(bytes, expected.concat());
+    }
+
+    #[test]
+    fn runs_end_where_the_header_does_not_fit_any_more() {
+        let names: Vec<Vec<u8>> = (0..1000_u32).map(|number| format!("{number:04}").into_bytes()).collect();
+        let same = |number: u32| entry(&names[number as usize], 0, number);
+        let all: Vec<Entry<'_>> = (0..1000).map(same).collect();
+        assert_eq!(run(&all, 0), 256);
+        let other_block = [entry(b"a", 0, 1), entry(b"b", 1, 2)];
+        assert_eq!(run(&other_block, 0), 1);
+        let far = [entry(b"a", 0, 1), entry(b"b", 0, 32_769)];
+        assert_eq!(run(&far, 0), 1);
+        let near = [entry(b"a", 0, 1), entry(b"b", 0, 32_768)];
+        assert_eq!(run(&near, 0), 2);
+    }
+
+    #[test]
+    fn the_index_names_the_first_run_in_each_later_block() {
+        let names: Vec<Vec<u8>> = (0..2000_u32).map(|number| format!("name{number:05}").into_bytes()).collect();
+        let entries: Vec<Entry<'_>> = (0..).zip(&names).map(|(number, name)| entry(name, 0, number)).collect();
+        let listing = write(&mut table(), &entries).unwrap();
+        assert_eq!(listing.index.len(), listing.length as usize / METADATA_BYTES);
+        for pair in listing.index.windows(2) {
+            assert!(pair[0].block < pair[1].block && pair[0].name < pair[1].name);
+            let step = (pair[1].position - pair[0].position) as usize;
+            assert!(step.abs_diff(METADATA_BYTES) < 2 * 20, "{step}");
+        }
+    }
+}

@@ -180,7 +180,7 @@ pub fn everything() -> MemoryTree {
     tree.file("holes/first", [vec![0; 262_144], text(7, 131_072)].concat());
     tree.file("holes/all", vec![0; 524_288]);
     tree.file("holes/short", vec![0; 100]);
-    for number in 0..900 {
+    for number in 0..1200 {
         let name = format!("many/a-rather-long-name-for-a-file-in-a-directory-{number:05}.js");
         tree.file(&name, text(number, 30 + number as usize % 700));
     }
