@@ -159,8 +159,11 @@ fn kind(chance: &mut Chance) -> Kind<Bytes> {
     }
 }
 
-fn directories(tree: &Tree<Bytes>) -> Vec<InodeId> {
-    tree.inodes().filter(|(_, inode)| inode.kind.is_directory()).map(|(id, _)| id).collect()
+/// Some directory; one of them more often than the others, so that it gets many names and loses many.
+fn directory(chance: &mut Chance, tree: &Tree<Bytes>) -> InodeId {
+    let all = tree.inodes().filter(|(_, inode)| inode.kind.is_directory());
+    let ids: Vec<_> = all.map(|(id, _)| id).collect();
+    if chance.once_in(3) { ids[ids.len().min(3) - 1] } else { *chance.pick(&ids) }
 }
 
 /// A tree of about `size` names.
@@ -195,7 +198,7 @@ pub fn mutated(chance: &mut Chance, tree: &Tree<Bytes>, changes: usize) -> Resul
 
 fn add(chance: &mut Chance, tree: Tree<Bytes>) -> Result<Tree<Bytes>, TreeError> {
     let others: Vec<_> = tree.inodes().filter(|(_, inode)| !inode.kind.is_directory()).map(|(id, _)| id).collect();
-    let parent = *chance.pick(&directories(&tree));
+    let parent = directory(chance, &tree);
     let mut builder = tree.into_builder();
     let id = if !others.is_empty() && chance.once_in(5) {
         *chance.pick(&others)
@@ -211,7 +214,7 @@ fn add(chance: &mut Chance, tree: Tree<Bytes>) -> Result<Tree<Bytes>, TreeError>
 }
 
 fn remove(chance: &mut Chance, tree: Tree<Bytes>) -> Result<Tree<Bytes>, TreeError> {
-    let parent = *chance.pick(&directories(&tree));
+    let parent = directory(chance, &tree);
     let mut builder = tree.into_builder();
     if let Some(names) = builder.directory(parent) {
         let keys: Vec<_> = names.keys().cloned().collect();

@@ -1,0 +1,80 @@
+//! Requests from and responses to a socket: as much of HTTP/1.1 as tests need.
+
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::time::Duration;
+
+use super::{End, Request, Response};
+
+/// A connection.
+pub trait Stream: Read + Write + Send {
+    /// Keeps a client that never finishes its request from holding the server up for ever.
+    fn limit(&self) -> io::Result<()>;
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A request's body is refused beyond this.
+const MAX_BODY: usize = 16 << 20;
+
+impl Stream for std::net::TcpStream {
+    fn limit(&self) -> io::Result<()> {
+        self.set_nodelay(true)?;
+        self.set_read_timeout(Some(PATIENCE))
+    }
+}
+
+impl Stream for std::os::unix::net::UnixStream {
+    fn limit(&self) -> io::Result<()> {
+        self.set_read_timeout(Some(PATIENCE))
+    }
+}
+
+/// One request, `None` when the client closes without one.
+pub fn read_request(stream: &mut Box<dyn Stream>) -> io::Result<Option<Request>> {
+    stream.limit()?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(None) };
+    let mut request = Request { method, target, headers: Vec::new(), body: Vec::new() };
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        match line.trim_end().split_once(':') {
+            Some((name, value)) => request.headers.push((name.to_ascii_lowercase(), value.trim().to_owned())),
+            None => break,
+        }
+    }
+    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    if length > MAX_BODY {
+        return Ok(None);
+    }
+    request.body.resize(length, 0);
+    reader.read_exact(&mut request.body)?;
+    Ok(Some(request))
+}
+
+/// The response, or as much of it as it should have.
+pub fn write_response(stream: &mut Box<dyn Stream>, response: &Response, head_only: bool) -> io::Result<()> {
+    if response.status == 0 {
+        return Ok(());
+    }
+    let length = response.announced.unwrap_or(response.body.len());
+    let mut head = format!("HTTP/1.1 {} Said\r\nContent-Length: {length}\r\nConnection: close\r\n", response.status);
+    for (name, value) in &response.headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += "\r\n";
+    stream.write_all(head.as_bytes())?;
+    if !head_only {
+        let sent = match response.end {
+            End::Whole => response.body.len(),
+            End::Cut(at) | End::Stall(at) => at.min(response.body.len()),
+        };
+        stream.write_all(&response.body[..sent])?;
+    }
+    stream.flush()
+}
