@@ -58,8 +58,10 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Reads the `.wh.` names of the OCI image specification.
 pub(crate) fn meaning(raw: &[u8], limits: &Limits) -> Result<Meaning, LayerError> {
     let misused = || LayerError::Whiteout { entry: shown(raw) };
-    let path = tree_path(raw, raw, limits)?;
+    // The prefix is not part of a name in the tree, so it does not count towards the longest.
+    let path = tree_path(raw, raw, &Limits { name: limits.name + PREFIX.len(), ..*limits })?;
     let Some((parent, name)) = path.split() else { return Ok(Meaning::Plain(path)) };
+    let checked = |path: TreePath| tree_path(path.as_bytes(), raw, limits);
     if path.components().any(|component| component.starts_with(META_PREFIX) && component != OPAQUE) {
         return Ok(Meaning::Bookkeeping);
     }
@@ -67,12 +69,12 @@ pub(crate) fn meaning(raw: &[u8], limits: &Limits) -> Result<Meaning, LayerError
         return Err(misused());
     }
     if name == OPAQUE {
-        return Ok(Meaning::Opaque(parent));
+        return checked(parent).map(Meaning::Opaque);
     }
     match name.strip_prefix(PREFIX) {
-        None => Ok(Meaning::Plain(path)),
+        None => checked(path).map(Meaning::Plain),
         Some(b"" | b"." | b"..") => Err(misused()),
-        Some(hidden) => Ok(Meaning::Whiteout(parent.join(hidden))),
+        Some(hidden) => checked(parent.join(hidden)).map(Meaning::Whiteout),
     }
 }
 
@@ -93,6 +95,15 @@ mod tests {
             Ok(Meaning::Bookkeeping) => String::new(),
             Err(error) => format!("! {error}"),
         }
+    }
+
+    #[test]
+    fn the_longest_name_can_be_whited_out() {
+        let name = "n".repeat(255);
+        assert_eq!(text(&format!("a/.wh.{name}")), format!("-/a/{name}"));
+        assert!(text(&format!("a/.wh.{name}n")).starts_with('!'));
+        assert!(text(&format!("a/{name}n")).starts_with('!'));
+        assert!(text(&format!("{name}n/.wh.a")).starts_with('!'));
     }
 
     #[test]

@@ -67,6 +67,17 @@ impl Member {
         Ok(Self { path, metadata, body, size, stored, map })
     }
 
+    /// What an entry of this member will hold in memory: path, link target, extended attributes.
+    pub fn metadata_bytes(&self) -> u64 {
+        let link = match &self.body {
+            Body::HardLink(target) => target.as_bytes().len(),
+            Body::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        let xattrs = self.metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        (self.path.len() + link + xattrs) as u64
+    }
+
     /// The map of an old GNU sparse file, to be completed.
     pub fn old_extents(&mut self) -> Option<&mut Vec<Extent>> {
         match &mut self.map {

@@ -33,6 +33,8 @@ pub struct TarReader<R> {
     globals: Extended,
     members: u32,
     expanded: u64,
+    /// Bytes of names, link targets and attributes handed out.
+    metadata: u64,
     /// The content of the current entry and what of it was read.
     stored: Stored,
     ended: bool,
@@ -51,7 +53,7 @@ impl<R: BufRead> TarReader<R> {
     pub fn new(source: R, limits: Limits) -> Self {
         let source = Counted { inner: source, position: 0 };
         let (globals, stored) = (Extended::default(), Stored::default());
-        Self { source, limits, globals, members: 0, expanded: 0, stored, ended: false }
+        Self { source, limits, globals, members: 0, expanded: 0, metadata: 0, stored, ended: false }
     }
 
     /// Uncompressed bytes read so far.
@@ -107,6 +109,10 @@ impl<R: BufRead> TarReader<R> {
         }
         if self.expanded > self.limits.expanded {
             return Err(too_large("bytes in all files of a layer", self.limits.expanded));
+        }
+        self.metadata += member.metadata_bytes();
+        if self.metadata > self.limits.metadata {
+            return Err(too_large("bytes of names and extended attributes in a layer", self.limits.metadata));
         }
         self.stored = member.stored(&mut self.source, &invalid)?;
         Ok(())

@@ -131,6 +131,20 @@ fn lying_numbers_are_errors() {
 }
 
 #[test]
+fn a_global_header_does_not_multiply_without_bound() {
+    let value = "v".repeat(59_998);
+    let record = format!("60020 SCHILY.xattr.x={value}\n");
+    assert_eq!(record.len(), 60_020);
+    let mut layer = with_content("g", b'g', record.as_bytes());
+    for number in 0..20 {
+        layer.extend(member(&number.to_string(), b'6', 0, |_| {}));
+    }
+    assert_eq!(indexed(&layer).unwrap().entries.len(), 20);
+    let limits = Limits { metadata: 1 << 20, ..Limits::default() };
+    assert!(matches!(index(&layer[..], &limits, &Silent), Err(LayerError::Limit { limit: 1_048_576, .. })));
+}
+
+#[test]
 fn sizes_of_links_and_directories_have_no_bytes_behind_them() {
     let layer = [
         member("d", b'5', 4096, |_| {}),

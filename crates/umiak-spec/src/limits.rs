@@ -17,6 +17,9 @@ pub struct Limits {
     pub expansion_ratio: u64,
     /// Entries (names) in one layer or tree (default 8 million).
     pub entries: usize,
+    /// Bytes of all names, link targets and extended attributes of one layer or tree: what is held in memory (default
+    /// 512 MiB).
+    pub metadata: u64,
     /// Bytes of one path (default 4096, Linux `PATH_MAX`).
     pub path: usize,
     /// Bytes of one path component (default 255, Linux `NAME_MAX`).
@@ -39,6 +42,7 @@ impl Default for Limits {
             expanded: 256 << 30,
             expansion_ratio: 1200,
             entries: 8_000_000,
+            metadata: 512 << 20,
             path: 4096,
             name: 255,
             depth: 1024,

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use umiak_testkit::disk;
 use umiak_testkit::random::{Bytes, Chance, mutated, tree};
-use umiak_tree::{OverlayOptions, Tree, changeset, difference};
+use umiak_tree::{OPAQUE_XATTR, OverlayOptions, Tree, changeset, difference};
 
 /// A mount that goes away with its guard, also when a test fails.
 struct Mount<'a>(&'a Path);
@@ -57,12 +57,19 @@ fn shown_by_kernel(area: &Path, base: &Tree<Bytes>, upper: &Tree<Bytes>, writabl
 fn the_kernel_shows_the_target() {
     let area = tempfile::tempdir().unwrap();
     let _tmpfs = Mount::new("tmpfs", "size=256m", area.path());
+    let mut marked = 0;
     for seed in 0..150 {
         let mut chance = Chance::new(seed);
-        let base = tree(&mut chance, 40).unwrap();
-        let target =
-            if seed % 5 == 0 { tree(&mut chance, 40).unwrap() } else { mutated(&mut chance, &base, 8).unwrap() };
+        // Every third tree is dense, so that whole directories lose enough names to become opaque.
+        let (size, changes) = if seed % 3 == 0 { (200, 20) } else { (40, 8) };
+        let base = tree(&mut chance, size).unwrap();
+        let target = if seed % 5 == 0 {
+            tree(&mut chance, size).unwrap()
+        } else {
+            mutated(&mut chance, &base, changes).unwrap()
+        };
         let upper = changeset(&base, &target, OverlayOptions::default()).unwrap();
+        marked += upper.tree.inodes().filter(|(_, inode)| inode.metadata.xattrs.contains_key(OPAQUE_XATTR)).count();
         for writable in [false, true] {
             let shown = shown_by_kernel(area.path(), &base, &upper.tree, writable);
             if !writable {
@@ -73,6 +80,7 @@ fn the_kernel_shows_the_target() {
             assert_eq!(difference(&split(shown), &split(target.clone())), None, "seed {seed}, writable");
         }
     }
+    assert!(marked > 5, "only {marked} opaque directories were tried");
 }
 
 /// The same tree with every hard link an inode of its own.
