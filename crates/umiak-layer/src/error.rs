@@ -66,7 +66,7 @@ pub enum LayerError {
         /// The entry.
         entry: String,
     },
-    /// A sparse file whose map and data do not fit each other.
+    /// A sparse file whose map and stored bytes do not fit each other.
     #[error("sparse tar entry `{entry}`: {reason}")]
     Sparse {
         /// The entry.

@@ -86,7 +86,7 @@ impl Member {
         }
     }
 
-    /// Where the content lies; reads the map that stands in front of the data of PAX sparse files.
+    /// Where the content lies; reads the map that stands in front of the stored bytes of PAX sparse files.
     pub fn stored(
         &self,
         source: &mut impl BufRead,

@@ -37,7 +37,7 @@ pub struct Extended {
 /// The `GNU.sparse.*` records.
 #[derive(Debug, Clone, Default)]
 pub struct Sparse {
-    /// `major` and `minor` are 1 and 0: the map stands before the data.
+    /// `major` and `minor` are 1 and 0: the map stands before the stored bytes.
     pub major: Option<u64>,
     /// The name of the file; `path` then is one that other programs may use.
     pub name: Option<Vec<u8>>,

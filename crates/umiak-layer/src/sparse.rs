@@ -1,9 +1,9 @@
 //! Which parts of a file are in the archive, and which are holes.
 //!
 //! Four formats of GNU tar lead to one list of [`Extent`]s: the old one (type `S`, maps in header blocks), and PAX 0.0,
-//! 0.1 (maps in extended records) and 1.0 (map in front of the data).
+//! 0.1 (maps in extended records) and 1.0 (map in front of the stored bytes).
 
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
 use crate::LayerError;
 use crate::header::{BLOCK, number};
@@ -63,22 +63,26 @@ pub fn push_old(extents: &mut Vec<Extent>, fields: &[u8]) -> Result<(), &'static
     Ok(())
 }
 
-/// Reads the map of PAX format 1.0 from the front of `data`, which is positioned at the first stored byte, and returns
+/// Reads the map of PAX format 1.0 from `source`, which is positioned at the first stored byte, and returns
 /// it with the number of bytes it took, padding included.
 pub fn read_front(
-    data: &mut impl BufRead,
+    source: &mut impl BufRead,
     stored: u64,
     invalid: &dyn Fn(&'static str) -> LayerError,
 ) -> Result<(Vec<Extent>, u64), LayerError> {
+    let cut_short = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => invalid("the layer ends in its map"),
+        _ => LayerError::read(error),
+    };
     let mut numbers = Vec::new();
     let mut expected = 1;
     let (mut taken, mut digits) = (0_u64, Vec::new());
     while numbers.len() < expected {
         let mut byte = [0];
         if taken >= stored {
-            return Err(invalid("its map is longer than its data"));
+            return Err(invalid("its map is longer than its content"));
         }
-        data.read_exact(&mut byte).map_err(LayerError::read)?;
+        source.read_exact(&mut byte).map_err(cut_short)?;
         taken += 1;
         match byte[0] {
             b'\n' => {
@@ -95,10 +99,10 @@ pub fn read_front(
     }
     let padded = taken.next_multiple_of(BLOCK as u64);
     if padded > stored {
-        return Err(invalid("its map is longer than its data"));
+        return Err(invalid("its map is longer than its content"));
     }
     let mut padding = vec![0; usize::try_from(padded - taken).unwrap_or(0)];
-    data.read_exact(&mut padding).map_err(LayerError::read)?;
+    source.read_exact(&mut padding).map_err(cut_short)?;
     Ok((from_numbers(&numbers[1..]).map_err(invalid)?, padded))
 }
 
