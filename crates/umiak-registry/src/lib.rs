@@ -1,1 +1,33 @@
-//! Where container images come from: registries, layouts, archives, the Docker daemon, root file systems.
+//! Where container images come from: registries, image layouts, archives, the Docker daemon, root file systems.
+//!
+//! ```text
+//! reference --open--> Source --resolve(platforms)--> Image { reference@digest, config, layers }
+//!                        |                              |
+//!                        +------------fetch(layer)------+--> BlobFile   (a local file, or a stretch of one)
+//! ```
+//!
+//! Guarantees: manifests and configurations are verified before they are looked into; a layer that came over a network
+//! is verified before it is handed out, and kept by digest so that it is fetched once; an interrupted fetch goes on
+//! where it stopped. What this crate does not do: look into layers, print, read the environment.
+
+mod archive;
+mod auth;
+mod blob;
+mod cache;
+mod daemon;
+mod distribution;
+mod error;
+mod image;
+mod layout;
+mod parallel;
+mod rootfs;
+mod source;
+mod transport;
+
+pub use auth::Credentials;
+pub use blob::{BlobFile, BlobReader};
+pub use distribution::RegistrySettings;
+pub use error::{Error, ErrorKind};
+pub use image::{Image, Layer};
+pub use parallel::in_parallel;
+pub use source::{Context, Place, Source, fetch_all, open};

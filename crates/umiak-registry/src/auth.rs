@@ -1,0 +1,210 @@
+//! Credentials for registries: given by the caller, or from Docker's configuration and its helper programs.
+//!
+//! Guarantees: credentials are looked up for one host and sent only there; a helper is run with the host on its
+//! standard input, nothing on its command line. A helper that knows nothing is no error; one that fails is.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::error::Error;
+
+/// A name and a password, or a token that is exchanged for others.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name; `<token>` means that the password is an identity token.
+    pub username: String,
+    /// Password or token.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials {{ username: {:?}, .. }}", self.username)
+    }
+}
+
+/// The parts of Docker's config.json that concern registries.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DockerConfig {
+    auths: BTreeMap<String, Auth>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Auth {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+/// What a helper answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Helped {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+/// What Docker's configuration has for `host`.
+///
+/// # Errors
+/// The configuration is not JSON, or a helper cannot be run or fails.
+pub(crate) fn find(config: &Path, host: &str) -> Result<Option<Credentials>, Error> {
+    let Ok(text) = std::fs::read(config) else { return Ok(None) };
+    let config: DockerConfig = serde_json::from_slice(&text)
+        .map_err(|source| Error::Document { what: config.display().to_string(), source: source.into() })?;
+    let names = names(host);
+    for name in &names {
+        if let Some(helper) = config.cred_helpers.get(name) {
+            return ask(helper, name);
+        }
+    }
+    if let Some(helper) = &config.creds_store {
+        for name in &names {
+            if let Some(found) = ask(helper, name)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+    let found = config.auths.iter().find(|(name, _)| names.iter().any(|wanted| bare(name) == bare(wanted)));
+    Ok(found.and_then(|(_, auth)| decoded(auth)))
+}
+
+/// The names that configurations use for one registry.
+fn names(host: &str) -> Vec<String> {
+    match host {
+        "docker.io" => ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io"]
+            .map(str::to_owned)
+            .into(),
+        other => vec![other.to_owned(), format!("https://{other}")],
+    }
+}
+
+fn bare(name: &str) -> &str {
+    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+    name.split('/').next().unwrap_or(name)
+}
+
+fn decoded(auth: &Auth) -> Option<Credentials> {
+    if let Some(token) = auth.identitytoken.as_ref().filter(|token| !token.is_empty()) {
+        return Some(Credentials { username: "<token>".into(), password: token.clone() });
+    }
+    if let (Some(username), Some(password)) = (&auth.username, &auth.password) {
+        return Some(Credentials { username: username.clone(), password: password.clone() });
+    }
+    let plain = String::from_utf8(base64_decode(auth.auth.as_ref()?)?).ok()?;
+    let (username, password) = plain.split_once(':')?;
+    Some(Credentials { username: username.to_owned(), password: password.trim_end_matches('\0').to_owned() })
+}
+
+/// Asks a helper program for the credentials of `server`, by Docker's credential-helper protocol.
+fn ask(helper: &str, server: &str) -> Result<Option<Credentials>, Error> {
+    let program = format!("docker-credential-{helper}");
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Denied {
+        registry: server.to_owned(),
+        name: format!("credentials ({program})"),
+        source: Some(source),
+    };
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(error.into()))?;
+    if let Some(mut input) = child.stdin.take() {
+        // A helper may answer without reading.
+        let _ = input.write_all(server.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|error| failed(error.into()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let knows_nothing = said.contains("credentials not found");
+        return if knows_nothing { Ok(None) } else { Err(failed(said.trim().to_owned().into())) };
+    }
+    let helped: Helped = serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into()))?;
+    let empty = helped.secret.is_empty();
+    Ok((!empty).then_some(Credentials { username: helped.username, password: helped.secret }))
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Standard base64 with padding.
+pub(crate) fn base64_encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            let index = (group >> (18 - 6 * digit) & 63) as usize;
+            text.push(if digit <= chunk.len() { char::from(ALPHABET[index]) } else { '=' });
+        }
+    }
+    text
+}
+
+fn base64_decode(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut group, mut bits) = (0_u32, 0);
+    for letter in text.trim().trim_end_matches('=').bytes() {
+        let digit = ALPHABET.iter().position(|known| *known == letter)?;
+        group = group << 6 | u32::try_from(digit).ok()?;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((group >> bits & 0xff) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn reads_what_docker_login_stores() {
+        let auth = base64_encode(b"me:s:cret");
+        let (_kept, path) = config(&format!(
+            r#"{{"auths":{{"registry.example:5000":{{"auth":"{auth}"}},"https://index.docker.io/v1/":{{"identitytoken":"t"}}}}}}"#
+        ));
+        let found = find(&path, "registry.example:5000").unwrap().unwrap();
+        assert_eq!((found.username.as_str(), found.password.as_str()), ("me", "s:cret"));
+        assert_eq!(find(&path, "docker.io").unwrap().unwrap().username, "<token>");
+        assert_eq!(find(&path, "other.example").unwrap(), None);
+        assert_eq!(find(Path::new("/nonexistent/config.json"), "x").unwrap(), None);
+        assert!(!format!("{found:?}").contains("s:cret"), "passwords are not shown");
+    }
+
+    #[test]
+    fn a_missing_helper_is_named() {
+        let (_kept, path) = config(r#"{"credHelpers":{"registry.example":"umiak-test-missing"}}"#);
+        let error = find(&path, "registry.example").unwrap_err();
+        assert!(error.to_string().contains("docker-credential-umiak-test-missing"), "{error}");
+    }
+
+    #[test]
+    fn base64_has_known_values() {
+        for (plain, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64_encode(plain.as_bytes()), text);
+            assert_eq!(base64_decode(text).unwrap(), plain.as_bytes());
+        }
+        assert_eq!(base64_decode("!"), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! The Docker daemon's store, through its socket (Docker Engine API).
+//!
+//! The daemon has no blobs to give, only whole images in the form of `docker save`: they are streamed into a nameless
+//! file in the cache and read there.
+
+use std::io::{BufRead, BufReader, Read, Seek as _, SeekFrom, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use umiak_spec::{Limits, Observer, Platform, RegistryName};
+
+use crate::archive::{DockerArchive, Members};
+use crate::blob::BlobFile;
+use crate::cache::{Cache, whole};
+use crate::error::{Error, IoContext as _};
+use crate::image::{Image, Layer};
+use crate::source::{Context, Source};
+
+/// The daemon says nothing for so long: it hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One image of the daemon.
+pub(crate) struct Daemon {
+    name: String,
+    place: String,
+    socket: PathBuf,
+    cache: Cache,
+    limits: Limits,
+    saved: Mutex<Option<std::sync::Arc<DockerArchive>>>,
+}
+
+/// What the daemon says of an image.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    #[serde(default)]
+    repo_digests: Option<Vec<String>>,
+}
+
+impl Daemon {
+    pub(crate) fn new(name: &RegistryName, place: String, context: &Context) -> Self {
+        let separator = if name.digest.is_some() { '@' } else { ':' };
+        Self {
+            name: format!("{}{separator}{}", name.written(), name.target()),
+            place,
+            socket: context.docker_socket.clone(),
+            cache: Cache::new(&context.cache),
+            limits: context.limits,
+            saved: Mutex::default(),
+        }
+    }
+
+    /// Sends a GET; the answer's head is read, its body is next in the reader. HTTP/1.0, so that the body is not chunked.
+    fn get(&self, path: &str) -> Result<BufReader<UnixStream>, Error> {
+        let url = || format!("{}{path}", self.socket.display());
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => Error::NotFound {
+                name: self.name.clone(),
+                place: format!("the Docker daemon: none listens at {}", self.socket.display()),
+                available: Vec::new(),
+            },
+            _ => Error::Network { action: "ask", url: url(), source: source.into() },
+        };
+        let mut stream = UnixStream::connect(&self.socket).map_err(failed)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        let request =
+            format!("GET {path} HTTP/1.0\r\nHost: docker\r\nAccept: application/json, application/x-tar\r\n\r\n");
+        stream.write_all(request.as_bytes()).map_err(failed)?;
+        let mut reader = BufReader::with_capacity(256 << 10, stream);
+        let status = read_head(&mut reader).map_err(failed)?;
+        match status {
+            200 => Ok(reader),
+            404 => {
+                Err(Error::NotFound { name: self.name.clone(), place: "the Docker daemon".into(), available: vec![] })
+            }
+            status => {
+                let mut detail = String::new();
+                let _ = reader.take(1000).read_to_string(&mut detail);
+                Err(Error::Status { url: url(), status, detail: Some(detail.trim().to_owned()) })
+            }
+        }
+    }
+
+    fn inspect(&self) -> Result<Inspected, Error> {
+        let mut body = Vec::new();
+        let reader = self.get(&format!("/images/{}/json", self.name))?;
+        reader.take(self.limits.document).read_to_end(&mut body).at("read from", &self.socket)?;
+        serde_json::from_slice(&body).map_err(|source| Error::Document {
+            what: "what the Docker daemon says of the image".into(),
+            source: source.into(),
+        })
+    }
+
+    fn save(&self, id: &str) -> Result<std::sync::Arc<DockerArchive>, Error> {
+        let mut reader = self.get(&format!("/images/{id}/get"))?;
+        let mut file = self.cache.nameless()?;
+        let length = std::io::copy(&mut reader, &mut file).at("copy the image from", &self.socket)?;
+        file.seek(SeekFrom::Start(0)).at("read", &self.socket)?;
+        let members = Members::of_blob(&whole(file, length), &self.socket, &self.limits)?;
+        Ok(std::sync::Arc::new(DockerArchive::new(members, self.place.clone(), None, self.limits)))
+    }
+
+    fn place(&self) -> std::sync::MutexGuard<'_, Option<std::sync::Arc<DockerArchive>>> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads status line and headers; returns the status.
+fn read_head(reader: &mut impl BufRead) -> std::io::Result<u16> {
+    let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer is not HTTP");
+    let mut line = String::new();
+    let mut head = reader.take(64 << 10);
+    head.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
+    loop {
+        line.clear();
+        if head.read_line(&mut line)? == 0 {
+            return Err(broken());
+        }
+        if line.trim_end().is_empty() {
+            return Ok(status);
+        }
+    }
+}
+
+impl Source for Daemon {
+    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+        let inspected = self.inspect()?;
+        let saved = self.save(&inspected.id)?;
+        let mut image = saved.resolve(platforms)?;
+        if image.reference != inspected.id {
+            // The classic store names images by their config; the containerd store by their manifest.
+            image.reference.clone_from(&inspected.id);
+        }
+        if let Some(digest) = inspected.repo_digests.and_then(|digests| digests.into_iter().next()) {
+            image.reference = digest;
+        }
+        *self.place() = Some(saved);
+        Ok(image)
+    }
+
+    fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {
+        match &*self.place() {
+            Some(saved) => saved.fetch(layer, observer),
+            None => Err(Error::Unsupported("a layer was asked for before its image was found".into())),
+        }
+    }
+}

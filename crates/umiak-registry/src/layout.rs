@@ -1,0 +1,179 @@
+//! OCI image layouts: a directory, or the same in an uncompressed tar archive.
+//!
+//! Follows the OCI image layout specification 1.0. Documents are verified when read; layers are handed out where they
+//! lie, their digest compared first.
+
+use std::path::{Path, PathBuf};
+
+use umiak_spec::{Descriptor, Digest, Document, ImageReference, Index, Limits, Observer, Platform, Selector};
+
+use crate::archive::Members;
+use crate::blob::BlobFile;
+use crate::error::{Error, IoContext as _};
+use crate::image::{Documents, Image, Layer, Resolver};
+use crate::source::Source;
+
+/// Where the files of a layout are.
+enum Place {
+    Directory,
+    Archive(Members),
+}
+
+/// One image of a layout.
+pub(crate) struct Layout {
+    path: PathBuf,
+    place: Place,
+    /// What messages and src.json call the layout, without tag.
+    name: String,
+    selector: Option<Selector>,
+    limits: Limits,
+}
+
+impl Layout {
+    /// A layout directory.
+    pub(crate) fn directory(path: &Path, selector: Option<Selector>, limits: Limits) -> Result<Self, Error> {
+        let reference = ImageReference::Layout { path: path.to_owned(), selector: None };
+        Self::open(path, Place::Directory, reference.name(), selector, limits)
+    }
+
+    /// A layout in a tar archive.
+    pub(crate) fn archive(
+        path: &Path,
+        members: Members,
+        selector: Option<Selector>,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let reference = ImageReference::OciArchive { path: path.to_owned(), selector: None };
+        Self::open(path, Place::Archive(members), reference.name(), selector, limits)
+    }
+
+    fn open(
+        path: &Path,
+        place: Place,
+        name: String,
+        selector: Option<Selector>,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let layout = Self { path: path.to_owned(), place, name, selector, limits };
+        match layout.file("oci-layout") {
+            Ok(_) => Ok(layout),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound {
+                name: "oci-layout".into(),
+                place: format!("{}: it is no OCI image layout", path.display()),
+                available: Vec::new(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn file(&self, name: &str) -> Result<BlobFile, Error> {
+        match &self.place {
+            Place::Directory => BlobFile::open(&self.path.join(name)),
+            Place::Archive(members) => members.file(name).ok_or_else(|| Error::Io {
+                action: "find",
+                path: self.path.join(name),
+                source: std::io::ErrorKind::NotFound.into(),
+            }),
+        }
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<BlobFile, Error> {
+        self.file(&format!("blobs/sha256/{}", digest.hex()))
+    }
+
+    fn small(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let (file, path) = (self.file(name)?, self.path.join(name));
+        if file.len() > self.limits.document {
+            let (size, limit) = (file.len(), self.limits.document);
+            let source = umiak_spec::DocumentError::TooLarge { size, limit };
+            return Err(Error::Document { what: path.display().to_string(), source });
+        }
+        file.bytes().at("read", &path)
+    }
+
+    fn entry(&self) -> Result<Descriptor, Error> {
+        let bytes = self.small("index.json")?;
+        let what = || self.path.join("index.json").display().to_string();
+        let index = match Document::parse(&bytes, umiak_spec::media_type::OCI_INDEX, &self.limits) {
+            Ok(Document::Index(index)) => index,
+            Ok(Document::Manifest(_)) => {
+                return Err(Error::Inconsistent { name: what(), reason: "it is a manifest, not an index".into() });
+            }
+            Err(source) => return Err(Error::Document { what: what(), source }),
+        };
+        match &self.selector {
+            Some(Selector::Tag(tag)) => self.tagged(&index, tag),
+            Some(Selector::Digest(digest)) => self.by_digest(&index, *digest),
+            None => match &index.manifests[..] {
+                [only] => Ok(only.clone()),
+                [] => Err(self.not_found("", &index)),
+                _ => Err(Error::Ambiguous { place: self.name.clone(), available: tags(&index) }),
+            },
+        }
+    }
+
+    fn tagged(&self, index: &Index, tag: &str) -> Result<Descriptor, Error> {
+        let named = |entry: &&Descriptor| {
+            let annotations = &entry.annotations;
+            [&annotations.ref_name, &annotations.image_name].into_iter().flatten().any(|name| name == tag)
+        };
+        index.manifests.iter().find(named).cloned().ok_or_else(|| self.not_found(tag, index))
+    }
+
+    /// An entry of the index, or any manifest among the blobs: a platform's manifest is not listed in index.json.
+    fn by_digest(&self, index: &Index, digest: Digest) -> Result<Descriptor, Error> {
+        if let Some(entry) = index.manifests.iter().find(|entry| entry.digest == digest) {
+            return Ok(entry.clone());
+        }
+        let size = self.blob(&digest).map_err(|_| self.not_found(&digest.to_string(), index))?.len();
+        Ok(Descriptor {
+            media_type: String::new(),
+            digest,
+            size,
+            platform: None,
+            annotations: umiak_spec::Annotations::default(),
+            artifact_type: None,
+        })
+    }
+
+    fn not_found(&self, name: &str, index: &Index) -> Error {
+        Error::NotFound { name: name.to_owned(), place: self.name.clone(), available: tags(index) }
+    }
+}
+
+fn tags(index: &Index) -> Vec<String> {
+    index.manifests.iter().filter_map(|entry| entry.annotations.ref_name.clone()).collect()
+}
+
+impl Documents for Layout {
+    fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let what = || format!("blob {} in {}", descriptor.digest, self.name);
+        let bytes = self.small(&format!("blobs/sha256/{}", descriptor.digest.hex()))?;
+        let (size, found) = (bytes.len() as u64, Digest::of(&bytes));
+        if size != descriptor.size {
+            return Err(Error::Size { what: what(), expected: descriptor.size, found: size });
+        }
+        if found != descriptor.digest {
+            return Err(Error::Digest { what: what(), expected: descriptor.digest, found });
+        }
+        Ok(bytes)
+    }
+}
+
+impl Source for Layout {
+    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+        let entry = self.entry()?;
+        let bytes = self.document(&entry)?;
+        let resolver = Resolver { name: &self.name, platforms, limits: &self.limits, documents: self };
+        resolver.image(bytes, entry.digest, &entry.media_type)
+    }
+
+    fn fetch(&self, layer: &Layer, _: &dyn Observer) -> Result<BlobFile, Error> {
+        let blob = self.blob(&layer.digest)?;
+        if blob.len() == layer.size {
+            return Ok(blob);
+        }
+        let what = format!("layer {} in {}", layer.digest, self.name);
+        Err(Error::Size { what, expected: layer.size, found: blob.len() })
+    }
+}

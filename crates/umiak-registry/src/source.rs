@@ -1,0 +1,169 @@
+//! The one trait behind all places that images come from, and how a reference finds its place.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use umiak_spec::{ImageReference, Limits, Observer, Platform, RegistryName};
+
+use crate::archive::{DockerArchive, Members};
+use crate::blob::BlobFile;
+use crate::cache::Cache;
+use crate::daemon::Daemon;
+use crate::distribution::{Registry, RegistrySettings};
+use crate::error::{Error, ErrorKind};
+use crate::image::{Image, Layer};
+use crate::layout::Layout;
+use crate::parallel::in_parallel;
+use crate::rootfs::RootFs;
+
+/// A place that has one image, for one or several platforms.
+pub trait Source: Sync {
+    /// Pins the image: its manifest and configuration, verified, for the first of `platforms` that it is made for
+    /// (empty: this machine's).
+    ///
+    /// # Errors
+    /// [`Error`]; of kind `Platform` it lists what there is.
+    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error>;
+
+    /// The blob of one layer of the resolved image, in a local file. What came over a network is verified; what lies
+    /// here already has the right length, and its reader verifies it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error>;
+}
+
+/// Where a bare reference may be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The registry that the name says.
+    Remote,
+    /// The Docker daemon.
+    Local,
+}
+
+impl Place {
+    /// Reads a list such as `remote,local`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for other words and an empty list.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, Error> {
+        let place = |word: &str| match word.trim() {
+            "remote" => Ok(Self::Remote),
+            "local" => Ok(Self::Local),
+            other => Err(Error::Unsupported(format!("`{other}` is no source of images: say remote, local or both"))),
+        };
+        text.split(',').map(place).collect()
+    }
+}
+
+/// How sources are reached.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Where blobs and unpacked archives are kept.
+    pub cache: PathBuf,
+    /// Where bare references are looked for, in this order.
+    pub order: Vec<Place>,
+    /// Socket of the Docker daemon.
+    pub docker_socket: PathBuf,
+    /// How registries are talked to.
+    pub registry: RegistrySettings,
+    /// Bounds on input.
+    pub limits: Limits,
+}
+
+/// The source that `reference` names.
+///
+/// # Errors
+/// Files and archives that cannot be opened; registries and daemons are not asked yet.
+pub fn open(reference: &ImageReference, context: &Context) -> Result<Box<dyn Source>, Error> {
+    let (cache, limits) = (Cache::new(&context.cache), context.limits);
+    Ok(match reference {
+        ImageReference::Layout { path, selector } => Box::new(Layout::directory(path, selector.clone(), limits)?),
+        ImageReference::OciArchive { path, selector } => {
+            let members = Members::open(path, &cache, &limits)?;
+            Box::new(Layout::archive(path, members, selector.clone(), limits)?)
+        }
+        ImageReference::DockerArchive { path, name } => {
+            let members = Members::open(path, &cache, &limits)?;
+            Box::new(DockerArchive::new(members, reference.name(), name.clone(), limits))
+        }
+        ImageReference::RootFs { path } => Box::new(RootFs::new(path, cache, limits)),
+        ImageReference::Registry(name) => Box::new(Registry::new(name, reference.name(), context)),
+        ImageReference::Daemon(name) => Box::new(Daemon::new(name, reference.name(), context)),
+        ImageReference::Bare(name) => {
+            Box::new(Somewhere { name: name.clone(), context: context.clone(), found: Mutex::default() })
+        }
+    })
+}
+
+/// A bare reference: the first place that has the image.
+struct Somewhere {
+    name: RegistryName,
+    context: Context,
+    found: Mutex<Option<Arc<dyn Source + Send>>>,
+}
+
+impl Somewhere {
+    fn place(&self, place: Place) -> Arc<dyn Source + Send> {
+        let written = self.name.written().to_owned();
+        match place {
+            Place::Remote => Arc::new(Registry::new(&self.name, written, &self.context)),
+            Place::Local => Arc::new(Daemon::new(&self.name, written, &self.context)),
+        }
+    }
+
+    fn found(&self) -> Option<Arc<dyn Source + Send>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Source for Somewhere {
+    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+        let mut tried = Vec::new();
+        for place in &self.context.order {
+            let source = self.place(*place);
+            match source.resolve(platforms) {
+                Ok(image) => {
+                    *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+                    return Ok(image);
+                }
+                // The image is there and is not what was asked for: another place would only hide that.
+                Err(error) if error.kind() == ErrorKind::Platform || error.kind() == ErrorKind::Cancelled => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    let name = match place {
+                        Place::Remote => self.name.host.clone(),
+                        Place::Local => "the Docker daemon".to_owned(),
+                    };
+                    tried.push((name, error));
+                }
+            }
+        }
+        Err(Error::Nowhere { name: ImageReference::Bare(self.name.clone()).to_string(), tried })
+    }
+
+    fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {
+        match self.found() {
+            Some(source) => source.fetch(layer, observer),
+            None => Err(Error::Unsupported("a layer was asked for before its image was found".into())),
+        }
+    }
+}
+
+/// Fetches layers, `parallel` at a time; the results are in the order of `layers`.
+///
+/// # Errors
+/// The first error; the other fetches are given up.
+pub fn fetch_all(
+    source: &dyn Source,
+    layers: &[Layer],
+    parallel: usize,
+    observer: &dyn Observer,
+) -> Result<Vec<BlobFile>, Error> {
+    in_parallel(layers, parallel, |_, layer| {
+        observer.check()?;
+        source.fetch(layer, observer)
+    })
+}
