@@ -5,9 +5,11 @@ use std::process::Command;
 
 use crate::Failure;
 
-/// The checkout's root.
+/// The checkout's root. `cargo run` says where it is: what was compiled in may be another checkout's, when two share a
+/// target directory.
 pub fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest = Path::new(&manifest);
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 

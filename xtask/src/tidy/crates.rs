@@ -57,15 +57,20 @@ pub fn check(metadata: &Value, reasons: &str) -> Vec<Finding> {
     let packages = array(&metadata["packages"]);
     let members: BTreeSet<&str> = array(&metadata["workspace_members"]).iter().filter_map(Value::as_str).collect();
     let mut texts = BTreeSet::new();
+    let mut used = BTreeSet::new();
     for package in packages {
         if members.contains(text(&package["id"])) {
             for dependency in array(&package["dependencies"]) {
+                used.insert(text(&dependency["name"]));
                 texts.extend(member_dependency(text(&package["name"]), dependency, reasons));
             }
         } else {
             texts.extend(foreign_package(package));
         }
     }
+    let stale = reasons_for(reasons).filter(|name| !used.contains(name));
+    texts
+        .extend(stale.map(|name| format!("{name} is in docs/dependencies.md and no crate uses it: take the line out")));
     texts.into_iter().map(|text| Finding::new(1, text)).collect()
 }
 
@@ -88,17 +93,17 @@ fn member_dependency(package: &str, dependency: &Value, reasons: &str) -> Vec<St
     if dependency["uses_default_features"] == true {
         findings.push(format!("{package} takes {name} with default features: turn them off, name what is used"));
     }
-    if !has_reason(reasons, name) {
+    if !reasons_for(reasons).any(|known| known == name) {
         findings.push(format!("{name} has no line in docs/dependencies.md: write why it is there"));
     }
     findings
 }
 
-/// Whether a row of the table begins with the crate's name: `| a, b (tests) | why |`.
-fn has_reason(reasons: &str, name: &str) -> bool {
-    let cells = reasons.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
-    let mut names = cells.flat_map(|cell| cell.split(','));
-    names.any(|cell| cell.trim().trim_end_matches("(tests)").trim() == name)
+/// The crates of the table `| a, b (tests) | why |`.
+fn reasons_for(reasons: &str) -> impl Iterator<Item = &str> {
+    let rows = reasons.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| crate |"));
+    let names = rows.filter_map(|line| line.split('|').nth(1)).flat_map(|cell| cell.split(','));
+    names.map(|name| name.trim().trim_end_matches("(tests)").trim())
 }
 
 fn allowed_edge(package: &str, name: &str) -> bool {
@@ -170,6 +175,8 @@ mod tests {
             ],
         });
         assert_eq!(check(&metadata, "").len(), 3);
-        assert_eq!(check(&metadata, "| rightpad, leftpad (tests) | pads |").len(), 2);
+        let table = "| crate | why |\n|---|---|\n| leftpad (tests) | pads |\n";
+        assert_eq!(check(&metadata, table).len(), 2);
+        assert_eq!(check(&metadata, &table.replace("leftpad", "rightpad, leftpad")).len(), 3, "a line for nothing");
     }
 }
