@@ -70,9 +70,9 @@ impl Cache {
         let mut partial = Partial { path, file, hash: Sha256::new(), length: 0 };
         let kept = partial.file.metadata().at("look at", &partial.path)?.len();
         if kept > layer.size {
-            partial.restart()?
+            partial.restart()?;
         } else {
-            partial.hash_kept()?
+            partial.hash_kept()?;
         }
         Ok(partial)
     }

@@ -92,10 +92,9 @@ impl Registry {
     fn manifest(&self, target: &str) -> Result<(Vec<u8>, Digest, String), Error> {
         let url = format!("{}/manifests/{target}", self.base);
         let accept = media_type::MANIFESTS.join(", ");
-        let mut answer = self.transport()?.get(&url, &[("Accept", &accept)]).map_err(|error| self.missing(error))?;
+        let (answer, bytes) = self.whole(&url, &[("Accept", &accept)])?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (claimed, media_type) = (header("Docker-Content-Digest"), header("Content-Type").unwrap_or_default());
-        let bytes = read_document(&mut answer, &url, &self.limits)?;
         let found = Digest::of(&bytes);
         let expected = [Some(target.to_owned()), claimed].into_iter().flatten().find_map(|text| text.parse().ok());
         match expected {
@@ -103,6 +102,24 @@ impl Registry {
                 Err(Error::Digest { what: format!("the manifest of {}", self.shown), expected, found })
             }
             _ => Ok((bytes, found, media_type)),
+        }
+    }
+
+    /// A document and its bytes, asked for again when the connection breaks while it comes.
+    fn whole(&self, url: &str, headers: &[(&str, &str)]) -> Result<(Answer, Vec<u8>), Error> {
+        let mut failures = 0;
+        loop {
+            let mut answer = self.transport()?.get(url, headers).map_err(|error| self.missing(error))?;
+            match read_document(&mut answer, url, &self.limits) {
+                Ok(bytes) => return Ok((answer, bytes)),
+                Err(error) => {
+                    failures += 1;
+                    if failures >= ATTEMPTS {
+                        return Err(error);
+                    }
+                    self.transport()?.pause(failures, None);
+                }
+            }
         }
     }
 
@@ -237,9 +254,7 @@ impl Documents for Registry {
         let bytes = if is_manifest {
             self.manifest(&descriptor.digest.to_string())?.0
         } else {
-            let url = format!("{}/blobs/{}", self.base, descriptor.digest);
-            let mut answer = self.transport()?.get(&url, &[]).map_err(|error| self.missing(error))?;
-            read_document(&mut answer, &url, &self.limits)?
+            self.whole(&format!("{}/blobs/{}", self.base, descriptor.digest), &[])?.1
         };
         let found = Digest::of(&bytes);
         if bytes.len() as u64 != descriptor.size {

@@ -77,7 +77,7 @@ fn archive(root: &Path, file: &File, limits: &Limits) -> Result<u64, Error> {
         source: io::Error::other(error),
     };
     let out = walk.writer.finish().map_err(failed)?;
-    let mut file = out.into_inner().map_err(|error| error.into_error()).at("write", root)?;
+    let mut file = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", root)?;
     file.seek(SeekFrom::End(0)).at("write", root)
 }
 

@@ -1,0 +1,288 @@
+//! A registry that fails: what is survived, what is resumed, what is refused, and what never reaches the cache.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::remote::{Fake, manifest, path};
+use common::{assert_layers, bytes, context, image, platform, source};
+use umiak_registry::{Context, Error, ErrorKind, fetch_all};
+use umiak_spec::{Cancelled, Observer, Silent};
+use umiak_testkit::http::Fault;
+use umiak_testkit::sample::{self, Blob, SampleImage};
+
+const SIZE: usize = 600_000;
+
+struct Setting {
+    directory: tempfile::TempDir,
+    context: Context,
+    sample: SampleImage,
+    blobs: Vec<Blob>,
+    fake: Fake,
+}
+
+fn setting() -> Setting {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(directory.path());
+    let sample = image("linux/amd64", 1, SIZE);
+    let blobs = sample::image(&sample);
+    let fake = Fake::start(&blobs);
+    Setting { directory, context, sample, blobs, fake }
+}
+
+impl Setting {
+    fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.fake.files.fail(&path(&self.blobs[0]), faults);
+    }
+
+    /// Pulls everything and compares it.
+    fn pull(&self) {
+        let source = source(&self.fake.reference(), &self.context).unwrap();
+        let found = source.resolve(&[platform("linux/amd64")]).unwrap();
+        assert_layers(source.as_ref(), &found, &self.sample);
+    }
+
+    /// The error of pulling the first layer.
+    fn refused(&self) -> Error {
+        let source = source(&self.fake.reference(), &self.context).unwrap();
+        let found = source.resolve(&[]).unwrap();
+        source.fetch(&found.layers[0], &Silent).unwrap_err()
+    }
+
+    fn starts(&self) -> Vec<u64> {
+        self.fake.starts(&path(&self.blobs[0]))
+    }
+}
+
+/// Names of the whole blobs in the cache.
+fn kept(cache: &Path) -> Vec<String> {
+    let entries = fs::read_dir(cache.join("blobs/sha256")).into_iter().flatten();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.contains('.')).collect()
+}
+
+#[test]
+fn an_image_is_pulled_and_its_reference_is_pinned() {
+    let setting = setting();
+    setting.pull();
+    let source = source(&setting.fake.reference(), &setting.context).unwrap();
+    let found = source.resolve(&[]).unwrap();
+    let (name, digest) = found.reference.split_once('@').unwrap();
+    assert_eq!(name, format!("docker://{}/team/app", setting.fake.server.address()));
+    assert_eq!(digest, setting.blobs.last().unwrap().digest.to_string());
+    let pinned = common::source(&found.reference, &setting.context).unwrap();
+    assert_eq!(pinned.resolve(&[]).unwrap(), found);
+}
+
+#[test]
+fn nothing_is_downloaded_twice() {
+    let setting = setting();
+    setting.pull();
+    setting.pull();
+    assert_eq!(setting.starts(), [0]);
+}
+
+#[test]
+fn equal_layers_are_downloaded_once_even_at_the_same_time() {
+    let setting = setting();
+    let source = source(&setting.fake.reference(), &setting.context).unwrap();
+    let found = source.resolve(&[]).unwrap();
+    let twice = vec![found.layers[0].clone(); 4];
+    let blobs = fetch_all(source.as_ref(), &twice, 4, &Silent).unwrap();
+    assert!(blobs.iter().all(|blob| bytes(blob) == setting.sample.layers[0].blob));
+    assert_eq!(setting.starts(), [0]);
+}
+
+#[test]
+fn a_cut_connection_is_resumed_where_it_broke() {
+    let setting = setting();
+    setting.fail([Fault::Cut(100_000), Fault::Cut(200_000)]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 100_000, 300_000]);
+}
+
+#[test]
+fn a_later_run_resumes_what_an_earlier_one_left() {
+    let setting = setting();
+    setting.fail(std::iter::once(Fault::Cut(250_000)).chain(std::iter::repeat_n(Fault::Hangup, 40)));
+    assert_eq!(setting.refused().kind(), ErrorKind::Network);
+    assert!(kept(&setting.context.cache).is_empty());
+    let before = setting.starts().len();
+
+    // The same bytes at another address: the cache goes by digest.
+    let other = Fake::start(&setting.blobs);
+    let source = source(&other.reference(), &setting.context).unwrap();
+    let found = source.resolve(&[]).unwrap();
+    assert_layers(source.as_ref(), &found, &setting.sample);
+    assert_eq!(other.starts(&path(&setting.blobs[0])), [250_000]);
+    assert!(before > 1, "one broken connection is no reason to give up");
+}
+
+#[test]
+fn a_server_that_falls_silent_is_asked_again() {
+    let setting = setting();
+    setting.fail([Fault::Stall(50_000)]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 50_000]);
+}
+
+#[test]
+fn a_server_without_ranges_is_read_from_the_start() {
+    let setting = setting();
+    setting.fail([Fault::Cut(100_000), Fault::IgnoreRange]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 100_000]);
+}
+
+#[test]
+fn an_answer_from_elsewhere_is_not_appended() {
+    let setting = setting();
+    setting.fail([Fault::Cut(100_000), Fault::WrongRange]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 100_000, 0]);
+}
+
+#[test]
+fn leftovers_of_something_else_are_dropped() {
+    for leftover in [vec![7; 1000], vec![7; SIZE * 2]] {
+        let setting = setting();
+        let partial = setting.context.cache.join("blobs/sha256").join(setting.blobs[0].digest.hex());
+        fs::create_dir_all(partial.parent().unwrap()).unwrap();
+        fs::write(partial.with_extension("partial"), leftover).unwrap();
+        setting.pull();
+        assert_eq!(setting.starts().last(), Some(&0));
+    }
+}
+
+#[test]
+fn a_damaged_blob_in_the_cache_is_fetched_again() {
+    let setting = setting();
+    setting.pull();
+    let place = setting.context.cache.join("blobs/sha256").join(setting.blobs[0].digest.hex());
+    let mut wrong = fs::read(&place).unwrap();
+    wrong[1000] ^= 1;
+    fs::write(&place, wrong).unwrap();
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 0]);
+}
+
+#[test]
+fn failures_that_pass_are_waited_out() {
+    let setting = setting();
+    setting.fail([Fault::status(503), Fault::status(500), Fault::slow_down(1)]);
+    setting.fake.files.fail(&manifest("1"), [Fault::status(502), Fault::Hangup]);
+    setting.pull();
+    assert_eq!(setting.starts().len(), 4);
+}
+
+#[test]
+fn a_cut_manifest_is_asked_for_again() {
+    let setting = setting();
+    setting.fake.files.fail(&manifest("1"), [Fault::Cut(20)]);
+    setting.fake.files.fail(&path(&setting.blobs[2]), [Fault::Cut(20)]);
+    setting.pull();
+}
+
+#[test]
+fn failures_that_stay_end_it() {
+    let setting = setting();
+    setting.fail(std::iter::repeat_n(Fault::status(503), 100));
+    let error = setting.refused();
+    assert_eq!(error.kind(), ErrorKind::Network);
+    assert!(error.to_string().contains("503"), "{error}");
+    assert!(setting.starts().len() < 30, "attempts are bounded");
+}
+
+#[test]
+fn wrong_bytes_are_refused_and_never_kept() {
+    let setting = setting();
+    setting.fail(std::iter::repeat_n(Fault::WrongBytes, 100));
+    let error = setting.refused();
+    assert!(matches!(&error, Error::Digest { expected, .. } if *expected == setting.blobs[0].digest), "{error:?}");
+    assert!(kept(&setting.context.cache).is_empty());
+
+    // Nothing of it spoils the next try.
+    let other = Fake::start(&setting.blobs);
+    let source = source(&other.reference(), &setting.context).unwrap();
+    let found = source.resolve(&[]).unwrap();
+    assert_layers(source.as_ref(), &found, &setting.sample);
+}
+
+#[test]
+fn a_lying_length_is_found_out() {
+    let setting = setting();
+    // Shorter: the rest is asked for. Longer: the connection ends early, and there is nothing left to ask for.
+    setting.fail([Fault::Length(1000)]);
+    setting.pull();
+
+    let too_much = self::setting();
+    let mut more = too_much.blobs[0].bytes.clone();
+    more.extend([0; 4096]);
+    too_much.fake.files.put(&path(&too_much.blobs[0]), "application/octet-stream", more);
+    assert!(matches!(too_much.refused(), Error::Size { .. }));
+    assert!(kept(&too_much.context.cache).is_empty());
+}
+
+#[test]
+fn a_manifest_with_other_bytes_than_its_digest_is_refused() {
+    let setting = setting();
+    let digest = setting.blobs.last().unwrap().digest.to_string();
+    setting.fake.files.fail(&manifest(&digest), [Fault::WrongBytes]);
+    let reference = format!("docker://{}/team/app@{digest}", setting.fake.server.address());
+    let error = source(&reference, &setting.context).unwrap().resolve(&[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+}
+
+#[test]
+fn a_missing_image_is_no_network_failure() {
+    let setting = setting();
+    let reference = format!("docker://{}/team/app:2", setting.fake.server.address());
+    let error = source(&reference, &setting.context).unwrap().resolve(&[]).unwrap_err();
+    assert!(matches!(&error, Error::NotFound { name, .. } if name == "team/app:2"), "{error:?}");
+    assert_eq!(setting.fake.server.requests().len(), 1, "a 404 is not asked for again");
+
+    let nobody = source("docker://127.0.0.1:1/team/app:1", &setting.context).unwrap();
+    assert_eq!(nobody.resolve(&[]).unwrap_err().kind(), ErrorKind::Network);
+}
+
+#[test]
+fn a_platform_is_picked_from_the_registrys_index() {
+    let setting = setting();
+    let samples = ["linux/amd64", "linux/arm64"].map(|platform| image(platform, 4, 10_000));
+    let fake = Fake::start(&sample::index(&samples));
+    let source = source(&fake.reference(), &setting.context).unwrap();
+    let found = source.resolve(&[platform("linux/arm64")]).unwrap();
+    assert_eq!(found.config.platform, platform("linux/arm64"));
+    let own = sample::image(&samples[1]).last().unwrap().digest;
+    assert!(found.reference.ends_with(&own.to_string()), "pinned to the platform's manifest: {}", found.reference);
+    assert_eq!(source.resolve(&[platform("linux/arm/v7")]).unwrap_err().kind(), ErrorKind::Platform);
+}
+
+/// Cancels once so many bytes came.
+struct Impatient(std::sync::atomic::AtomicU64);
+
+impl Observer for Impatient {
+    fn expect(&self, _: &'static str, _: u64) {}
+    fn advance(&self, phase: &'static str, bytes: u64) {
+        assert_eq!(phase, "Fetching");
+        self.0.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
+    }
+    fn note(&self, _: &str) {}
+    fn check(&self) -> Result<(), Cancelled> {
+        if self.0.load(std::sync::atomic::Ordering::SeqCst) > 100_000 { Err(Cancelled) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_cancelled_fetch_ends_and_is_resumed_later() {
+    let setting = setting();
+    let source = source(&setting.fake.reference(), &setting.context).unwrap();
+    let found = source.resolve(&[]).unwrap();
+    let error = source.fetch(&found.layers[0], &Impatient(0.into())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_layers(source.as_ref(), &found, &setting.sample);
+    let starts = setting.starts();
+    assert!(starts.len() == 2 && starts[1] > 100_000, "{starts:?}");
+    drop(setting.directory);
+}
