@@ -43,6 +43,7 @@ pub fn run() -> Result<(), Failure> {
     for path in sources(&root) {
         let text = read(&path)?;
         report(&path, source::check(&path, &text));
+        report(&path, documents::mentions(&root, &text));
     }
     for path in tracked(&root)? {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
