@@ -14,8 +14,7 @@ fn saved(sample: &SampleImage) -> (Digest, Vec<u8>) {
     let blobs = sample::image(sample);
     let config = &blobs[sample.layers.len()];
     let name = format!("{}.json", config.digest.hex());
-    let manifest =
-        format!(r#"[{{"Config":"{name}","RepoTags":["app:1"],"Layers":["a/layer.tar","b/layer.tar"]}}]"#);
+    let manifest = format!(r#"[{{"Config":"{name}","RepoTags":["app:1"],"Layers":["a/layer.tar","b/layer.tar"]}}]"#);
     let archive = tar(&[
         (&name, &config.bytes),
         ("a/layer.tar", &sample.layers[0].blob),

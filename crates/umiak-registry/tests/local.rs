@@ -23,7 +23,8 @@ fn archive_of(layout: &Path) -> Vec<u8> {
         files.push(format!("blobs/sha256/{}", entry.unwrap().file_name().to_string_lossy()));
     }
     let contents: Vec<Vec<u8>> = files.iter().map(|file| fs::read(layout.join(file)).unwrap()).collect();
-    let members: Vec<(&str, &[u8])> = files.iter().map(String::as_str).zip(contents.iter().map(Vec::as_slice)).collect();
+    let members: Vec<(&str, &[u8])> =
+        files.iter().map(String::as_str).zip(contents.iter().map(Vec::as_slice)).collect();
     tar(&members)
 }
 
@@ -46,7 +47,8 @@ fn a_layout_gives_its_image_by_tag_by_digest_and_alone() {
 fn a_platform_is_picked_from_an_index_or_refused_with_the_list() {
     let directory = tempfile::tempdir().unwrap();
     let (layout, context) = (directory.path().join("layout"), context(directory.path()));
-    let samples = ["linux/amd64", "linux/arm/v6", "linux/arm64"].map(|platform| image(platform, platform.len() as u8, 9));
+    let samples =
+        ["linux/amd64", "linux/arm/v6", "linux/arm64"].map(|platform| image(platform, platform.len() as u8, 9));
     write_layout(&layout, &samples);
     let source = source(&format!("oci:{}:1", layout.display()), &context).unwrap();
     let found = source.resolve(&[platform("linux/arm/v7")]).unwrap();
