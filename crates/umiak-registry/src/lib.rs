@@ -20,6 +20,7 @@ mod error;
 mod image;
 mod layout;
 mod parallel;
+mod redirect;
 mod rootfs;
 mod source;
 mod transport;

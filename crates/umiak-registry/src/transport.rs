@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::Agent;
-use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 
 use crate::auth::{Credentials, base64_encode};
 use crate::distribution::RegistrySettings;
 use crate::error::Error;
+use crate::redirect;
 
 /// Failures in a row, without a byte of progress, before it is given up.
 pub(crate) const ATTEMPTS: u32 = 5;
@@ -53,7 +53,8 @@ impl Transport {
     pub(crate) fn new(host: &str, repository: &str, settings: &RegistrySettings) -> Result<Self, Error> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            // Followed here: ureq sends credentials on to another port of the same host.
+            .max_redirects(0)
             .user_agent(concat!("umiak/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(settings.patience.min(Duration::from_secs(20))))
             .timeout_recv_response(Some(settings.patience))
@@ -84,20 +85,19 @@ impl Transport {
     pub(crate) fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
         let mut failures = 0;
         let mut asked = false;
+        let (mut at, mut redirects) = (url.to_owned(), 0);
         loop {
-            let authorization = self.authorization();
-            let mut request = self.agent.get(url);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            if let Some(value) = &authorization {
-                request = request.header("Authorization", value);
-            }
-            let (error, wait) = match request.call() {
-                Err(error) => (Error::Network { action: "reach", url: url.to_owned(), source: error.into() }, None),
+            let at_home = redirect::same_server(&at, url);
+            let (error, wait) = match self.call(&at, headers, at_home) {
+                Err(error) => (Error::Network { action: "reach", url: at.clone(), source: error.into() }, None),
                 Ok(answer) => match answer.status().as_u16() {
-                    200..300 | 416 => return Ok(answer),
-                    401 if !asked => {
+                    200..=299 | 416 => return Ok(answer),
+                    301 | 302 | 303 | 307 | 308 => {
+                        redirects += 1;
+                        at = redirected(&answer, &at, redirects)?;
+                        continue;
+                    }
+                    401 if !asked && at_home => {
                         asked = true;
                         self.authorize(&answer)?;
                         continue;
@@ -105,7 +105,7 @@ impl Transport {
                     401 | 403 => return Err(self.denied(None)),
                     status => {
                         let wait = retry_after(&answer);
-                        let error = Error::Status { url: url.to_owned(), status, detail: detail(answer) };
+                        let error = Error::Status { url: at.clone(), status, detail: detail(answer) };
                         if status != 429 && status < 500 {
                             return Err(error);
                         }
@@ -117,8 +117,21 @@ impl Transport {
             if failures >= ATTEMPTS {
                 return Err(error);
             }
+            // From the beginning: what a redirect led to may have expired.
+            (at, redirects) = (url.to_owned(), 0);
             self.pause(failures, wait);
         }
+    }
+
+    fn call(&self, url: &str, headers: &[(&str, &str)], with_credentials: bool) -> Result<Answer, ureq::Error> {
+        let mut request = self.agent.get(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(value) = self.authorization().filter(|_| with_credentials) {
+            request = request.header("Authorization", value);
+        }
+        request.call()
     }
 
     /// Waits before attempt number `failures`: what the server asked for, else a second, two, four …
@@ -208,6 +221,18 @@ impl Transport {
             .map_err(|source| Error::Document { what: format!("the token from {realm}"), source: source.into() })?;
         token.token.or(token.access_token).ok_or_else(|| self.denied(Some("the token server gave no token".into())))
     }
+}
+
+/// Where the answer of `from` leads.
+fn redirected(answer: &Answer, from: &str, redirects: u32) -> Result<String, Error> {
+    let location = answer.headers().get("Location").and_then(|value| value.to_str().ok());
+    let reason = match location.map(|location| (location, redirect::follow(from, location))) {
+        _ if redirects > redirect::MOST => format!("more than {} redirects", redirect::MOST),
+        Some((_, Some(to))) => return Ok(to),
+        Some((location, None)) => format!("it redirects to {}", location.chars().take(200).collect::<String>()),
+        None => "it redirects nowhere".to_owned(),
+    };
+    Err(Error::Network { action: "follow", url: from.to_owned(), source: reason.into() })
 }
 
 fn roots(pem: &[u8]) -> Result<RootCerts, Error> {

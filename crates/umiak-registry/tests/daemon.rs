@@ -1,5 +1,7 @@
 //! The Docker daemon, played by a server on a Unix socket.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::path::Path;

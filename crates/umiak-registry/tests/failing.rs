@@ -1,5 +1,7 @@
 //! A registry that fails: what is survived, what is resumed, what is refused, and what never reaches the cache.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Layouts and archives that skopeo and umoci make.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::fs;

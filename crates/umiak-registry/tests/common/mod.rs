@@ -46,7 +46,7 @@ pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// An image of two layers whose bytes depend on `seed`; the first is `size` bytes and a little more.
 pub fn image(platform: &str, seed: u8, size: usize) -> SampleImage {
-    let content: Vec<u8> = (0..size).map(|at| (at.wrapping_mul(31) >> 3) as u8 ^ seed).collect();
+    let content: Vec<u8> = (0..size).map(|at| (at.wrapping_mul(31) >> 3).to_le_bytes()[0] ^ seed).collect();
     let layers = [tar(&[("bin/app", &content)]), tar(&[("etc/seed", &[seed])])];
     SampleImage { platform: platform.into(), layers: layers.map(SampleLayer::plain).into() }
 }
