@@ -51,7 +51,7 @@ impl KnownImage {
         threads: NonZeroUsize,
         observer: &dyn Observer,
     ) -> Result<Self, BuildError> {
-        let wrong = |source| BuildError::Squashfs { path: path.to_owned(), source };
+        let wrong = |error| BuildError::unreadable(path, error);
         let file = File::open(path).at("open", path)?;
         let (digest, bytes) = Verified::new(&file).finish().at("read", path)?;
         let image = Arc::new(Image::open(file, limits).map_err(wrong)?);

@@ -18,7 +18,7 @@ pub enum BuildError {
     },
     /// The source image could not be had.
     #[error(transparent)]
-    Source(#[from] umiak_registry::Error),
+    Source(umiak_registry::Error),
     /// A layer could not be read.
     #[error("cannot read layer {layer}")]
     Layer {
@@ -109,6 +109,26 @@ pub enum BuildError {
     /// The work was stopped on request.
     #[error(transparent)]
     Cancelled(#[from] umiak_spec::Cancelled),
+}
+
+/// Whatever was asked to stop says so in its own way; for the caller it is one error.
+impl From<umiak_registry::Error> for BuildError {
+    fn from(error: umiak_registry::Error) -> Self {
+        match error {
+            umiak_registry::Error::Cancelled(cancelled) => cancelled.into(),
+            other => Self::Source(other),
+        }
+    }
+}
+
+impl BuildError {
+    /// A squashfs image that cannot be read.
+    pub(crate) fn unreadable(path: &Path, error: umiak_squashfs::Error) -> Self {
+        match error {
+            umiak_squashfs::Error::Cancelled(cancelled) => cancelled.into(),
+            source => Self::Squashfs { path: path.to_owned(), source },
+        }
+    }
 }
 
 /// Adds action and path to an I/O error.

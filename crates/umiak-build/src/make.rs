@@ -141,8 +141,12 @@ impl Workshop<'_> {
         let tree = layers.tree(image.reference())?;
         let plain = plain_bytes(&tree);
         let old = documents::directory(self.repository, name).join(ROOT_SQUASHFS);
-        // An old root that cannot be read is not worth an error: it only spares work.
-        let old = if old.is_file() { self.known(&old).ok() } else { None };
+        let old = match old.is_file().then(|| self.known(&old)) {
+            Some(Err(BuildError::Cancelled(cancelled))) => return Err(cancelled.into()),
+            // An old root that cannot be read is not worth an error: it only spares work.
+            Some(Err(_)) | None => None,
+            Some(Ok(old)) => Some(old),
+        };
         let known = old.as_ref().map(|old| Known {
             base: (old.bytes(), old.plain_bytes()),
             target_plain: plain,

@@ -165,8 +165,12 @@ fn metadata(path: &Path, stat: &fs::Metadata) -> io::Result<Metadata> {
 
 fn xattrs(path: &Path) -> io::Result<Xattrs> {
     let mut list = vec![0; 64 << 10];
-    let length = at(path, rustix::fs::llistxattr(path, &mut list[..]))?;
     let mut xattrs = Xattrs::new();
+    let length = match rustix::fs::llistxattr(path, &mut list[..]) {
+        // What a squashfs without a table of attributes says.
+        Err(rustix::io::Errno::NOTSUP) => return Ok(xattrs),
+        other => at(path, other)?,
+    };
     for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let mut value = vec![0; 64 << 10];
         let length = at(path, rustix::fs::lgetxattr(path, name, &mut value[..]))?;
