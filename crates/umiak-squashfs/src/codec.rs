@@ -16,12 +16,11 @@ const XZ_MEMORY: u64 = 9 << 20;
 
 /// Compresses blocks with fixed settings.
 pub(crate) struct Encoder {
-    settings: Settings,
     engine: Engine,
 }
 
 enum Engine {
-    Xz,
+    Xz(Box<umiak_lzma::Encoder>),
     Zstd(zstd::bulk::Compressor<'static>),
     Gzip(Compress),
     Lz4,
@@ -30,7 +29,10 @@ enum Engine {
 impl Encoder {
     pub(crate) fn new(settings: Settings) -> io::Result<Self> {
         let engine = match settings.compressor {
-            Compressor::Xz => Engine::Xz,
+            Compressor::Xz => {
+                let settings = umiak_lzma::Settings::new(settings.block_size, settings.xz_effort());
+                Engine::Xz(Box::new(umiak_lzma::Encoder::new(settings.map_err(io::Error::other)?)))
+            }
             Compressor::Zstd => Engine::Zstd(zstd::bulk::Compressor::new(settings.level)?),
             Compressor::Gzip => {
                 Engine::Gzip(Compress::new(Compression::new(u32::try_from(settings.level).unwrap_or(9)), true))
@@ -38,7 +40,7 @@ impl Encoder {
             Compressor::Lz4 => Engine::Lz4,
             Compressor::Lzo | Compressor::Lzma => return Err(io::ErrorKind::Unsupported.into()),
         };
-        Ok(Self { settings, engine })
+        Ok(Self { engine })
     }
 
     /// Compresses `plain` into `packed`; `false` when that does not make it smaller (`packed` is then rubbish).
@@ -48,7 +50,11 @@ impl Encoder {
         packed.clear();
         packed.resize(room, 0);
         let written = match &mut self.engine {
-            Engine::Xz => xz(&self.settings, plain, packed)?,
+            Engine::Xz(encoder) => {
+                packed.clear();
+                encoder.encode_block(plain, packed);
+                (packed.len() <= room).then_some(packed.len())
+            }
             Engine::Zstd(compressor) => zstd_block(compressor, plain, packed)?,
             Engine::Gzip(compressor) => {
                 compressor.reset();
@@ -65,12 +71,6 @@ impl Encoder {
         packed.truncate(written.unwrap_or(0));
         Ok(written.is_some())
     }
-}
-
-fn xz(settings: &Settings, plain: &[u8], packed: &mut [u8]) -> io::Result<Option<usize>> {
-    let mut stream = settings.xz_stream(plain)?;
-    let status = stream.process(plain, packed, Action::Finish)?;
-    Ok((status == Status::StreamEnd).then(|| usize::try_from(stream.total_out()).unwrap_or(packed.len())))
 }
 
 /// zstd reports a full output only as a text; with room for the worst case there is no error to tell apart.

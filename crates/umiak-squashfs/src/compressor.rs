@@ -3,8 +3,6 @@
 //! The settings decide the bytes of an image. A change here changes every image that is made from then on, and a base
 //! made before it counts as foreign (see [`crate::BaseMatch`]).
 
-use liblzma::stream::{Check, Filters, LzmaOptions, MatchFinder, Mode, Stream};
-
 use crate::Error;
 
 /// A squashfs compressor.
@@ -118,18 +116,13 @@ impl Settings {
         Ok(Self { compressor, level, block_size })
     }
 
-    /// The xz encoder for `plain`: LZMA2 alone, CRC32, a dictionary of one block, as Linux decodes it.
-    pub(crate) fn xz_stream(&self, plain: &[u8]) -> Result<Stream, liblzma::stream::Error> {
-        let mut options = LzmaOptions::new_preset(u32::try_from(self.level).unwrap_or(6))?;
-        // A dictionary beyond the block finds nothing more, it is only cleared for nothing.
-        let dictionary = u32::try_from(plain.len().next_power_of_two()).unwrap_or(self.block_size);
-        options.dict_size(dictionary.clamp(8192, self.block_size.max(8192)));
-        if self.level == Compressor::Xz.default_level() {
-            let tuned = &XZ_DEFAULT;
-            options.mode(tuned.mode).match_finder(tuned.finder).nice_len(tuned.nice).depth(tuned.depth);
-            options.position_bits(if looks_like_text(plain) { tuned.text_bits } else { tuned.other_bits });
+    /// How hard our xz encoder tries at this level: 0 to 3, 4 to 6, 7 to 9.
+    pub(crate) fn xz_effort(&self) -> umiak_lzma::Effort {
+        match self.level {
+            ..=3 => umiak_lzma::Effort::Fast,
+            4..=6 => umiak_lzma::Effort::Balanced,
+            _ => umiak_lzma::Effort::Small,
         }
-        Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc32)
     }
 
     /// The compressor options block of the superblock, when the compressor wants one or a level was chosen.
@@ -144,26 +137,4 @@ impl Settings {
             _ => None,
         }
     }
-}
-
-/// How the default xz level searches.
-struct XzTuning {
-    mode: Mode,
-    finder: MatchFinder,
-    /// A match of this length is taken without looking for a better one.
-    nice: u32,
-    /// Candidates looked at per position.
-    depth: u32,
-    /// Position bits for text and for everything else.
-    text_bits: u32,
-    other_bits: u32,
-}
-
-/// Against preset 6 on real images: 0.8 of the time, 1.003 of the size.
-const XZ_DEFAULT: XzTuning =
-    XzTuning { mode: Mode::Normal, finder: MatchFinder::BinaryTree4, nice: 32, depth: 16, text_bits: 0, other_bits: 1 };
-
-/// No NUL in the first KiB. A wrong guess costs a third of a per cent.
-fn looks_like_text(plain: &[u8]) -> bool {
-    !plain[..plain.len().min(1024)].contains(&0)
 }
