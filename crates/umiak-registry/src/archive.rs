@@ -153,11 +153,19 @@ impl DockerArchive {
         match &self.name {
             None if all.len() > 1 => Err(Error::Ambiguous { place, available }),
             None => all.into_iter().next().ok_or(Error::NotFound { name: String::new(), place, available }),
-            Some(name) => all
-                .into_iter()
-                .find(|saved| saved.repo_tags.iter().flatten().any(|tag| same_image(tag, name)))
-                .ok_or_else(|| Error::NotFound { name: name.clone(), place, available }),
+            Some(name) => {
+                let found = all.into_iter().find(|saved| match name.parse() {
+                    Ok(id) => self.is_config(&saved.config, id),
+                    Err(_) => saved.repo_tags.iter().flatten().any(|tag| same_image(tag, name)),
+                });
+                found.ok_or_else(|| Error::NotFound { name: name.clone(), place, available })
+            }
         }
+    }
+
+    /// Whether the config of this name is that of image `id`.
+    fn is_config(&self, name: &str, id: Digest) -> bool {
+        self.members.document(name, &self.limits).is_ok_and(|bytes| Digest::of(&bytes) == id)
     }
 
     fn layer(&self, name: &str, diff_id: Digest) -> Result<Layer, Error> {

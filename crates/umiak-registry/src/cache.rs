@@ -17,7 +17,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use umiak_spec::{Digest, Sha256, Verified};
+use umiak_spec::{Digest, Limits, Sha256, Verified};
 
 use crate::blob::BlobFile;
 use crate::error::{Error, IoContext as _};
@@ -49,6 +49,22 @@ impl Cache {
                 None
             }
         }
+    }
+
+    /// A kept manifest or config, if it is whole.
+    pub(crate) fn document(&self, digest: Digest, limits: &Limits) -> Option<Vec<u8>> {
+        let blob = BlobFile::open(&self.blob(digest)).ok().filter(|blob| blob.len() <= limits.document)?;
+        blob.bytes().ok().filter(|bytes| Digest::of(bytes) == digest)
+    }
+
+    /// Keeps a verified manifest or config.
+    pub(crate) fn keep_document(&self, digest: Digest, bytes: &[u8]) -> Result<BlobFile, Error> {
+        let size = bytes.len() as u64;
+        let blob = Layer { digest, size, media_type: String::new(), diff_id: None };
+        let mut partial = self.partial(&blob)?;
+        partial.restart()?;
+        partial.append(bytes)?;
+        self.keep(&blob, partial)
     }
 
     /// Starts or resumes a fetch; waits for another process that fetches the same blob.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
-use umiak_spec::{Limits, Observer, Platform, RegistryName};
+use umiak_spec::{ImageReference, Limits, Observer, Platform, RegistryName};
 
 use crate::archive::{DockerArchive, Members};
 use crate::blob::BlobFile;
@@ -95,6 +95,15 @@ impl Daemon {
         })
     }
 
+    /// Whether `digest` (`name@sha256:…`) is of the repository that was asked for: an image may have several names.
+    fn is_of_repository(&self, digest: &str) -> bool {
+        let repository = |text: &str| match text.parse() {
+            Ok(ImageReference::Bare(name)) => Some((name.host.clone(), name.repository.clone())),
+            _ => None,
+        };
+        repository(digest).is_some_and(|found| Some(found) == repository(&self.name))
+    }
+
     fn save(&self, id: &str) -> Result<std::sync::Arc<DockerArchive>, Error> {
         let mut reader = self.get(&format!("/images/{id}/get"))?;
         let mut file = self.cache.nameless()?;
@@ -136,7 +145,8 @@ impl Source for Daemon {
             // The classic store names images by their config; the containerd store by their manifest.
             image.reference.clone_from(&inspected.id);
         }
-        if let Some(digest) = inspected.repo_digests.and_then(|digests| digests.into_iter().next()) {
+        let digests = inspected.repo_digests.unwrap_or_default();
+        if let Some(digest) = digests.into_iter().find(|digest| self.is_of_repository(digest)) {
             image.reference = digest;
         }
         *self.place() = Some(saved);

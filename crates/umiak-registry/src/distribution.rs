@@ -1,11 +1,14 @@
 //! Registries: the OCI distribution specification 1.1 (Docker registry API v2), the reading half.
+//!
+//! Guarantees: manifests, configs and layers are compared with their digests before anybody sees them, and kept by
+//! digest: an image that is named by digest and was pulled before needs no network. Only a tag is always asked for.
 
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use umiak_spec::{Descriptor, Digest, Limits, Observer, Platform, RegistryName, media_type};
+use umiak_spec::{Descriptor, Digest, Limits, Observer, Platform, RegistryName, Silent, media_type};
 
 use crate::auth::Credentials;
 use crate::blob::BlobFile;
@@ -101,7 +104,17 @@ impl Registry {
             Some(expected) if expected != found => {
                 Err(Error::Digest { what: format!("the manifest of {}", self.shown), expected, found })
             }
-            _ => Ok((bytes, found, media_type)),
+            _ => {
+                self.keep(found, &bytes);
+                Ok((bytes, found, media_type))
+            }
+        }
+    }
+
+    /// Keeps a verified document. Not being able to costs a request later, nothing else.
+    fn keep(&self, digest: Digest, bytes: &[u8]) {
+        if self.cache.document(digest, &self.limits).is_none() {
+            let _ = self.cache.keep_document(digest, bytes);
         }
     }
 
@@ -109,7 +122,7 @@ impl Registry {
     fn whole(&self, url: &str, headers: &[(&str, &str)]) -> Result<(Answer, Vec<u8>), Error> {
         let mut failures = 0;
         loop {
-            let mut answer = self.transport()?.get(url, headers).map_err(|error| self.missing(error))?;
+            let mut answer = self.transport()?.get(url, headers, &Silent).map_err(|error| self.missing(error))?;
             match read_document(&mut answer, url, &self.limits) {
                 Ok(bytes) => return Ok((answer, bytes)),
                 Err(error) => {
@@ -117,7 +130,7 @@ impl Registry {
                     if failures >= ATTEMPTS {
                         return Err(error);
                     }
-                    self.transport()?.pause(failures, None);
+                    self.transport()?.pause(failures, None, &Silent)?;
                 }
             }
         }
@@ -163,7 +176,7 @@ impl Registry {
                 return Err(error);
             }
             observer.note(&format!("the connection broke, going on at {} bytes: {error}", partial.length()));
-            self.transport()?.pause(failures, None);
+            self.transport()?.pause(failures, None, observer)?;
         }
         Ok(())
     }
@@ -173,7 +186,7 @@ impl Registry {
         let start = partial.length();
         let range = format!("bytes={start}-");
         let headers: &[(&str, &str)] = if start > 0 { &[("Range", &range)] } else { &[] };
-        let answer = self.transport()?.get(url, headers).map_err(|error| self.missing(error))?;
+        let answer = self.transport()?.get(url, headers, observer).map_err(|error| self.missing(error))?;
         if start == 0 {
             return Ok(Some(answer));
         }
@@ -250,6 +263,9 @@ impl Documents for Registry {
             let source = umiak_spec::DocumentError::TooLarge { size: descriptor.size, limit: self.limits.document };
             return Err(Error::Document { what: what(), source });
         }
+        if let Some(bytes) = self.cache.document(descriptor.digest, &self.limits) {
+            return Ok(bytes);
+        }
         let is_manifest = media_type::MANIFESTS.contains(&descriptor.media_type.as_str());
         let bytes = if is_manifest {
             self.manifest(&descriptor.digest.to_string())?.0
@@ -260,17 +276,23 @@ impl Documents for Registry {
         if bytes.len() as u64 != descriptor.size {
             return Err(Error::Size { what: what(), expected: descriptor.size, found: bytes.len() as u64 });
         }
-        if found == descriptor.digest {
-            Ok(bytes)
-        } else {
-            Err(Error::Digest { what: what(), expected: descriptor.digest, found })
+        if found != descriptor.digest {
+            return Err(Error::Digest { what: what(), expected: descriptor.digest, found });
         }
+        if !is_manifest {
+            self.keep(found, &bytes);
+        }
+        Ok(bytes)
     }
 }
 
 impl Source for Registry {
     fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
-        let (bytes, digest, media_type) = self.manifest(&self.name.target())?;
+        let kept = self.name.digest.and_then(|digest| Some((self.cache.document(digest, &self.limits)?, digest)));
+        let (bytes, digest, media_type) = match kept {
+            Some((bytes, digest)) => (bytes, digest, String::new()),
+            None => self.manifest(&self.name.target())?,
+        };
         let resolver = Resolver { name: &self.shown, platforms, limits: &self.limits, documents: self };
         resolver.image(bytes, digest, &media_type)
     }
@@ -278,6 +300,11 @@ impl Source for Registry {
     fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {
         if let Some(blob) = self.cache.get(layer) {
             return Ok(blob);
+        }
+        if layer.size > self.limits.expanded {
+            let (size, limit) = (layer.size, self.limits.expanded);
+            let text = format!("layer {} would have {size} bytes, more than the limit of {limit}", layer.digest);
+            return Err(Error::Unsupported(text));
         }
         let mut partial = self.cache.partial(layer)?;
         // Another process may have fetched it while this one waited for the lock.

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
+use umiak_spec::{Cancelled, Observer};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
@@ -21,6 +22,9 @@ pub(crate) const ATTEMPTS: u32 = 5;
 
 /// Longest wait between two attempts, whatever a server asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a request to stop may go unheard while waiting.
+const PAUSE_STEP: Duration = Duration::from_millis(200);
 
 pub(crate) type Answer = Response<ureq::Body>;
 
@@ -81,8 +85,8 @@ impl Transport {
     }
 
     /// GETs `url`. Statuses that mean success or say something about the range (2xx, 416) are returned, others are
-    /// errors.
-    pub(crate) fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    /// errors. `observer` may end the waiting between attempts.
+    pub(crate) fn get(&self, url: &str, headers: &[(&str, &str)], observer: &dyn Observer) -> Result<Answer, Error> {
         let mut failures = 0;
         let mut asked = false;
         let (mut at, mut redirects) = (url.to_owned(), 0);
@@ -119,7 +123,7 @@ impl Transport {
             }
             // From the beginning: what a redirect led to may have expired.
             (at, redirects) = (url.to_owned(), 0);
-            self.pause(failures, wait);
+            self.pause(failures, wait, observer)?;
         }
     }
 
@@ -135,9 +139,21 @@ impl Transport {
     }
 
     /// Waits before attempt number `failures`: what the server asked for, else a second, two, four …
-    pub(crate) fn pause(&self, failures: u32, asked: Option<Duration>) {
+    pub(crate) fn pause(
+        &self,
+        failures: u32,
+        asked: Option<Duration>,
+        observer: &dyn Observer,
+    ) -> Result<(), Cancelled> {
         let doubled = Duration::from_secs(1) * 2_u32.saturating_pow(failures.saturating_sub(1));
-        (self.settings.pause)(asked.unwrap_or(doubled).min(LONGEST_PAUSE));
+        let mut left = asked.unwrap_or(doubled).min(LONGEST_PAUSE);
+        while !left.is_zero() {
+            observer.check()?;
+            let step = left.min(PAUSE_STEP);
+            (self.settings.pause)(step);
+            left -= step;
+        }
+        observer.check()
     }
 
     fn authorization(&self) -> Option<String> {

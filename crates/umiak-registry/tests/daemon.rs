@@ -57,7 +57,8 @@ fn an_image_of_the_daemon_is_streamed_once_and_read() {
 fn a_pulled_image_keeps_its_repository_digest() {
     let directory = tempfile::tempdir().unwrap();
     let pinned = format!("app@{}", Digest::of(b"manifest"));
-    let (_server, context, ..) = daemon(directory.path(), &format!(r#"["{pinned}"]"#), |_| End::Whole);
+    let (_server, context, ..) =
+        daemon(directory.path(), &format!(r#"["other/name@{}","{pinned}"]"#, Digest::of(b"other")), |_| End::Whole);
     let found = source("docker-daemon:app:1", &context).unwrap().resolve(&[]).unwrap();
     assert_eq!(found.reference, pinned);
 }

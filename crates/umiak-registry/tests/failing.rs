@@ -57,11 +57,9 @@ impl Setting {
     }
 }
 
-/// Names of the whole blobs in the cache.
-fn kept(cache: &Path) -> Vec<String> {
-    let entries = fs::read_dir(cache.join("blobs/sha256")).into_iter().flatten();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| !name.contains('.')).collect()
+/// Whether the cache has the whole blob.
+fn kept(cache: &Path, blob: &Blob) -> bool {
+    cache.join("blobs/sha256").join(blob.digest.hex()).exists()
 }
 
 #[test]
@@ -83,6 +81,28 @@ fn nothing_is_downloaded_twice() {
     setting.pull();
     setting.pull();
     assert_eq!(setting.starts(), [0]);
+}
+
+#[test]
+fn a_pinned_image_that_was_pulled_before_needs_no_network() {
+    let setting = setting();
+    setting.pull();
+    let before = setting.fake.server.requests().len();
+    let tagged = source(&setting.fake.reference(), &setting.context).unwrap().resolve(&[]).unwrap();
+    assert_eq!(setting.fake.server.requests().len(), before + 1, "a tag may have moved: only it is asked for");
+    let Setting { context, sample, fake, .. } = setting;
+    drop(fake);
+    let pinned = source(&tagged.reference, &context).unwrap();
+    let found = pinned.resolve(&[platform("linux/amd64")]).unwrap();
+    assert_layers(pinned.as_ref(), &found, &sample);
+}
+
+#[test]
+fn a_layer_that_claims_to_be_endless_is_refused_unfetched() {
+    let mut setting = setting();
+    setting.context.limits.expanded = 1000;
+    assert!(setting.refused().to_string().contains("limit of 1000"));
+    assert!(setting.starts().is_empty());
 }
 
 #[test]
@@ -109,7 +129,7 @@ fn a_later_run_resumes_what_an_earlier_one_left() {
     let setting = setting();
     setting.fail(std::iter::once(Fault::Cut(250_000)).chain(std::iter::repeat_n(Fault::Hangup, 40)));
     assert_eq!(setting.refused().kind(), ErrorKind::Network);
-    assert!(kept(&setting.context.cache).is_empty());
+    assert!(!kept(&setting.context.cache, &setting.blobs[0]));
     let before = setting.starts().len();
 
     // The same bytes at another address: the cache goes by digest.
@@ -202,7 +222,7 @@ fn wrong_bytes_are_refused_and_never_kept() {
     setting.fail(std::iter::repeat_n(Fault::WrongBytes, 100));
     let error = setting.refused();
     assert!(matches!(&error, Error::Digest { expected, .. } if *expected == setting.blobs[0].digest), "{error:?}");
-    assert!(kept(&setting.context.cache).is_empty());
+    assert!(!kept(&setting.context.cache, &setting.blobs[0]));
 
     // Nothing of it spoils the next try.
     let other = Fake::start(&setting.blobs);
@@ -223,7 +243,7 @@ fn a_lying_length_is_found_out() {
     more.extend([0; 4096]);
     too_much.fake.files.put(&path(&too_much.blobs[0]), "application/octet-stream", more);
     assert!(matches!(too_much.refused(), Error::Size { .. }));
-    assert!(kept(&too_much.context.cache).is_empty());
+    assert!(!kept(&too_much.context.cache, &too_much.blobs[0]));
 }
 
 #[test]
@@ -274,6 +294,17 @@ impl Observer for Impatient {
     fn check(&self) -> Result<(), Cancelled> {
         if self.0.load(std::sync::atomic::Ordering::SeqCst) > 100_000 { Err(Cancelled) } else { Ok(()) }
     }
+}
+
+#[test]
+fn waiting_for_a_server_is_cancelled() {
+    let mut setting = setting();
+    setting.context.registry.pause = |_| panic!("it waited though it was cancelled");
+    let source = source(&setting.fake.reference(), &setting.context).unwrap();
+    let found = source.resolve(&[]).unwrap();
+    setting.fail([Fault::Cut(200_000), Fault::slow_down(60)]);
+    let error = source.fetch(&found.layers[0], &Impatient(0.into())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
 #[test]

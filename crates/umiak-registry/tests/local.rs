@@ -173,7 +173,7 @@ fn an_old_docker_archive_gives_its_image() {
     let config = sample::image(&sample)[2].digest;
     let path = directory.path().join("saved.tar");
     fs::write(&path, docker_archive(&sample, r#"["team/app:2"]"#)).unwrap();
-    for name in ["", ":team/app:2", ":docker.io/team/app:2"] {
+    for name in ["", ":team/app:2", ":docker.io/team/app:2", &format!(":{config}")] {
         let source = source(&format!("docker-archive:{}{name}", path.display()), &context).unwrap();
         let found = source.resolve(&[]).unwrap();
         assert_eq!(found.reference, config.to_string());
