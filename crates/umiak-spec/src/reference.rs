@@ -12,7 +12,7 @@
 //! `parse(x.to_string()) == x`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::{Digest, DigestError};
@@ -119,6 +119,23 @@ impl ImageReference {
             Self::Registry(name) => format!("docker://{}", name.written),
             Self::Daemon(name) => format!("docker-daemon:{}", name.written),
             Self::Bare(name) => name.written.clone(),
+        }
+    }
+
+    /// The reference that src.json's `docker_name` and `docker_digest` mean together: the same place, pinned. `pinned` is
+    /// `<name>@sha256:…`, or `sha256:…` (an image's ID) where there is no manifest: in archives of `docker save` and in
+    /// the Docker daemon.
+    ///
+    /// # Errors
+    /// [`ReferenceError`] of either text.
+    pub fn pinned(name: &str, pinned: &str) -> Result<Self, ReferenceError> {
+        let Ok(id) = pinned.parse::<Digest>() else { return pinned.parse() };
+        match name.parse()? {
+            Self::DockerArchive { path, .. } => Ok(Self::DockerArchive { path, name: Some(pinned.to_owned()) }),
+            Self::Registry(_) | Self::Daemon(_) | Self::Bare(_) => RegistryName::parse(pinned).map(Self::Daemon),
+            Self::Layout { path, .. } => Ok(Self::Layout { path, selector: Some(Selector::Digest(id)) }),
+            Self::OciArchive { path, .. } => Ok(Self::OciArchive { path, selector: Some(Selector::Digest(id)) }),
+            Self::RootFs { path } => Ok(Self::RootFs { path }),
         }
     }
 
@@ -234,6 +251,11 @@ fn path_and_selector(whole: &str, text: &str) -> Result<(PathBuf, Option<Selecto
     if path.is_empty() { Err(no_path()) } else { Ok((path.into(), selector)) }
 }
 
+fn ends_like_a_tag(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    text.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
 impl FromStr for ImageReference {
     type Err = ReferenceError;
 
@@ -268,9 +290,11 @@ impl fmt::Display for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())?;
         match self {
-            Self::Layout { selector, .. } | Self::OciArchive { selector, .. } => match selector {
+            Self::Layout { path, selector } | Self::OciArchive { path, selector } => match selector {
                 Some(Selector::Tag(tag)) => write!(f, ":{tag}"),
                 Some(Selector::Digest(digest)) => write!(f, "@{digest}"),
+                // A colon in the last component would be read as the beginning of a tag.
+                None if ends_like_a_tag(path) => f.write_str(":"),
                 None => Ok(()),
             },
             Self::DockerArchive { name, .. } => name.as_ref().map_or(Ok(()), |name| write!(f, ":{name}")),
@@ -347,6 +371,9 @@ mod tests {
             "docker-daemon:a:b",
             "oci:d",
             "oci:d:t",
+            "oci:a:b:",
+            "oci:a:b/c",
+            "oci:a::",
             "oci-archive:f.tar:t",
             "docker-archive:f:n:1",
             "rootfs:p",
@@ -357,6 +384,17 @@ mod tests {
             assert_eq!(reference.to_string(), text);
             assert_eq!(reference.to_string().parse::<ImageReference>().unwrap(), reference);
         }
+    }
+
+    #[test]
+    fn a_name_and_a_pin_are_one_reference() {
+        let pinned = |name: &str, pin: &str| ImageReference::pinned(name, pin).unwrap().to_string();
+        let full = format!("docker://host/app@{DIGEST}");
+        assert_eq!(pinned("docker://host/app", &full), full);
+        assert_eq!(pinned("oci:dir", &format!("oci:dir@{DIGEST}")), format!("oci:dir@{DIGEST}"));
+        assert_eq!(pinned("docker-archive:f.tar", DIGEST), format!("docker-archive:f.tar:{DIGEST}"));
+        assert_eq!(pinned("app", DIGEST), format!("docker-daemon:{DIGEST}"));
+        assert!(ImageReference::pinned("", DIGEST).is_err());
     }
 
     #[test]
