@@ -33,13 +33,14 @@ impl Diagnostic {
     /// A cause whose text the line above already ends with is left out: several libraries repeat their source.
     #[must_use]
     pub fn from_error(error: &(dyn std::error::Error + 'static), exit: u8) -> Self {
-        let message = error.to_string();
+        let message = without_number(&error.to_string()).to_owned();
         let mut causes: Vec<String> = Vec::new();
         let mut source = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();
-            if !causes.last().unwrap_or(&message).ends_with(&text) {
-                causes.push(text);
+            let text = without_number(&text);
+            if !causes.last().unwrap_or(&message).ends_with(text) {
+                causes.push(text.to_owned());
             }
             source = cause.source();
         }
@@ -59,6 +60,14 @@ impl Diagnostic {
             text.push_str(&format!("{hint_mark} {}\n", printable(hint)));
         }
         text
+    }
+}
+
+/// A system error's text without ` (os error 2)` behind it: the words say it.
+fn without_number(text: &str) -> &str {
+    match text.rsplit_once(" (os error ") {
+        Some((words, number)) if number.trim_end_matches(')').parse::<i32>().is_ok() => words,
+        _ => text,
     }
 }
 
@@ -93,6 +102,8 @@ mod tests {
                 Some(&self.0)
             }
         }
+        let missing = Diagnostic::from_error(&std::io::Error::from_raw_os_error(2), 1);
+        assert_eq!(missing.message, "No such file or directory");
         let diagnostic = Diagnostic::from_error(&Outer(std::io::Error::other("denied")), 1);
         assert_eq!((diagnostic.message.as_str(), diagnostic.causes.len()), ("cannot open x: denied", 0));
     }

@@ -1,0 +1,92 @@
+//! pvr's verbs that umiak knows but does not have: the hub, devices on the network, keys, self-replacement.
+//!
+//! Each is answered with an error (exit code 2) that says what to do instead. They are part of the grammar, hidden,
+//! so that `pvr post …` in a script fails with that answer and not with "unrecognized".
+
+use clap::{Arg, ArgAction, Command};
+use umiak_ui::Diagnostic;
+
+/// A verb of pvr's that umiak answers with advice.
+#[derive(Debug)]
+pub struct Verb {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    /// What the verb would need, as the end of "… needs".
+    needs: &'static str,
+    /// What to do with umiak today.
+    instead: &'static str,
+}
+
+const HUB: &str = "the hub, which umiak does not speak to yet";
+const NETWORK: &str = "a device on the network, which umiak does not speak to yet";
+const KEYS: &str = "signatures, which umiak does not make yet";
+const PACKAGE: &str = "write a package with `umiak export FILE.tgz` and carry it to the device or the hub";
+const BESIDE: &str = "use pvr for this verb: both work on one checkout in turn";
+
+/// All of them.
+pub const VERBS: &[Verb] = &[
+    verb("put", HUB, PACKAGE),
+    verb("putobjects", HUB, PACKAGE),
+    verb("post", HUB, PACKAGE),
+    verb("push", HUB, PACKAGE),
+    verb("fastcopy", HUB, "`umiak get SOURCE#PARTS` in a clone of the destination, then `umiak export`"),
+    verb("inspect", HUB, "`umiak clone PACKAGE DIR` and `umiak -c json` there show a package or a directory"),
+    verb("remoteinfo", HUB, BESIDE),
+    verb("stepinfo", HUB, BESIDE),
+    verb("claim", HUB, BESIDE),
+    verb("register", HUB, BESIDE),
+    verb("login", HUB, "registries need no umiak login: credentials are those of `docker login`, or -u and -p"),
+    verb("whoami", HUB, BESIDE),
+    verb("scan", NETWORK, BESIDE),
+    verb("ps", HUB, BESIDE),
+    verb("logs", HUB, BESIDE),
+    Verb { name: "device", aliases: &["dev"], needs: NETWORK, instead: BESIDE },
+    Verb { name: "local", aliases: &["lo"], needs: NETWORK, instead: PACKAGE },
+    verb("sig", KEYS, "sign with `pvr sig` after `umiak commit`: both work on one checkout in turn"),
+    verb("dm-convert", "dm-verity hashes, which umiak does not make yet", BESIDE),
+    verb("dm-apply", "dm-verity hashes, which umiak does not make yet", BESIDE),
+    verb(
+        "global-config",
+        "pvr's own settings, which umiak does not have",
+        "settings are flags and PVR_* variables: see `umiak --help`",
+    ),
+    verb(
+        "self-upgrade",
+        "a program that replaces itself, which umiak never does",
+        "update umiak the way it was installed",
+    ),
+];
+
+const fn verb(name: &'static str, needs: &'static str, instead: &'static str) -> Verb {
+    Verb { name, aliases: &[], needs, instead }
+}
+
+/// The verb with this name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == name)
+}
+
+impl Verb {
+    /// The hidden place in the grammar: takes anything.
+    pub(super) fn grammar(&self) -> Command {
+        let anything = Arg::new("anything").action(ArgAction::Append).num_args(0..);
+        Command::new(self.name)
+            .aliases(self.aliases)
+            .hide(true)
+            .disable_help_flag(true)
+            .arg(anything.allow_hyphen_values(true).trailing_var_arg(true).hide(true))
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn answer(&self) -> Diagnostic {
+        Diagnostic {
+            message: format!("`{}` needs {}", self.name, self.needs),
+            causes: Vec::new(),
+            outcome: Some("nothing was changed".into()),
+            hints: vec![self.instead.into()],
+            exit: 2,
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The command line: verbs, flags and environment variables are pvr's, help and words are ours.
+//!
+//! A script written for pvr runs with umiak under the name `pvr`: same verbs and aliases (where pvr's own are not
+//! ambiguous), same flags in front of and behind the verb, long flags with one dash or two. Verbs that need the hub,
+//! a device or keys are known and answered ([`later`]). Nothing is done here: arguments become values.
+
+mod app;
+pub mod later;
+mod one_dash;
+mod repository;
+mod usage;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+pub use app::{AddArgs as AppAddArgs, AppCommand, InstallArgs, RuntimeArgs, SourceArgs, SourceType, UpdateArgs};
+pub use repository::{
+    AddArgs, CheckoutArgs, CloneArgs, CommitArgs, DeployArgs, ExportArgs, FromArgs, ImportArgs, InitArgs, JsonArgs,
+};
+pub use usage::{USAGE, diagnostic as usage_diagnostic};
+
+const ABOUT: &str = "umiak carries container apps to Linux edge devices.";
+
+const LONG_ABOUT: &str = "\
+umiak carries container apps to Linux edge devices.
+
+A device is a directory: one JSON document says which files belong to it, and every app is a subdirectory with a \
+squashfs image made from a container image. When the container image changes, a patch holds only what changed.";
+
+/// The page of `umiak --help`: commands in the order in which they are met, not in that of the alphabet.
+const TEMPLATE: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Apps:
+  app add         Make an app from a container image
+  app update      Follow the image: as a patch, or as a new base
+  app install     Make an app's files again from its src.json
+  app ls          List the apps
+  app info        Show one app
+  app rm          Remove an app
+
+Device directory:
+  init            Make this directory a device
+  status          Show what differs from the last commit
+  diff            Show the same as a JSON merge patch
+  add             Track new files
+  commit          Record the tracked files
+  checkout        Write the committed files back (also: reset, co)
+  json            Print the state of the files as they are
+
+To and from elsewhere:
+  clone           Make a device directory from another one or from a package
+  get             Take files of another device, replacing ours
+  merge           Take files of another device, merging JSON
+  export          Write a package file
+  import          Read a package file
+  deploy          Put packages together into one directory, as a device has it
+
+More:
+  demo            Show all of it in a temporary directory, without network
+  completion      Print a completion script for a shell
+  version         Print what this is
+  help            Explain a command
+
+{options}{after-help}
+";
+
+const AFTER: &str = "\
+Exit codes: 0 done, 1 environment, 2 usage, 3 does not fit, 4 not trusted or corrupt, 5 network, 6 rolled back, \
+70 our bug.";
+
+/// Everything on the command line.
+#[derive(Debug, Parser)]
+#[command(name = "umiak", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(help_template = TEMPLATE, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub talk: TalkArgs,
+    #[command(flatten)]
+    pub world: WorldArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How umiak talks; anywhere on the line.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Talk (anywhere on the line)")]
+pub struct TalkArgs {
+    /// Print JSON: a document on stdout, one object per line on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say each step, and digests in full
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Say warnings and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say what would be done, and change nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Colour: `auto` (on a terminal, unless NO_COLOR is set), `always` or `never`
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub color: ColorWhen,
+}
+
+impl TalkArgs {
+    /// How to talk about a line that may not be understood at all.
+    #[must_use]
+    pub fn guess(arguments: &[OsString]) -> Self {
+        let json = arguments.iter().any(|argument| argument == "--json");
+        Self { json, verbose: false, quiet: false, dry_run: false, color: ColorWhen::Auto }
+    }
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Where things are; in front of the verb, as with pvr.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options (in front of the command)")]
+pub struct WorldArgs {
+    /// Where credentials, the object pool and caches are [default: ~/.pvr]
+    #[arg(short, long, value_name = "DIR", env = "PVR_CONFIG_DIR", hide_env_values = true)]
+    pub config_dir: Option<PathBuf>,
+    /// Proxy for registries: `system`, `no` or an URL
+    #[arg(long, value_name = "PROXY", env = "PVR_HTTP_PROXY", hide_env_values = true, default_value = "system")]
+    pub http_proxy: String,
+    /// Accept registries without a valid certificate, and plain HTTP
+    #[arg(short, long, env = "PVR_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub insecure: bool,
+    /// Say each step, as -v does
+    #[arg(short, long, env = "PVR_DEBUG", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub debug: bool,
+    /// Token for the hub; kept for the commands that will need it
+    #[arg(short, long, value_name = "TOKEN", env = "PVR_ACCESSTOKEN", hide_env_values = true, hide = true)]
+    pub access_token: Option<String>,
+    /// The hub; kept for the commands that will need it
+    #[arg(short, long, value_name = "URL", env = "PVR_BASEURL", hide_env_values = true, hide = true)]
+    pub baseurl: Option<String>,
+    /// The hub's repositories; kept for the commands that will need it
+    #[arg(short, long, value_name = "URL", env = "PVR_REPO_BASEURL", hide_env_values = true, hide = true)]
+    pub repo_baseurl: Option<String>,
+    /// Accepted for pvr's scripts: umiak never replaces itself
+    #[arg(long, env = "PVR_DISABLE_SELF_UPGRADE", hide_env_values = true, hide = true)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub disable_self_upgrade: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, update, list and remove apps
+    #[command(subcommand, visible_alias = "ap")]
+    App(AppCommand),
+    Init(InitArgs),
+    /// Show what differs from the last commit
+    ///
+    /// One line per file: `A` added, `C` changed, `D` removed, `?` not tracked. Files whose size, times and inode are
+    /// those of the last look are not read again.
+    Status,
+    /// Show what differs from the last commit as a JSON merge patch
+    ///
+    /// The patch of RFC 7386 that `commit` would apply: changed values, and `null` for what is gone.
+    Diff,
+    Add(AddArgs),
+    Commit(CommitArgs),
+    Checkout(CheckoutArgs),
+    Json(JsonArgs),
+    Clone(CloneArgs),
+    /// Take files of another device, replacing ours
+    ///
+    /// Every key of the other state replaces the key of this one; keys that only this one has stay. With parts, the
+    /// keys of those parts that the other one does not have go. The files themselves change with `checkout`.
+    Get(FromArgs),
+    /// Take files of another device, merging JSON
+    ///
+    /// As `get`, but JSON documents are merged member by member, as RFC 7386 has it.
+    #[command(alias = "m")]
+    Merge(FromArgs),
+    Export(ExportArgs),
+    Import(ImportArgs),
+    Deploy(DeployArgs),
+    Demo(DemoArgs),
+    Completion(CompletionArgs),
+    /// Print what this is
+    Version,
+}
+
+/// Show all of it in a temporary directory, without network
+///
+/// Builds two releases of a small container image on this machine, makes an app of the first, updates it to the second
+/// as a patch, adds an app that extends it, exports a package, imports it elsewhere and compares what a device would see
+/// with the second release, file by file. As root it also mounts the result and runs it.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep what was made in this directory, which must be empty or absent
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+/// Print a completion script for a shell
+///
+/// For bash: `umiak completion bash > ~/.local/share/bash-completion/completions/umiak`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// A shell with a completion script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// What a command line turned out to be.
+pub enum Parsed {
+    /// A command to run.
+    Run(Box<Cli>),
+    /// A verb of pvr's that umiak answers with advice.
+    Later(TalkArgs, &'static later::Verb),
+    /// Help or version, for stdout.
+    Page(String),
+    /// Not understood.
+    Wrong(clap::Error),
+}
+
+/// The whole grammar, the verbs that come later included.
+#[must_use]
+pub fn grammar() -> clap::Command {
+    later::VERBS.iter().fold(Cli::command(), |grammar, verb| grammar.subcommand(verb.grammar()))
+}
+
+/// Reads a command line; `arguments` begins with the program's name.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let grammar = grammar();
+    let arguments = one_dash::as_two(arguments, &grammar);
+    match grammar.try_get_matches_from(arguments) {
+        Ok(matches) => match matches.subcommand_name().and_then(later::named) {
+            Some(verb) => match TalkArgs::from_arg_matches(&matches) {
+                Ok(talk) => Parsed::Later(talk, verb),
+                Err(error) => Parsed::Wrong(error),
+            },
+            None => match Cli::from_arg_matches(&matches) {
+                Ok(cli) => Parsed::Run(Box::new(cli)),
+                Err(error) => Parsed::Wrong(error),
+            },
+        },
+        Err(error) if !error.use_stderr() => Parsed::Page(error.render().to_string()),
+        Err(error) => Parsed::Wrong(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        grammar().debug_assert();
+    }
+
+    #[test]
+    fn the_first_page_names_every_visible_command() {
+        let visible: Vec<_> = Cli::command()
+            .get_subcommands()
+            .filter(|command| command.get_name() != "app" && !command.is_hide_set())
+            .map(|command| command.get_name().to_owned())
+            .collect();
+        assert!(visible.len() > 15);
+        for name in visible {
+            assert!(TEMPLATE.contains(&format!("\n  {name} ")), "{name} is not on the first page");
+        }
+        for command in AppCommand::augment_subcommands(clap::Command::new("app")).get_subcommands() {
+            assert!(TEMPLATE.contains(&format!("\n  app {} ", command.get_name())));
+        }
+    }
+}

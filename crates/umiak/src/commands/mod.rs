@@ -1,0 +1,49 @@
+//! The commands, one file each: arguments in, a library called, facts out.
+
+mod add;
+mod app;
+mod checkout;
+mod clone;
+mod commit;
+mod completion;
+mod deploy;
+mod diff;
+mod export;
+mod get;
+mod import;
+mod init;
+mod json;
+mod preview;
+mod status;
+mod version;
+
+use crate::cli::Command;
+use crate::context::Context;
+use crate::demo;
+use crate::error::Outcome;
+
+/// Runs one command.
+///
+/// # Errors
+/// What the command says.
+pub fn run(context: &Context<'_>, command: &Command) -> Outcome {
+    match command {
+        Command::App(command) => app::run(context, command),
+        Command::Init(arguments) => init::run(context, arguments),
+        Command::Status => status::run(context),
+        Command::Diff => diff::run(context),
+        Command::Add(arguments) => add::run(context, arguments),
+        Command::Commit(arguments) => commit::run(context, arguments),
+        Command::Checkout(arguments) => checkout::run(context, arguments),
+        Command::Json(arguments) => json::run(context, arguments),
+        Command::Clone(arguments) => clone::run(context, arguments),
+        Command::Get(arguments) => get::run(context, arguments, get::Way::Replace),
+        Command::Merge(arguments) => get::run(context, arguments, get::Way::Merge),
+        Command::Export(arguments) => export::run(context, arguments),
+        Command::Import(arguments) => import::run(context, arguments),
+        Command::Deploy(arguments) => deploy::run(context, arguments),
+        Command::Demo(arguments) => demo::run(context, arguments),
+        Command::Completion(arguments) => completion::run(context, arguments),
+        Command::Version => version::run(context),
+    }
+}

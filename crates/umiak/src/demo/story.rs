@@ -1,0 +1,261 @@
+//! What the demo does, in order, and what it says of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use umiak_ui::{Align, Diagnostic, Size, Table, Verbosity, span};
+
+use super::kernel::{self, Proof};
+use super::{failed, sample, verify};
+use crate::context::Context;
+use crate::error::{Failure, Kind, Outcome};
+
+const BASE: &str = "device/kiosk/root.squashfs";
+const PATCH: &str = "device/kiosk/root.ovl.squashfs";
+const EXTENSION: &str = "device/harbour/root.ovl.squashfs";
+
+/// Tells the whole story in the empty directory `root`.
+pub fn tell(context: &Context<'_>, root: &Path) -> Outcome {
+    let started = Instant::now();
+    let program = std::env::current_exe().map_err(failed("find", Path::new("umiak")))?;
+    let teller = Teller { context, root, program };
+    let start = teller.images()?;
+    teller.first_release()?;
+    teller.second_release()?;
+    let extension = teller.extension()?;
+    let package = teller.package()?;
+    let mut figures = Figures {
+        base: teller.size("scratch/one/root.squashfs").or_else(|_| teller.size(BASE))?,
+        patch: teller.size(PATCH)?,
+        new_base: 0,
+        extension,
+        package,
+    };
+    let names = teller.check(&mut figures)?;
+    let proof = teller.kernel(&start)?;
+    teller.sum_up(&figures, names, &proof, started)
+}
+
+/// Runs umiak's commands in the demo's directory.
+struct Teller<'a> {
+    context: &'a Context<'a>,
+    root: &'a Path,
+    program: PathBuf,
+}
+
+/// Bytes of what was made.
+struct Figures {
+    base: u64,
+    patch: u64,
+    new_base: u64,
+    extension: u64,
+    package: u64,
+}
+
+impl Teller<'_> {
+    fn images(&self) -> Result<sample::Start, Failure> {
+        self.heading("Two releases of a container image, and one that extends the first");
+        let images = self.root.join("images");
+        let start = sample::write(&images).map_err(failed("write", &images))?;
+        self.context
+            .printer
+            .fact("Built", "kiosk-1, kiosk-2 and harbour-1 as an OCI image layout: umiak itself is the application");
+        Ok(start)
+    }
+
+    fn first_release(&self) -> Outcome {
+        self.heading("A device with the first release");
+        self.directory("device")?;
+        self.umiak("device", &["init"])?;
+        self.umiak("device", &["app", "add", "--from=oci:../images:kiosk-1", "kiosk"])?;
+        self.umiak("device", &["add", "."])?;
+        self.umiak("device", &["commit", "-m", "kiosk 1"])
+    }
+
+    fn second_release(&self) -> Outcome {
+        self.heading("The second release as a patch: only what changed");
+        self.umiak("device", &["app", "update", "--patch", "--from=oci:../images:kiosk-2", "kiosk"])?;
+        self.umiak("device", &["status"])?;
+        self.umiak("device", &["add", "."])?;
+        self.umiak("device", &["commit", "-m", "kiosk 2"])
+    }
+
+    fn extension(&self) -> Result<u64, Failure> {
+        self.heading("An app that extends another: only what it adds");
+        self.umiak("device", &["app", "add", "--base=kiosk", "--from=oci:../images:harbour-1", "harbour"])?;
+        self.umiak("device", &["app", "ls"])?;
+        self.umiak("device", &["add", "."])?;
+        self.umiak("device", &["commit", "-m", "harbour 1"])?;
+        self.size(EXTENSION)
+    }
+
+    fn package(&self) -> Result<u64, Failure> {
+        self.heading("Carried elsewhere as a package");
+        self.umiak("device", &["export", "../kiosk.tgz"])?;
+        self.directory("elsewhere")?;
+        self.umiak("elsewhere", &["init"])?;
+        self.umiak("elsewhere", &["import", "../kiosk.tgz"])?;
+        self.umiak("elsewhere", &["checkout"])?;
+        for name in ["kiosk/root.squashfs", "kiosk/root.ovl.squashfs", "harbour/root.ovl.squashfs", ".pvr/json"] {
+            if self.read("device", name)? != self.read("elsewhere", name)? {
+                return Err(Failure::new(Kind::Untrusted, format!("{name} changed on its way through the package")));
+            }
+        }
+        self.size("kiosk.tgz")
+    }
+
+    /// Compares patch and extension with images made on their own; gives the number of names compared.
+    fn check(&self, figures: &mut Figures) -> Result<usize, Failure> {
+        self.heading("Is it right? The same releases as whole images, made on their own");
+        self.directory("scratch")?;
+        self.umiak("scratch", &["init"])?;
+        self.umiak("scratch", &["app", "add", "--from=oci:../images:kiosk-2", "kiosk"])?;
+        let fast = "--format-options=-comp lz4";
+        self.umiak("scratch", &["app", "add", fast, "--from=oci:../images:harbour-1", "harbour"])?;
+        figures.new_base = self.size("scratch/kiosk/root.squashfs")?;
+        let progress = self.context.progress();
+        let compare = |patch: &str, target: &str| {
+            let path = |name: &str| self.root.join(name);
+            verify::merged_equals(&path(BASE), &path(patch), &path(target), &progress)
+                .map_err(|error| Failure::from_error(&error, Kind::Untrusted, Vec::new()))
+        };
+        let names = compare(PATCH, "scratch/kiosk/root.squashfs")?;
+        let more = compare(EXTENSION, "scratch/harbour/root.squashfs")?;
+        drop(progress);
+        let what = "types, contents, modes, owners, links, attributes, times";
+        self.context.printer.fact("Verified", &format!("base + patch is kiosk-2: {names} names, {what}"));
+        self.context.printer.fact("Verified", &format!("base + extension is harbour-1: {more} names, the same way"));
+        Ok(names)
+    }
+
+    fn kernel(&self, start: &sample::Start) -> Result<Value, Failure> {
+        let printer = self.context.printer;
+        let process = kernel::Process {
+            arguments: &start.arguments,
+            environment: &start.environment,
+            directory: sample::DEVICE,
+            proof: &format!("{}/{}", sample::DEVICE, sample::GREETING),
+        };
+        let path = |name: &str| self.root.join(name);
+        let told = |text: &str, by: &str| {
+            let wanted = sample::greeting(2);
+            let read: Value = serde_json::from_str(text).unwrap_or_default();
+            if read == wanted || read[sample::GREETING] == wanted {
+                return Ok(json!({ "by": by, "printed": wanted }));
+            }
+            Err(Failure::new(Kind::Environment, format!("the mounted app does not show release 2 but: {text}")))
+        };
+        match kernel::run(&path(BASE), &path(PATCH), &path("kernel"), &process) {
+            Proof::Ran { by, printed } => {
+                let proof = told(&printed, by)?;
+                printer.fact(
+                    "Ran",
+                    &format!("kiosk, base and patch mounted by the kernel, with {by}; it says {}", proof["printed"]),
+                );
+                Ok(proof)
+            }
+            Proof::Mounted { read } => {
+                let proof = told(&read, "mount")?;
+                printer.fact(
+                    "Mounted",
+                    &format!(
+                        "base and patch by the kernel; neither crun nor runc is here to run it. It says {}",
+                        proof["printed"]
+                    ),
+                );
+                Ok(proof)
+            }
+            Proof::LeftOut(why) => {
+                printer.fact("Left out", &format!("mounting and running by the kernel: {why}"));
+                Ok(json!({ "left_out": why }))
+            }
+            Proof::Failed(why) => {
+                printer.warning(&format!("the kernel or the runtime could not mount and run it here: {why}"));
+                Ok(json!({ "failed": why }))
+            }
+        }
+    }
+
+    fn sum_up(&self, figures: &Figures, names: usize, proof: &Value, started: Instant) -> Outcome {
+        let printer = self.context.printer;
+        if printer.is_json() {
+            return Ok(printer.document(&json!({
+                "base_bytes": figures.base,
+                "patch_bytes": figures.patch,
+                "new_base_bytes": figures.new_base,
+                "extension_bytes": figures.extension,
+                "package_bytes": figures.package,
+                "names_compared": names,
+                "kernel": proof,
+                "milliseconds": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            }))?);
+        }
+        self.heading("What it came to");
+        let mut table = Table::new(&[Align::Left, Align::Right, Align::Left]);
+        let times = figures.new_base / figures.patch.max(1);
+        table.row(["kiosk-1, whole", &Size(figures.base).to_string(), "root.squashfs"]);
+        table.row(["kiosk-2, whole", &Size(figures.new_base).to_string(), "root.squashfs, had it been a new base"]);
+        table.row([
+            "kiosk-2, patch",
+            &Size(figures.patch).to_string(),
+            &format!("root.ovl.squashfs, {times} times less to send"),
+        ]);
+        table.row(["harbour-1, extension", &Size(figures.extension).to_string(), "root.ovl.squashfs"]);
+        table.row(["package of everything", &Size(figures.package).to_string(), "kiosk.tgz"]);
+        printer.plan(&table, &Value::Null);
+        printer.fact("Done", &format!("in {}", span(started.elapsed())));
+        Ok(())
+    }
+
+    fn heading(&self, text: &str) {
+        self.context.printer.heading(text);
+    }
+
+    /// Shows and runs one command of umiak.
+    fn umiak(&self, directory: &str, arguments: &[&str]) -> Outcome {
+        let setup = self.context.printer.setup();
+        let shown =
+            arguments.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
+        let shown = format!("umiak {}", shown.collect::<Vec<_>>().join(" "));
+        self.context.printer.note(&format!("{directory} $ {shown}"));
+        let silent = setup.json || setup.verbosity == Verbosity::Quiet;
+        let mut command = Command::new(&self.program);
+        command.env_clear().env("PVR_CONFIG_DIR", self.root.join("config")).env("TMPDIR", self.root);
+        command.arg(if setup.colour { "--color=always" } else { "--color=never" });
+        command.args(silent.then_some("-q")).args((setup.verbosity == Verbosity::Verbose).then_some("-v"));
+        command.args(arguments).current_dir(self.root.join(directory)).stdin(Stdio::null());
+        if silent {
+            command.stdout(Stdio::null());
+        }
+        let status = command.status().map_err(failed("run", &self.program))?;
+        if status.success() {
+            return Ok(());
+        }
+        let exit = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Kind::Environment as u8);
+        Err(Failure::Told(Box::new(Diagnostic {
+            message: format!("the demo stopped at `{shown}`"),
+            causes: Vec::new(),
+            outcome: None,
+            hints: Vec::new(),
+            exit,
+        })))
+    }
+
+    fn directory(&self, name: &str) -> Outcome {
+        let path = self.root.join(name);
+        fs::create_dir_all(&path).map_err(failed("make", &path))
+    }
+
+    fn size(&self, name: &str) -> Result<u64, Failure> {
+        let path = self.root.join(name);
+        fs::metadata(&path).map(|metadata| metadata.len()).map_err(failed("look at", &path))
+    }
+
+    fn read(&self, directory: &str, name: &str) -> Result<Vec<u8>, Failure> {
+        let path = self.root.join(directory).join(name);
+        fs::read(&path).map_err(failed("read", &path))
+    }
+}

@@ -1,0 +1,93 @@
+//! Errors of the libraries as people and scripts get them: kind, exit code, hint.
+//!
+//! A library says what failed; what to do about it is said here, the only place that knows both the command line and
+//! the libraries. Exit codes: 0 done, 1 environment, 2 usage, 3 does not fit, 4 not trusted or corrupt, 5 network,
+//! 6 rolled back, 70 our bug.
+
+mod kinds;
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use umiak_ui::Diagnostic;
+
+/// What a command gives when it fails.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something to tell.
+    Told(Box<Diagnostic>),
+    /// Whoever read our stdout went away: nothing is wrong and nobody listens.
+    OutputGone,
+}
+
+/// What every command gives.
+pub type Outcome = Result<(), Failure>;
+
+/// Whose affair a failure is; the number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Files, disks, permissions, programs.
+    Environment = 1,
+    /// The command does not make sense as it stands.
+    Usage = 2,
+    /// There is not enough room.
+    DoesNotFit = 3,
+    /// Bytes are not what they should be.
+    Untrusted = 4,
+    /// A server or the way to it.
+    Network = 5,
+}
+
+impl Failure {
+    /// A failure that has a library's error behind it. `nothing was changed` is the outcome: our writers guarantee it.
+    pub fn from_error(error: &(dyn Error + 'static), kind: Kind, hints: Vec<String>) -> Self {
+        let mut diagnostic = Diagnostic::from_error(error, kind as u8);
+        diagnostic.outcome = Some("nothing was changed".into());
+        diagnostic.hints = hints;
+        Self::Told(Box::new(diagnostic))
+    }
+
+    /// A file operation of the program's own: `cannot create x: …`.
+    pub fn of_io(action: &str, path: &Path, error: &io::Error) -> Self {
+        let (kind, hint) = kinds::of_io(error);
+        let mut diagnostic = Diagnostic::from_error(error, kind as u8);
+        diagnostic.message = format!("cannot {action} {}: {}", path.display(), diagnostic.message);
+        diagnostic.outcome = Some("nothing was changed".into());
+        let failure = Self::Told(Box::new(diagnostic));
+        if hint.is_empty() { failure } else { failure.hint(hint) }
+    }
+
+    /// A failure that the command line itself found.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self::Told(Box::new(Diagnostic {
+            message: message.into(),
+            causes: Vec::new(),
+            outcome: Some("nothing was changed".into()),
+            hints: Vec::new(),
+            exit: kind as u8,
+        }))
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Self::Told(diagnostic) = &mut self {
+            diagnostic.hints.push(hint.into());
+        }
+        self
+    }
+}
+
+/// For writing to stdout.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::OutputGone;
+        }
+        let mut diagnostic = Diagnostic::from_error(&error, Kind::Environment as u8);
+        diagnostic.message = format!("cannot write to stdout: {}", diagnostic.message);
+        Self::Told(Box::new(diagnostic))
+    }
+}

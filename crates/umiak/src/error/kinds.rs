@@ -1,0 +1,136 @@
+//! Which error of which library is of what kind, and what to do about it.
+//!
+//! Every variant that a user can meet is named here on purpose: a new one shows up as a gap in review, not as a
+//! wrong exit code.
+
+use std::io;
+
+use umiak_build::BuildError;
+use umiak_pvr::parts::ReferenceError;
+use umiak_registry::ErrorKind;
+use umiak_repository::Error as RepositoryError;
+use umiak_spec::Cancelled;
+
+use crate::error::{Failure, Kind};
+
+impl From<RepositoryError> for Failure {
+    fn from(error: RepositoryError) -> Self {
+        use RepositoryError as E;
+        let (kind, hint) = match &error {
+            E::Cancelled(_) => return Self::from(Cancelled),
+            E::Io { source, .. } => of_io(source),
+            E::NotARepository(_) => (Kind::Usage, "`umiak init` makes the current directory a device"),
+            E::AlreadyARepository(_) => (Kind::Usage, "`umiak status` shows what differs from the last commit"),
+            E::NotEmpty(_) => (Kind::Usage, "name a directory that is empty or absent"),
+            E::NotASource(_) => {
+                (Kind::Usage, "a device is a directory with .pvr, an unpacked package or a package file")
+            }
+            E::State { .. } | E::Document { .. } | E::Form { .. } => {
+                (Kind::Untrusted, "get it again from where it came from, or restore it from a copy")
+            }
+            E::NotJson { .. } => {
+                (Kind::Usage, "mend the file, or track it as bytes: remove it, commit, then `umiak add --raw`")
+            }
+            E::Result(_) => (Kind::Usage, "take fewer parts: DEVICE#PART,-PART"),
+            E::Path(_) | E::Glob(_) | E::AppName(_) => (Kind::Usage, ""),
+            E::NoSuchApp(_) => (Kind::Usage, "`umiak app ls` lists the apps"),
+            E::Missing(_) => {
+                (Kind::Untrusted, "`umiak get` from the device or package that has them, or name its object pool")
+            }
+            E::Damaged { .. } => {
+                (Kind::Untrusted, "delete that file and take it again with `umiak get` or `umiak import`")
+            }
+            E::Blocked { .. } => (Kind::Environment, "move it out of the way"),
+            E::Package(_) => (Kind::Untrusted, "get the package again; nothing of it was used"),
+        };
+        Self::from_error(&error, kind, hints(hint))
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        use BuildError as E;
+        let (kind, hint) = match &error {
+            E::Cancelled(_) => return Self::from(Cancelled),
+            E::Source(source) => return Self::from_error(&error, of_source(source).0, hints(of_source(source).1)),
+            E::Io { source, .. } => of_io(source),
+            E::Write { source, .. } => of_cause(source, Kind::Environment, ""),
+            E::Squashfs { source, .. } => of_cause(
+                source,
+                Kind::Untrusted,
+                "`umiak checkout` writes the committed one back, `umiak app install` makes it again",
+            ),
+            E::Layer { source, .. } => {
+                of_cause(source, Kind::Untrusted, "the image is damaged or hostile: get it again")
+            }
+            E::WrongLayer { .. } | E::Stack { .. } => {
+                (Kind::Untrusted, "the image is damaged or hostile: get it again")
+            }
+            E::Changeset { .. } => (Kind::Usage, "`umiak app update --newbase` makes a new base instead"),
+            E::Exists(_) => (
+                Kind::Usage,
+                "`umiak app update` follows its image, `umiak app add --force` makes it again from the flags",
+            ),
+            E::NoApp(_) => (Kind::Usage, "`umiak app ls` lists the apps"),
+            E::Document { .. } => (Kind::Untrusted, "`umiak checkout` writes the committed one back"),
+            E::Format(_) => (Kind::Usage, "such as --format-options '-comp zstd -b 256K'"),
+            _ => (Kind::Usage, ""),
+        };
+        Self::from_error(&error, kind, hints(hint))
+    }
+}
+
+/// A source's error by what can be done about it.
+fn of_source(error: &umiak_registry::Error) -> (Kind, &'static str) {
+    match error.kind() {
+        ErrorKind::Network => (Kind::Network, "try again: what was fetched so far is kept"),
+        ErrorKind::NotFound => (Kind::Usage, "look at the name and the tag"),
+        ErrorKind::Denied => (Kind::Network, "log in with `docker login`, or give -u and -p"),
+        ErrorKind::Corrupt => (Kind::Untrusted, "the image is damaged: get it again"),
+        ErrorKind::Platform => (Kind::Usage, "pick one with --platform"),
+        ErrorKind::Unsupported => (Kind::Usage, ""),
+        ErrorKind::System => of_cause(error, Kind::Environment, ""),
+        ErrorKind::Cancelled => (Kind::Environment, ""),
+    }
+}
+
+/// The kind of the system's error somewhere below `error`, or else what it is otherwise.
+fn of_cause(error: &(dyn std::error::Error + 'static), otherwise: Kind, hint: &'static str) -> (Kind, &'static str) {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<io::Error>() {
+            // What a decoder reports through io has no number of the system's.
+            Some(system) if system.raw_os_error().is_some() => return of_io(system),
+            _ => next = error.source(),
+        }
+    }
+    (otherwise, hint)
+}
+
+impl From<ReferenceError> for Failure {
+    fn from(error: ReferenceError) -> Self {
+        Self::from_error(&error, Kind::Usage, hints("name a directory or a package file, with #PARTS or without"))
+    }
+}
+
+impl From<Cancelled> for Failure {
+    fn from(error: Cancelled) -> Self {
+        Self::from_error(&error, Kind::Environment, Vec::new())
+    }
+}
+
+/// A system error by what can be done about it.
+pub fn of_io(error: &io::Error) -> (Kind, &'static str) {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (Kind::DoesNotFit, "make room, or point --config-dir or TMPDIR to where there is some")
+        }
+        io::ErrorKind::PermissionDenied => (Kind::Environment, "run it as the user who owns the file"),
+        io::ErrorKind::ReadOnlyFilesystem => (Kind::Environment, "the file system is mounted read-only"),
+        _ => (Kind::Environment, ""),
+    }
+}
+
+fn hints(hint: &str) -> Vec<String> {
+    if hint.is_empty() { Vec::new() } else { vec![hint.to_owned()] }
+}
