@@ -91,6 +91,12 @@ impl State {
         Self { spec: Some(spec.to_owned()), entries: BTreeMap::new() }
     }
 
+    /// An empty state of the format `spec`, if it has one.
+    #[must_use]
+    pub fn with_spec(spec: Option<&str>) -> Self {
+        Self { spec: spec.map(str::to_owned), entries: BTreeMap::new() }
+    }
+
     /// Parses a state document of at most `limit` bytes.
     ///
     /// # Errors

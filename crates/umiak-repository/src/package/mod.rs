@@ -1,0 +1,77 @@
+//! Package files: a state and its objects in one tar archive, as `pvr export` and the hub make them and `pvtx` reads them.
+//!
+//! ```text
+//! json                canonical JSON of the state, first
+//! objects/<sha256>    every object of the state once, sorted
+//! ```
+//!
+//! Written as ustar with fixed metadata, so that one state has one sequence of bytes. Read in any order, with repeated
+//! entries, `./` in front of names and directory entries; with gzip or zstd around it or without. Every object is hashed
+//! while it is read. Links, devices, absolute names and `..` are refused; other files are passed over and named.
+
+mod export;
+mod import;
+mod tar;
+
+use std::io;
+use std::path::PathBuf;
+
+use umiak_spec::Digest;
+
+pub use export::{ExportReport, Format};
+pub use import::{ImportMode, ImportReport};
+
+pub(crate) use import::{peek, read};
+
+/// Why a package cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// The stream cannot be read or decompressed.
+    #[error("cannot read package {}", package.display())]
+    Read {
+        /// The package.
+        package: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The output cannot be written.
+    #[error("cannot write the package")]
+    Write(#[source] io::Error),
+    /// It ends inside a header or a file.
+    #[error("package {} is cut short: it ends inside {what}", package.display())]
+    Truncated {
+        /// The package.
+        package: PathBuf,
+        /// Inside what.
+        what: String,
+    },
+    /// It is no tar archive, or a damaged one.
+    #[error("package {} has no tar header {at} bytes into the archive", package.display())]
+    NotTar {
+        /// The package.
+        package: PathBuf,
+        /// Uncompressed bytes before the bad header.
+        at: u64,
+    },
+    /// An entry that a package must not have.
+    #[error("package {} has an entry `{entry}` that {reason}", package.display())]
+    Entry {
+        /// The package.
+        package: PathBuf,
+        /// The entry's name, without control characters.
+        entry: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is no `json`.
+    #[error("package {} has no state (no `json` entry)", .0.display())]
+    NoState(PathBuf),
+    /// An object too large for a ustar archive (8 GiB).
+    #[error("object {} of {size} bytes is too large for a package (8 GiB)", digest.short())]
+    TooLarge {
+        /// The object.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
