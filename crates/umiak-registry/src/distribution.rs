@@ -27,7 +27,8 @@ pub struct RegistrySettings {
     pub credentials: Option<Credentials>,
     /// Docker's config.json.
     pub docker_config: Option<PathBuf>,
-    /// Speak http, not https, with any registry. Registries on the loopback address are always spoken to so.
+    /// Try http first with any registry, and believe any certificate. Registries on the loopback address are tried
+    /// with http first in any case; both kinds may answer that they want https.
     pub insecure: bool,
     /// `system` (or nothing): what the environment says; `no`: none; else an address.
     pub proxy: Option<String>,

@@ -3,6 +3,8 @@
 //! Guarantees: the Authorization header goes only to the registry's host, never to where a redirect leads; a server
 //! that is silent for the patience is given up; waiting times are bounded, also those that a server asks for.
 
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +37,10 @@ pub(crate) struct Transport {
     scope: String,
     settings: RegistrySettings,
     authorization: Mutex<Option<String>>,
+    /// Whether the registry has ever answered.
+    met: AtomicBool,
+    /// Whether it was asked over http and wants https.
+    speaks_tls: AtomicBool,
 }
 
 /// What a registry asks for with status 401.
@@ -63,9 +69,11 @@ impl Transport {
             .timeout_connect(Some(settings.patience.min(Duration::from_secs(20))))
             .timeout_recv_response(Some(settings.patience))
             .timeout_per_read(Some(settings.patience));
+        let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
         if let Some(pem) = &settings.ca_certificates {
-            config = config.tls_config(TlsConfig::builder().root_certs(roots(pem)?).build());
+            tls = tls.root_certs(roots(pem)?);
         }
+        config = config.tls_config(tls.build());
         match settings.proxy.as_deref() {
             None | Some("system") => {}
             Some("no" | "") => config = config.proxy(None),
@@ -81,6 +89,8 @@ impl Transport {
             scope: format!("repository:{repository}:pull"),
             settings: settings.clone(),
             authorization: Mutex::default(),
+            met: AtomicBool::new(false),
+            speaks_tls: AtomicBool::new(false),
         })
     }
 
@@ -89,11 +99,19 @@ impl Transport {
     pub(crate) fn get(&self, url: &str, headers: &[(&str, &str)], observer: &dyn Observer) -> Result<Answer, Error> {
         let mut failures = 0;
         let mut asked = false;
-        let (mut at, mut redirects) = (url.to_owned(), 0);
+        let mut url = self.spoken(url);
+        let (mut at, mut redirects) = (url.clone(), 0);
         loop {
-            let at_home = redirect::same_server(&at, url);
+            let at_home = redirect::same_server(&at, &url);
             let (error, wait) = match self.call(&at, headers, at_home) {
-                Err(error) => (Error::Network { action: "reach", url: at.clone(), source: error.into() }, None),
+                Err(error) => {
+                    let hopeless = self.is_hopeless(&error);
+                    let error = Error::Network { action: "reach", url: at.clone(), source: error.into() };
+                    if hopeless {
+                        return Err(error);
+                    }
+                    (error, None)
+                }
                 Ok(answer) => match answer.status().as_u16() {
                     200..=299 | 416 => return Ok(answer),
                     301 | 302 | 303 | 307 | 308 => {
@@ -103,13 +121,19 @@ impl Transport {
                     }
                     401 if !asked && at_home => {
                         asked = true;
-                        self.authorize(&answer)?;
+                        self.authorize(&answer, &at)?;
                         continue;
                     }
                     401 | 403 => return Err(self.denied(None)),
                     status => {
                         let wait = retry_after(&answer);
-                        let error = Error::Status { url: at.clone(), status, detail: detail(answer) };
+                        let detail = detail(answer);
+                        if status == 400 && at_home && self.wants_tls(&at, detail.as_deref()) {
+                            url = self.spoken(&url);
+                            at.clone_from(&url);
+                            continue;
+                        }
+                        let error = Error::Status { url: at.clone(), status, detail };
                         if status != 429 && status < 500 {
                             return Err(error);
                         }
@@ -122,7 +146,7 @@ impl Transport {
                 return Err(error);
             }
             // From the beginning: what a redirect led to may have expired.
-            (at, redirects) = (url.to_owned(), 0);
+            (at, redirects) = (url.clone(), 0);
             self.pause(failures, wait, observer)?;
         }
     }
@@ -135,7 +159,39 @@ impl Transport {
         if let Some(value) = self.authorization().filter(|_| with_credentials) {
             request = request.header("Authorization", value);
         }
-        request.call()
+        request.call().inspect(|_| self.met.store(true, Ordering::Relaxed))
+    }
+
+    /// The address in the scheme that the registry speaks.
+    fn spoken(&self, url: &str) -> String {
+        match url.strip_prefix("http://") {
+            Some(rest) if self.speaks_tls.load(Ordering::Relaxed) => format!("https://{rest}"),
+            _ => url.to_owned(),
+        }
+    }
+
+    /// Whether the server asked over http says that it speaks https, as Go's and nginx do.
+    fn wants_tls(&self, url: &str, detail: Option<&str>) -> bool {
+        let wants = url.starts_with("http://") && detail.is_some_and(|text| text.contains("HTTPS"));
+        wants && !self.speaks_tls.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether trying again cannot help: certificates and names do not change in seconds, and a registry that has never
+    /// answered and refuses is most likely not there.
+    fn is_hopeless(&self, error: &ureq::Error) -> bool {
+        match error {
+            ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_) | ureq::Error::InvalidProxyUrl => {
+                true
+            }
+            // What rustls finds wrong with a certificate comes as this.
+            ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => true,
+            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => !self.met.load(Ordering::Relaxed),
+            ureq::Error::Io(error) => {
+                let absent = [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable];
+                absent.contains(&error.kind()) && !self.met.load(Ordering::Relaxed)
+            }
+            _ => false,
+        }
     }
 
     /// Waits before attempt number `failures`: what the server asked for, else a second, two, four …
@@ -173,12 +229,15 @@ impl Transport {
         }
     }
 
-    /// Gets what the challenge of a 401 asks for.
-    fn authorize(&self, answer: &Answer) -> Result<(), Error> {
+    /// Gets what the challenge of a 401 from `url` asks for.
+    fn authorize(&self, answer: &Answer, url: &str) -> Result<(), Error> {
         let asked = answer.headers().get_all("WWW-Authenticate").iter().filter_map(|value| value.to_str().ok());
         let challenges: Vec<Challenge> = asked.filter_map(challenge).collect();
         let credentials = self.credentials()?;
         let value = match challenges.iter().max_by_key(|challenge| matches!(challenge, Challenge::Bearer { .. })) {
+            Some(Challenge::Bearer { realm, .. }) if url.starts_with("https://") && !realm.starts_with("https://") => {
+                return Err(self.denied(Some(format!("it wants the password sent to {realm}, unencrypted").into())));
+            }
             Some(Challenge::Bearer { realm, service, scope }) => {
                 let scope = scope.as_deref().unwrap_or(&self.scope);
                 format!("Bearer {}", self.token(realm, service.as_deref(), scope, credentials.as_ref())?)

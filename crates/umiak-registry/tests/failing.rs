@@ -264,7 +264,9 @@ fn a_missing_image_is_no_network_failure() {
     assert!(matches!(&error, Error::NotFound { name, .. } if name == "team/app:2"), "{error:?}");
     assert_eq!(setting.fake.server.requests().len(), 1, "a 404 is not asked for again");
 
-    let nobody = source("docker://127.0.0.1:1/team/app:1", &setting.context).unwrap();
+    let mut context = setting.context.clone();
+    context.registry.pause = |_| panic!("where nobody has ever answered, waiting is of no use");
+    let nobody = source("docker://127.0.0.1:1/team/app:1", &context).unwrap();
     assert_eq!(nobody.resolve(&[]).unwrap_err().kind(), ErrorKind::Network);
 }
 

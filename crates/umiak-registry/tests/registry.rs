@@ -121,3 +121,40 @@ fn a_pull_cut_in_the_middle_of_a_layer_goes_on_where_it_stopped() {
     assert!(ranges.len() >= 2, "{ranges:?}");
     assert_eq!(ranges[0], "bytes=1000000-");
 }
+
+#[test]
+#[ignore = "needs: docker-registry, skopeo, openssl"]
+fn certificates_are_checked_unless_told_otherwise() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut context = context(directory.path());
+    let place = |name: &str| directory.path().join(name).display().to_string();
+    let (key, certificate) = (place("key.pem"), place("certificate.pem"));
+    let subject = ["-subj", "/CN=umiak test", "-addext", "subjectAltName=IP:127.0.0.1"];
+    let mut arguments = vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    arguments.extend(["-days", "2", "-keyout", &key, "-out", &certificate]);
+    arguments.extend(subject);
+    // A server's certificate that is trusted by itself must not be one of an authority.
+    arguments.extend(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    run("openssl", &arguments);
+    let tls = format!(", tls: {{certificate: '{certificate}', key: '{key}'}}");
+    let registry = Registry::start_with(directory.path(), &tls).unwrap();
+    let sample = image("linux/amd64", 3, 200_000);
+    sample::layout(&directory.path().join("layout"), "1", &sample::image(&sample)).unwrap();
+    let name = format!("{}/team/app:1", registry.address());
+    push(&place("layout"), &name);
+    let reference = format!("docker://{name}");
+
+    context.registry.pause = |_| panic!("trying again does not make a certificate right");
+    let error = source(&reference, &context).unwrap().resolve(&[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
+    assert!(common::told(&error).to_lowercase().contains("certificate"), "{}", common::told(&error));
+
+    let pem = std::fs::read(&certificate).unwrap();
+    for (insecure, ca_certificates) in [(false, Some(pem)), (true, None)] {
+        context.registry.insecure = insecure;
+        context.registry.ca_certificates = ca_certificates;
+        let source = source(&reference, &context).unwrap();
+        let found = source.resolve(&[]).unwrap();
+        assert_layers(source.as_ref(), &found, &sample);
+    }
+}

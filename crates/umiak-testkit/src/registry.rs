@@ -25,11 +25,11 @@ impl Registry {
         Self::start_with(directory, "")
     }
 
-    /// Starts one with further lines of YAML in its configuration.
+    /// Starts one with further members of `http` in its configuration, each with a leading comma: `, tls: {{…}}`.
     ///
     /// # Errors
     /// The program is missing, or does not answer within 20 seconds.
-    pub fn start_with(directory: &Path, extra: &str) -> io::Result<Self> {
+    pub fn start_with(directory: &Path, http: &str) -> io::Result<Self> {
         // The port may be taken between the two calls: then the registry exits, and the next try takes another.
         let mut last = io::Error::other("docker-registry was never started");
         for _ in 0..5 {
@@ -40,7 +40,7 @@ impl Registry {
                 &settings,
                 format!(
                     "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n\
-                     http: {{addr: '127.0.0.1:{port}'}}\n{extra}",
+                     http: {{addr: '127.0.0.1:{port}'{http}}}\n",
                     root.display()
                 ),
             )?;
