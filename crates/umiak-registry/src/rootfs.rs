@@ -1,7 +1,7 @@
 //! A root file system as an image of one layer: a tar archive as it is, a directory as the archive it would make.
 //!
 //! A directory is written once into a nameless file, as a deterministic archive: sorted, with numeric owners, hard
-//! links and extended attributes. What nobody may read is an error; sockets are left out, with a note.
+//! links and extended attributes. What may not be read is an error; sockets, which archives do not have, are left out.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use crate::manifest::{DocumentError, check_size};
+use crate::manifest::{DocumentError, check_size, or_default};
 use crate::{Digest, Limits, Platform};
 
 /// An image's configuration (OCI image configuration, Docker image JSON).
@@ -21,9 +21,9 @@ pub struct ImageConfig {
 
 #[derive(Deserialize)]
 struct Written {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     architecture: String,
     #[serde(default)]
     variant: Option<String>,
@@ -66,6 +66,10 @@ mod tests {
         assert!(config.diff_ids.is_empty());
         assert!(config.text.contains("Cmd"));
         assert!(parse(r#"{"rootfs":{"type":"layers","diff_ids":null}}"#).unwrap().diff_ids.is_empty());
+        assert_eq!(
+            parse(r#"{"os":null,"architecture":"arm","rootfs":null}"#).unwrap().platform.to_string(),
+            "linux/arm/v7"
+        );
         assert!(parse(r#"{"rootfs":{"diff_ids":["sha512:00"]}}"#).is_err());
         assert!(parse("nonsense").is_err());
     }

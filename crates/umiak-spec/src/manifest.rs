@@ -13,7 +13,7 @@ use crate::{Digest, Limits, Platform};
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the blob is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub media_type: String,
     /// SHA-256 of its bytes.
     pub digest: Digest,
@@ -23,7 +23,7 @@ pub struct Descriptor {
     #[serde(default, deserialize_with = "platform")]
     pub platform: Option<Platform>,
     /// Annotations that have a meaning here: the reference's name in a layout, and what kind of attachment it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub annotations: Annotations,
     /// What the artifact is, when it is no image.
     #[serde(default)]
@@ -51,7 +51,7 @@ pub struct Manifest {
     /// The image's configuration.
     pub config: Descriptor,
     /// Its layers, bottom first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub layers: Vec<Descriptor>,
 }
 
@@ -59,7 +59,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Index {
     /// The entries.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub manifests: Vec<Descriptor>,
 }
 
@@ -113,8 +113,6 @@ struct Shape {
     #[serde(default)]
     config: Option<serde::de::IgnoredAny>,
     #[serde(default)]
-    layers: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
     manifests: Option<serde::de::IgnoredAny>,
 }
 
@@ -136,7 +134,7 @@ impl Document {
             OCI_INDEX | DOCKER_LIST => true,
             OCI_MANIFEST | DOCKER_MANIFEST => false,
             _ if shape.manifests.is_some() => true,
-            _ if shape.config.is_some() && shape.layers.is_some() => false,
+            _ if shape.config.is_some() => false,
             other => return Err(DocumentError::Other(other.chars().take(100).collect())),
         };
         if is_index {
@@ -167,12 +165,19 @@ impl Index {
     }
 }
 
+/// Go writes empty lists and maps as `null` when it is not told to leave them out: that is no value, not a wrong one.
+pub(crate) fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 fn platform<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Platform>, D::Error> {
     #[derive(Deserialize)]
     struct Written {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_default")]
         os: String,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_default")]
         architecture: String,
         #[serde(default)]
         variant: Option<String>,
@@ -199,6 +204,16 @@ mod tests {
         assert!(matches!(parse(&index, ""), Ok(Document::Index(i)) if i.manifests.len() == 1));
         assert!(parse(&manifest, "application/vnd.oci.image.manifest.v1+json; charset=utf-8").is_ok());
         assert!(matches!(parse(&index, OCI_MANIFEST), Err(DocumentError::Json(_))));
+    }
+
+    #[test]
+    fn nulls_are_no_values() {
+        let manifest = format!(r#"{{"schemaVersion":2,"mediaType":null,"config":{BLOB},"layers":null}}"#);
+        assert!(matches!(parse(&manifest, ""), Ok(Document::Manifest(m)) if m.layers.is_empty()));
+        let entry = BLOB.replace('}', r#","annotations":null,"platform":null}"#);
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
+        assert!(matches!(parse(&index, ""), Ok(Document::Index(i)) if i.manifests[0].platform.is_none()));
+        assert!(matches!(parse(r#"{"manifests":null}"#, OCI_INDEX), Ok(Document::Index(i)) if i.manifests.is_empty()));
     }
 
     #[test]
