@@ -25,6 +25,10 @@ fn all(steps: &mut Steps) -> Result<(), Failure> {
         let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         command::run(command::cargo().args(lints))
     })?;
+    steps.run("durable file operations in their modules", || {
+        let lints = ["clippy", "--workspace", "--lib", "--bins", "--locked", "--", "-D", "clippy::disallowed_methods"];
+        command::run(command::cargo().args(lints))
+    })?;
     steps.run("documentation", || {
         let mut doc = command::cargo();
         doc.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);

@@ -6,6 +6,7 @@
 //! soon as no other process uses them (each user holds a shared `flock` on the directory).
 //!
 //! Many files are made durable with one `syncfs`, few with an `fsync` each.
+#![allow(clippy::disallowed_methods)]
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};

@@ -1,4 +1,5 @@
 //! Shared test equipment: sample images, a failing HTTP server, kernel mounts, real peers.
+#![allow(clippy::disallowed_methods, reason = "test equipment works in scratch directories")]
 
 pub mod disk;
 pub mod http;

@@ -1,4 +1,5 @@
 //! `umiak export`: the committed state and its objects as one file.
+#![allow(clippy::disallowed_methods, reason = "the package is written beside, synced and renamed here")]
 
 use std::fs::{self, File};
 use std::io::BufWriter;
