@@ -63,6 +63,9 @@ impl Daemon {
                 place: format!("the Docker daemon: none listens at {}", self.socket.display()),
                 available: Vec::new(),
             },
+            std::io::ErrorKind::PermissionDenied => {
+                Error::Io { action: "connect to", path: self.socket.clone(), source }
+            }
             _ => Error::Network { action: "ask", url: url(), source: source.into() },
         };
         let mut stream = UnixStream::connect(&self.socket).map_err(failed)?;

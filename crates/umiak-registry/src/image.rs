@@ -71,7 +71,8 @@ impl Resolver<'_> {
             .map_err(|source| Error::Document { what: format!("manifest {digest} of {}", self.name), source })
     }
 
-    fn choose<'i>(&self, index: &'i Index) -> Result<&'i Descriptor, Error> {
+    /// The entry for the first of the wanted platforms that there is one for.
+    pub(crate) fn choose<'i>(&self, index: &'i Index) -> Result<&'i Descriptor, Error> {
         let host = [Platform::host()];
         let wanted = if self.platforms.is_empty() { &host[..] } else { self.platforms };
         let images: Vec<&Descriptor> = index.images().collect();

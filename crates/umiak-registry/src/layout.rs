@@ -91,7 +91,8 @@ impl Layout {
         file.bytes().at("read", &path)
     }
 
-    fn entry(&self) -> Result<Descriptor, Error> {
+    /// What index.json has for the selector.
+    fn entries(&self) -> Result<Vec<Descriptor>, Error> {
         let bytes = self.small("index.json")?;
         let what = || self.path.join("index.json").display().to_string();
         let index = match Document::parse(&bytes, umiak_spec::media_type::OCI_INDEX, &self.limits) {
@@ -102,22 +103,37 @@ impl Layout {
             Err(source) => return Err(Error::Document { what: what(), source }),
         };
         match &self.selector {
-            Some(Selector::Tag(tag)) => self.tagged(&index, tag),
-            Some(Selector::Digest(digest)) => self.by_digest(&index, *digest),
-            None => match &index.manifests[..] {
-                [only] => Ok(only.clone()),
-                [] => Err(self.not_found("", &index)),
-                _ => Err(Error::Ambiguous { place: self.name.clone(), available: tags(&index) }),
-            },
+            Some(Selector::Tag(tag)) => {
+                self.one_image(index.manifests.iter().filter(|entry| is_named(entry, tag)), &index)
+            }
+            Some(Selector::Digest(digest)) => self.by_digest(&index, *digest).map(|entry| vec![entry]),
+            None => self.one_image(index.manifests.iter(), &index),
         }
     }
 
-    fn tagged(&self, index: &Index, tag: &str) -> Result<Descriptor, Error> {
-        let named = |entry: &&Descriptor| {
-            let annotations = &entry.annotations;
-            [&annotations.ref_name, &annotations.image_name].into_iter().flatten().any(|name| name == tag)
-        };
-        index.manifests.iter().find(named).cloned().ok_or_else(|| self.not_found(tag, index))
+    /// The entries, if they are one image: a single one, or one for each of several platforms.
+    fn one_image<'i>(
+        &self,
+        entries: impl Iterator<Item = &'i Descriptor>,
+        index: &Index,
+    ) -> Result<Vec<Descriptor>, Error> {
+        let entries: Vec<Descriptor> = entries.cloned().collect();
+        let name = |entry: &Descriptor| entry.annotations.ref_name.clone();
+        let same = |entry: &Descriptor| entry.platform.is_some() && name(entry) == name(&entries[0]);
+        match entries.len() {
+            0 => Err(self.not_found(&self.selector_text(), index)),
+            1 => Ok(entries),
+            _ if entries.iter().all(same) => Ok(entries),
+            _ => Err(Error::Ambiguous { place: self.name.clone(), available: names(index) }),
+        }
+    }
+
+    fn selector_text(&self) -> String {
+        match &self.selector {
+            Some(Selector::Tag(tag)) => tag.clone(),
+            Some(Selector::Digest(digest)) => digest.to_string(),
+            None => String::new(),
+        }
     }
 
     /// An entry of the index, or any manifest among the blobs: a platform's manifest is not listed in index.json.
@@ -137,12 +153,20 @@ impl Layout {
     }
 
     fn not_found(&self, name: &str, index: &Index) -> Error {
-        Error::NotFound { name: name.to_owned(), place: self.name.clone(), available: tags(index) }
+        Error::NotFound { name: name.to_owned(), place: self.name.clone(), available: names(index) }
     }
 }
 
-fn tags(index: &Index) -> Vec<String> {
-    index.manifests.iter().filter_map(|entry| entry.annotations.ref_name.clone()).collect()
+fn is_named(entry: &Descriptor, tag: &str) -> bool {
+    [&entry.annotations.ref_name, &entry.annotations.image_name].into_iter().flatten().any(|name| name == tag)
+}
+
+/// What the entries can be selected by: their tags, or digests where they have none.
+fn names(index: &Index) -> Vec<String> {
+    let name = |entry: &Descriptor| entry.annotations.ref_name.clone().unwrap_or_else(|| entry.digest.to_string());
+    let mut names: Vec<String> = index.manifests.iter().map(name).collect();
+    names.dedup();
+    names
 }
 
 impl Documents for Layout {
@@ -162,10 +186,15 @@ impl Documents for Layout {
 
 impl Source for Layout {
     fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
-        let entry = self.entry()?;
-        let bytes = self.document(&entry)?;
         let resolver = Resolver { name: &self.name, platforms, limits: &self.limits, documents: self };
-        resolver.image(bytes, entry.digest, &entry.media_type)
+        let several = Index { manifests: self.entries()? };
+        match &several.manifests[..] {
+            [only] => resolver.image(self.document(only)?, only.digest, &only.media_type),
+            _ => {
+                let chosen = resolver.choose(&several)?;
+                resolver.image(self.document(chosen)?, chosen.digest, &chosen.media_type)
+            }
+        }
     }
 
     fn fetch(&self, layer: &Layer, _: &dyn Observer) -> Result<BlobFile, Error> {

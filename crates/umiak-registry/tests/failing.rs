@@ -283,6 +283,50 @@ fn a_platform_is_picked_from_the_registrys_index() {
     assert_eq!(source.resolve(&[platform("linux/arm/v7")]).unwrap_err().kind(), ErrorKind::Platform);
 }
 
+/// Adds up what is announced and what is done.
+#[derive(Default)]
+struct Sums {
+    expected: std::sync::atomic::AtomicU64,
+    done: std::sync::atomic::AtomicU64,
+}
+
+impl Observer for Sums {
+    fn expect(&self, _: &'static str, bytes: u64) {
+        self.expected.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
+    }
+    fn advance(&self, _: &'static str, bytes: u64) {
+        self.done.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
+    }
+    fn note(&self, text: &str) {
+        assert!(!text.is_empty());
+    }
+    fn check(&self) -> Result<(), Cancelled> {
+        Ok(())
+    }
+}
+
+#[test]
+fn progress_adds_up_whatever_happens() {
+    let faults = [
+        vec![],
+        vec![Fault::Cut(100_000)],
+        vec![Fault::Cut(100_000), Fault::IgnoreRange],
+        vec![Fault::Cut(100_000), Fault::WrongRange],
+        vec![Fault::status(503), Fault::Cut(0), Fault::Stall(300_000)],
+    ];
+    for faults in faults {
+        let setting = setting();
+        setting.fail(faults.clone());
+        let source = source(&setting.fake.reference(), &setting.context).unwrap();
+        let found = source.resolve(&[]).unwrap();
+        let sums = Sums::default();
+        fetch_all(source.as_ref(), &found.layers, 2, &sums).unwrap();
+        let expected = sums.expected.into_inner();
+        assert_eq!(expected, sums.done.into_inner(), "{faults:?}");
+        assert!(expected >= found.layers.iter().map(|layer| layer.size).sum());
+    }
+}
+
 /// Cancels once so many bytes came.
 struct Impatient(std::sync::atomic::AtomicU64);
 

@@ -67,6 +67,30 @@ fn a_platform_is_picked_from_an_index_or_refused_with_the_list() {
 }
 
 #[test]
+fn entries_for_several_platforms_are_one_image_others_have_to_be_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (layout, context) = (directory.path().join("layout"), context(directory.path()));
+    let samples = ["linux/amd64", "linux/arm64"].map(|platform| image(platform, platform.as_bytes()[9], 9));
+    let blobs = sample::index(&samples);
+    sample::layout(&layout, "1", &blobs).unwrap();
+    // Some tools write the image's index as the layout's.
+    fs::write(layout.join("index.json"), &blobs.last().unwrap().bytes).unwrap();
+    let open = || source(&format!("oci:{}", layout.display()), &context).unwrap();
+    let found = open().resolve(&[platform("linux/arm64")]).unwrap();
+    assert_layers(open().as_ref(), &found, &samples[1]);
+    assert_eq!(open().resolve(&[platform("linux/s390x")]).unwrap_err().kind(), ErrorKind::Platform);
+
+    let entries = ["1", "2"].map(|tag| {
+        blobs.last().unwrap().descriptor(&format!(r#","annotations":{{"org.opencontainers.image.ref.name":"{tag}"}}"#))
+    });
+    fs::write(layout.join("index.json"), format!(r#"{{"manifests":[{}]}}"#, entries.join(","))).unwrap();
+    let error = open().resolve(&[]).unwrap_err();
+    assert!(matches!(&error, Error::Ambiguous { available, .. } if *available == ["1", "2"]), "{error:?}");
+    fs::write(layout.join("index.json"), r#"{"manifests":[]}"#).unwrap();
+    assert_eq!(open().resolve(&[]).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn a_single_image_of_another_platform_is_refused_too() {
     let directory = tempfile::tempdir().unwrap();
     let (layout, context) = (directory.path().join("layout"), context(directory.path()));
