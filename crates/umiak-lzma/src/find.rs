@@ -8,16 +8,19 @@
 
 use crate::model::MAX_MATCH;
 
-/// Bytes that must agree, one pass each, ascending.
-pub(crate) const WIDTHS: [usize; 9] = [2, 3, 4, 5, 6, 8, 11, 16, 24];
+/// Bytes that must agree, one pass each, ascending, at most 16.
+pub(crate) const WIDTHS: [usize; 8] = [2, 3, 4, 5, 6, 8, 10, 13];
 /// Farthest place worth looking at, by width: two or three bytes from far away cost more than as literals.
-const FAR: [u32; WIDTHS.len()] =
-    [1 << 9, 1 << 14, u32::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX];
+const FAR: [u32; WIDTHS.len()] = [1 << 9, 1 << 14, u32::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX];
+
+/// How many farther places of the greatest width are tried.
+const HOPS: usize = 8;
 
 /// Bytes that must be readable behind the last position.
 pub(crate) const PAD: usize = 40;
-const TABLE_BITS: u32 = 17;
-type Table = [u32; 1 << TABLE_BITS];
+/// Table entries, as binary logarithms: for blocks of at most 256 KiB (half a MiB stays in the second-level cache) and more.
+const SMALL_TABLE: u32 = 17;
+const LARGE_TABLE: u32 = 20;
 
 /// A place to copy from.
 #[derive(Clone, Copy, Default)]
@@ -30,7 +33,7 @@ pub(crate) struct Match {
 /// The places found for one position, ascending in length and distance.
 #[derive(Clone, Default)]
 pub(crate) struct Found {
-    list: [Match; WIDTHS.len()],
+    list: [Match; WIDTHS.len() + HOPS],
     count: usize,
 }
 
@@ -49,7 +52,7 @@ impl Found {
 
 /// Tables, reused between blocks.
 pub(crate) struct Finder {
-    table: Box<Table>,
+    table: Vec<u32>,
     /// What a table entry of position 0 of this pass is; smaller entries are of earlier passes.
     epoch: u32,
     /// For each width and position: bytes back to the nearest place; more than there are if there is none.
@@ -60,7 +63,12 @@ pub(crate) struct Finder {
 impl Finder {
     /// A finder of places at most `window` bytes back.
     pub(crate) fn new(window: u32) -> Self {
-        Self { table: Box::new([0; 1 << TABLE_BITS]), epoch: 1, nearest: Default::default(), window }
+        Self {
+            table: vec![0; 1 << if window <= 1 << 18 { SMALL_TABLE } else { LARGE_TABLE }],
+            epoch: 1,
+            nearest: Default::default(),
+            window,
+        }
     }
 
     /// Looks at a whole block: `len` bytes at the start of `padded`, which has [`PAD`] more.
@@ -72,19 +80,11 @@ impl Finder {
             }
             let nearest = &mut self.nearest[i];
             nearest.resize(len, 0);
-            if width <= 8 {
-                let shift = 64 - 8 * width as u32;
-                pass::<8>(&mut self.table, self.epoch, nearest, padded, |w| (word(w, 0) << shift).wrapping_mul(K1));
-            } else if width <= 16 {
-                pass::<16>(&mut self.table, self.epoch, nearest, padded, |w| {
-                    let shift = 128 - 8 * width as u32;
-                    (word(w, 0) ^ (word(w, 8) << shift).wrapping_mul(K2)).wrapping_mul(K1)
-                });
-            } else {
-                pass::<24>(&mut self.table, self.epoch, nearest, padded, |w| {
-                    let a = word(w, 0) ^ word(w, 8).wrapping_mul(K2);
-                    (a.wrapping_mul(K1).rotate_left(32) ^ word(w, 16)).wrapping_mul(K2)
-                });
+            // An array of known length needs no check at each access.
+            if let Ok(table) = <&mut [u32; 1 << SMALL_TABLE]>::try_from(&mut self.table[..]) {
+                look::<SMALL_TABLE, _>(table, width, self.epoch, nearest, padded);
+            } else if let Ok(table) = <&mut [u32; 1 << LARGE_TABLE]>::try_from(&mut self.table[..]) {
+                look::<LARGE_TABLE, _>(table, width, self.epoch, nearest, padded);
             }
             self.epoch += len as u32 + 1;
         }
@@ -125,6 +125,23 @@ impl Finder {
                 count += 1;
             }
         }
+        // Places of the greatest width are few: a look at farther ones finds the long matches.
+        let Some((rarest, mut at)) = self.nearest.last().zip(pos.checked_sub(last as usize)) else { return };
+        if best >= WIDTHS[WIDTHS.len() - 1] && best < limit {
+            for _ in 0..HOPS {
+                let hop = rarest[at] as usize;
+                if hop > at || pos + hop - at > self.window as usize {
+                    break;
+                }
+                at -= hop;
+                let len = common(padded, at, pos, 0, limit);
+                if len > best {
+                    best = len;
+                    found.list[count] = Match { len: len as u32, dist: (pos - at - 1) as u32 };
+                    count += 1;
+                }
+            }
+        }
         found.count = count;
     }
 }
@@ -137,20 +154,39 @@ fn word(window: &[u8], at: usize) -> u64 {
     window.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |eight| u64::from_le_bytes(*eight))
 }
 
-/// One width: `hash` gives 64 bits of which the highest choose the table entry.
+/// A pass for one width.
 #[inline(always)]
-fn pass<const N: usize>(
-    table: &mut Table,
+fn look<const BITS: u32, const ENTRIES: usize>(
+    table: &mut [u32; ENTRIES],
+    width: usize,
+    epoch: u32,
+    nearest: &mut [u32],
+    padded: &[u8],
+) {
+    if width <= 8 {
+        let shift = 64 - 8 * width as u32;
+        pass::<8, BITS, ENTRIES>(table, epoch, nearest, padded, |w| (word(w, 0) << shift).wrapping_mul(K1));
+    } else {
+        let shift = 128 - 8 * width as u32;
+        pass::<16, BITS, ENTRIES>(table, epoch, nearest, padded, |w| {
+            (word(w, 0) ^ (word(w, 8) << shift).wrapping_mul(K2)).wrapping_mul(K1)
+        });
+    }
+}
+
+/// `hash` gives, for the `BYTES` bytes from a position on, 64 bits of which the highest choose the table entry.
+#[inline(always)]
+fn pass<const BYTES: usize, const BITS: u32, const ENTRIES: usize>(
+    table: &mut [u32; ENTRIES],
     epoch: u32,
     nearest: &mut [u32],
     padded: &[u8],
     hash: impl Fn(&[u8]) -> u64,
 ) {
-    for ((here, out), window) in (epoch..).zip(nearest.iter_mut()).zip(padded.windows(N)) {
-        let entry = &mut table[(hash(window) >> (64 - TABLE_BITS)) as usize];
-        let back = here.wrapping_sub(*entry);
+    for ((here, out), window) in (epoch..).zip(nearest.iter_mut()).zip(padded.windows(BYTES)) {
+        let entry = &mut table[(hash(window) >> (64 - BITS)) as usize];
+        *out = here.wrapping_sub(*entry);
         *entry = here;
-        *out = back;
     }
 }
 
