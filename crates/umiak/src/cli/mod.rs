@@ -3,6 +3,7 @@
 //! A script written for pvr runs with umiak under the name `pvr`: same verbs and aliases (where pvr's own are not
 //! ambiguous), same flags in front of and behind the verb, long flags with one dash or two. Verbs that need the hub,
 //! a device or keys are known and answered ([`later`]). Nothing is done here: arguments become values.
+#![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help pages: `[repeat]` is no link")]
 
 mod app;
 pub mod later;
