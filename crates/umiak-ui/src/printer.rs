@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use umiak_spec::Digest;
 
+use crate::text::short_digests;
 use crate::{Diagnostic, Table, printable};
 
 /// How much talk is wanted.
@@ -198,7 +199,11 @@ impl Printer {
         if self.setup.json {
             return self.event("error", diagnostic);
         }
-        self.talk_raw(&diagnostic.render(&self.painted(Paint::Error, "error:"), &self.painted(Paint::Hint, "hint:")));
+        let text = diagnostic.render(&self.painted(Paint::Error, "error:"), &self.painted(Paint::Hint, "hint:"));
+        match self.setup.verbosity {
+            Verbosity::Verbose => self.talk_raw(&text),
+            _ => self.talk_raw(&short_digests(&text)),
+        }
     }
 
     /// One JSON line on stderr: `value`'s members after a `type`. A value that is no object becomes `value`.

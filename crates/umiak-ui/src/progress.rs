@@ -1,7 +1,7 @@
 //! Progress of one command: one total in bytes over all its phases, with rate and time left.
 //!
-//! Nothing is shown in the first 250 ms. Then, on a terminal, one live line; off a terminal, a plain line every five
-//! seconds; in JSON form, one `progress` object a second. Counting is a few atomic additions: libraries may call it
+//! On a terminal one live line appears after 250 ms; off a terminal there is a plain line after two seconds and then
+//! every five; in JSON form one `progress` object a second, the first after 250 ms. Counting is a few atomic additions: libraries may call it
 //! from any thread and as often as they like.
 
 use std::collections::VecDeque;
@@ -16,6 +16,8 @@ use crate::size::span;
 use crate::{Printer, Size, Verbosity};
 
 const APPEARS: Duration = Duration::from_millis(250);
+/// A log has no use for a line about work that is over before anyone reads it.
+const PLAIN_APPEARS: Duration = Duration::from_secs(2);
 const REDRAW: Duration = Duration::from_millis(100);
 const JSON_LINE: Duration = Duration::from_secs(1);
 const PLAIN_LINE: Duration = Duration::from_secs(5);
@@ -51,7 +53,9 @@ impl<'a> Progress<'a> {
     }
 
     fn with_clock(printer: &'a Printer, cancelled: &'a AtomicBool, clock: Clock) -> Self {
-        let shown = Mutex::new(Shown { due: APPEARS, samples: VecDeque::new() });
+        let setup = printer.setup();
+        let due = if setup.json || setup.width.is_some() { APPEARS } else { PLAIN_APPEARS };
+        let shown = Mutex::new(Shown { due, samples: VecDeque::new() });
         Self { printer, cancelled, clock, expected: AtomicU64::new(0), done: AtomicU64::new(0), shown }
     }
 
@@ -233,7 +237,7 @@ mod tests {
         let heard = run(Setup::default(), Duration::from_millis(100));
         assert_eq!(
             heard.text(),
-            " Fetching  3.0 / 100 MiB, 10.0 MiB/s, 10 s left\n Fetching  53.0 / 100 MiB, 10.0 MiB/s, 5 s left\n"
+            " Fetching  20.0 / 100 MiB, 10.0 MiB/s, 8 s left\n Fetching  70.0 / 100 MiB, 10.0 MiB/s, 3 s left\n"
         );
     }
 

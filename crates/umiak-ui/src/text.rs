@@ -22,6 +22,28 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// `text` with every `sha256:` digest cut to twelve digits, which is enough for people to tell two apart.
+pub(crate) fn short_digests(text: &str) -> Cow<'_, str> {
+    const MARK: &str = "sha256:";
+    const DIGITS: usize = 64;
+    const SHOWN: usize = 12;
+    if !text.contains(MARK) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(MARK) {
+        shown.push_str(before);
+        shown.push_str(MARK);
+        let digits = after.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let kept = if digits == DIGITS { SHOWN } else { digits };
+        shown.push_str(&after[..kept]);
+        rest = &after[digits..];
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
+}
+
 /// Control characters, and the marks that turn the direction of what follows.
 fn is_hidden(character: char) -> bool {
     let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -30,7 +52,15 @@ fn is_hidden(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, short_digests};
+
+    #[test]
+    fn only_whole_digests_are_cut() {
+        let hex = "79c5ee601b352d634b21525bdb3c6dba2f9d8382c9548124d2dbd2ba47f8c25b";
+        let text = format!("layer sha256:{hex}, sha256:abc and {hex} sha256:");
+        assert_eq!(short_digests(&text), format!("layer sha256:79c5ee601b35, sha256:abc and {hex} sha256:"));
+        assert_eq!(short_digests("é"), "é");
+    }
 
     #[test]
     fn escape_sequences_are_shown_not_obeyed() {

@@ -70,6 +70,15 @@ impl Failure {
         }))
     }
 
+    /// The same with further causes.
+    #[must_use]
+    pub fn because(mut self, causes: Vec<String>) -> Self {
+        if let Self::Told(diagnostic) = &mut self {
+            diagnostic.causes.extend(causes);
+        }
+        self
+    }
+
     /// The same with advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

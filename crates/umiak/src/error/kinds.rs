@@ -52,7 +52,10 @@ impl From<BuildError> for Failure {
         use BuildError as E;
         let (kind, hint) = match &error {
             E::Cancelled(_) => return Self::from(Cancelled),
-            E::Source(source) => return Self::from_error(&error, of_source(source).0, hints(of_source(source).1)),
+            E::Source(source) => {
+                let (kind, hint) = of_source(source);
+                return Self::from_error(&error, kind, hints(hint)).because(each_place(source));
+            }
             E::Io { source, .. } => of_io(source),
             E::Write { source, .. } => of_cause(source, Kind::Environment, ""),
             E::Squashfs { source, .. } => of_cause(
@@ -78,6 +81,16 @@ impl From<BuildError> for Failure {
         };
         Self::from_error(&error, kind, hints(hint))
     }
+}
+
+/// What each place said that was asked for an image, one line a place.
+fn each_place(error: &umiak_registry::Error) -> Vec<String> {
+    let umiak_registry::Error::Nowhere { tried, .. } = error else { return Vec::new() };
+    let line = |(place, error): &(String, umiak_registry::Error)| {
+        let told = umiak_ui::Diagnostic::from_error(error, 0);
+        format!("{place}: {}", [vec![told.message], told.causes].concat().join(": "))
+    };
+    tried.iter().map(line).collect()
 }
 
 /// A source's error by what can be done about it.

@@ -71,7 +71,7 @@ impl Place {
         let Output { status, stdout, stderr } = command.output().unwrap();
         Said {
             out: self.filtered(&String::from_utf8_lossy(&stdout)),
-            err: self.filtered(&String::from_utf8_lossy(&stderr)),
+            err: without_progress(&self.filtered(&String::from_utf8_lossy(&stderr))),
             code: status.code().unwrap_or(-1),
         }
     }
@@ -94,6 +94,13 @@ impl Place {
         let text = text.replace(self.home().to_str().unwrap(), "[HOME]");
         text.replace(self.root.to_str().unwrap(), "[ROOT]")
     }
+}
+
+/// Talk without progress lines, which a slow machine has and a fast one has not: their first word ends in `ing`.
+fn without_progress(talk: &str) -> String {
+    let progress =
+        |line: &str| line.split_whitespace().next().is_some_and(|word| word.ends_with("ing") && line.contains("iB"));
+    talk.lines().filter(|line| !progress(line)).map(|line| format!("{line}\n")).collect()
 }
 
 impl Drop for Place {
