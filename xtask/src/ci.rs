@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{Failure, command, test, tidy};
+use crate::{Failure, command, fuzz, test, tidy};
 
 /// Runs all steps; the first that fails ends it.
 ///
@@ -34,6 +34,7 @@ fn all(steps: &mut Steps) -> Result<(), Failure> {
         doc.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
         command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
+    steps.run("fuzz targets", || fuzz::run(10))?;
     steps.run("demo", || command::run(command::cargo().args(["run", "--release", "--quiet", "--", "demo"])))?;
     // Last, so that the count of tests is the last line on stdout.
     steps.run("tests", || test::run(&test::Options::default()))

@@ -1,4 +1,4 @@
-//! What the project does with itself: `cargo xtask test | ci | tidy | bench`.
+//! What the project does with itself: `cargo xtask test | ci | fuzz | tidy | bench`.
 //!
 //! Guarantees: every step is a plain command that is printed before it runs, so that a person can run it alone; the
 //! exit code is 0 only when all of it held. It changes no source file, and no document but the tables between markers in
@@ -13,6 +13,7 @@
 mod bench;
 mod ci;
 mod command;
+mod fuzz;
 mod needs;
 mod peers;
 mod test;
@@ -26,6 +27,7 @@ cargo xtask TASK
   test            all tests; installs (as root) or names the Debian packages they need
                     [--tier quick|peers|root|all] [-- [PART OF A NAME ..] [RUNNER OPTION ..]]
   ci              what CI runs: formatting, house rules, lints, documentation, the demo, all tests
+  fuzz [SECONDS]  a few seconds of each fuzz target, when `cargo fuzz` is there
   tidy            the house rules that compilers do not know
   bench apps      the measures of docs/benchmarks.md, with the peers in the same run
                     [--pairs DIR] [--make-pairs SCRIPT] [--only PAIR,..] [--measure NAME,..] [--runs N] [--write]
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test", options @ ..] => test::Options::parse(options).and_then(|options| test::run(&options)),
         ["ci"] => ci::run(),
+        ["fuzz"] => fuzz::run(60),
+        ["fuzz", seconds] => seconds.parse().map_err(|_| "seconds are a number".to_owned()).and_then(fuzz::run),
         ["tidy"] => tidy::run(),
         ["bench", name, options @ ..] => bench::run(name, options),
         _ => {
