@@ -76,11 +76,13 @@ impl Workshop<'_> {
             return Ok(ImageReference::RootFs { path: self.repository.join(path) });
         }
         let name = document.docker_name().unwrap_or("");
-        let text = match (pinned, document.docker_tag()) {
-            (Some(pinned), _) => pinned.to_owned(),
-            (None, Some(tag)) if tag.starts_with("sha256:") => format!("{name}@{tag}"),
-            (None, Some(tag)) => format!("{name}:{tag}"),
-            (None, None) => name.to_owned(),
+        if let Some(pinned) = pinned {
+            return ImageReference::pinned(name, pinned).map_err(BuildError::Reference);
+        }
+        let text = match document.docker_tag() {
+            Some(tag) if tag.starts_with("sha256:") => format!("{name}@{tag}"),
+            Some(tag) => format!("{name}:{tag}"),
+            None => name.to_owned(),
         };
         text.parse().map_err(BuildError::Reference)
     }

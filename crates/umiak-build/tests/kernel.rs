@@ -59,3 +59,28 @@ fn mounted_base_and_patch_show_exactly_the_target() {
     }
     assert!(patched > 10, "only {patched} patches");
 }
+
+#[test]
+#[ignore = "needs: mount, root"]
+fn a_full_disk_leaves_everything_as_it_was() {
+    let device = Device::new();
+    let (base, target) = releases(200, 80, 60);
+    let (one, two) = (device.image("one", &[&base]), device.image("two", &[&target]));
+    let mut refused = 0;
+    for kib in (16..400).step_by(8) {
+        let _small = Mount::new(&["-t", "tmpfs", "-o", &format!("size={kib}k"), "small"], &device.repository());
+        std::fs::create_dir(device.repository().join(".pvr")).unwrap();
+        if device.add("app", &one, None).is_err() {
+            assert_eq!(device.everything(), [], "{kib} KiB");
+            refused += 1;
+            continue;
+        }
+        let before = device.everything();
+        match device.update("app", &two, UpdateMode::NewBase) {
+            Ok(_) => break,
+            Err(_) => assert_eq!(device.everything(), before, "{kib} KiB"),
+        }
+        refused += 1;
+    }
+    assert!(refused > 3, "the disk was full only {refused} times");
+}
