@@ -38,7 +38,7 @@ pub(crate) mod flags {
     pub(crate) const COMPRESSOR_OPTIONS: u16 = 0x0400;
 }
 
-/// Inode type numbers of the basic inodes; an extended inode has [`EXTENDED`] more.
+/// Inode type numbers of the basic inodes; an extended inode has [`inode_type::EXTENDED`] more.
 pub(crate) mod inode_type {
     pub(crate) const DIRECTORY: u16 = 1;
     pub(crate) const FILE: u16 = 2;

@@ -257,7 +257,7 @@ impl<W: Write + Seek> ImageWriter<W> {
     /// Writes what is left, the tables for `tree` and the superblock; returns the output and what was done.
     ///
     /// # Errors
-    /// The tree holds what squashfs cannot ([`check`]); writing or compressing fails; the observer cancelled.
+    /// The tree holds what squashfs cannot ([`check()`]); writing or compressing fails; the observer cancelled.
     pub fn finish(mut self, tree: &Tree<FileRef>, observer: &dyn Observer) -> Result<(W, Report), Error> {
         if self.broken {
             return Err(Error::Broken);

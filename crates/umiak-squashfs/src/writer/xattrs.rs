@@ -34,7 +34,7 @@ impl XattrWriter {
         Ok(Self { settings, pairs, sets: HashMap::new(), entries: Vec::new(), values: HashMap::new() })
     }
 
-    /// The number of a set; `None` for the empty one. Names were checked by [`super::check`].
+    /// The number of a set; `None` for the empty one. Names were checked by [`super::check()`].
     pub(super) fn number(&mut self, set: &Xattrs) -> Result<Option<u32>, Error> {
         if set.is_empty() {
             return Ok(None);
