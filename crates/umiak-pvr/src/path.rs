@@ -27,28 +27,7 @@ impl StatePath {
     /// [`PathError`] for anything that could name a file outside the device directory, inside its administration, or
     /// that no Linux file system can hold.
     pub fn new(path: &str) -> Result<Self, PathError> {
-        let limits = Limits::default();
-        let reason = if path.is_empty() {
-            "is empty"
-        } else if path.starts_with('/') {
-            "is absolute"
-        } else if path.chars().any(char::is_control) {
-            "contains a control character"
-        } else if path.len() > limits.path {
-            "is longer than 4096 bytes"
-        } else if path.split('/').any(|name| name == "..") {
-            "has a `..` component"
-        } else if path.split('/').any(|name| name.is_empty() || name == ".") {
-            "has an empty or `.` component"
-        } else if path.split('/').any(|name| name.len() > limits.name) {
-            "has a name longer than 255 bytes"
-        } else if matches!(path.split('/').next(), Some(".pvr" | ".pv")) {
-            "is in the directory's own administration (.pvr, .pv)"
-        } else if path == crate::state::SPEC_KEY {
-            "is the key that names the state's format"
-        } else {
-            return Ok(Self(path.into()));
-        };
+        let Some(reason) = objection(path) else { return Ok(Self(path.into())) };
         let path = path.chars().filter(|character| !character.is_control()).take(120).collect();
         Err(PathError { path, reason })
     }
@@ -69,6 +48,38 @@ impl StatePath {
     pub fn parents(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').map(|(at, _)| &self.0[..at])
     }
+}
+
+/// What is wrong with a path.
+fn objection(path: &str) -> Option<&'static str> {
+    let limits = Limits::default();
+    if path.is_empty() {
+        return Some("is empty");
+    }
+    if path.starts_with('/') {
+        return Some("is absolute");
+    }
+    if path.len() > limits.path {
+        return Some("is longer than 4096 bytes");
+    }
+    if path == crate::state::SPEC_KEY {
+        return Some("is the key that names the state's format");
+    }
+    let plain = path.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+    if !plain && path.chars().any(char::is_control) {
+        return Some("contains a control character");
+    }
+    let mut first = true;
+    for name in path.split('/') {
+        match name {
+            ".." => return Some("has a `..` component"),
+            "" | "." => return Some("has an empty or `.` component"),
+            ".pvr" | ".pv" if first => return Some("is in the directory's own administration (.pvr, .pv)"),
+            _ if name.len() > limits.name => return Some("has a name longer than 255 bytes"),
+            _ => first = false,
+        }
+    }
+    None
 }
 
 impl Borrow<str> for StatePath {

@@ -114,18 +114,20 @@ impl State {
             Value::Object(members) => members,
             other => return Err(StateError::NotAnObject(other.kind())),
         };
-        let mut state = Self::default();
+        let mut spec = None;
+        let mut entries = Vec::with_capacity(members.len());
         for (key, value) in members {
             if key == SPEC_KEY {
                 let kind = value.kind();
-                let Value::String(spec) = value else { return Err(StateError::Spec(kind)) };
-                state.spec = Some(spec);
+                let Value::String(text) = value else { return Err(StateError::Spec(kind)) };
+                spec = Some(text);
                 continue;
             }
             let path = StatePath::new(&key)?;
             let entry = Entry::from_value(&path, value)?;
-            state.entries.insert(path, entry);
+            entries.push((path, entry));
         }
+        let state = Self { spec, entries: entries.into_iter().collect() };
         state.check()?;
         Ok(state)
     }
@@ -135,7 +137,13 @@ impl State {
     /// # Errors
     /// [`StateError::FileAndDirectory`].
     pub fn check(&self) -> Result<(), StateError> {
+        let mut checked = "";
         for path in self.entries.keys() {
+            // Neighbours mostly share their directory, which then is checked already.
+            let directory = path.as_str().rsplit_once('/').map_or("", |(directory, _)| directory);
+            if std::mem::replace(&mut checked, directory) == directory {
+                continue;
+            }
             if let Some(file) = path.parents().find(|parent| self.entries.contains_key(*parent)) {
                 return Err(StateError::FileAndDirectory { file: file.to_owned(), below: path.clone() });
             }

@@ -159,9 +159,10 @@ impl Repository {
         let staging = self.staging().ok();
         let marker = staging.as_ref().and_then(|staging| staging.create(0o600).ok());
         let started = marker.and_then(|(_, file)| file.metadata().ok()).map(|metadata| Stat::of(&metadata));
-        let working = working::scan(&self.root, pristine, pending, &cache, started.as_ref(), observer)?;
+        let mut working = working::scan(&self.root, pristine, pending, &cache, started.as_ref(), observer)?;
         if working.next.fresh || working.next.len() != cache.len() {
-            let staged = staging.and_then(|staging| staging.write(&working.next.encode(), 0o644).ok());
+            let next = std::mem::take(&mut working.next).encode();
+            let staged = staging.and_then(|staging| staging.write(&next, 0o644).ok());
             if let Some(Err(error)) = staged.map(|staged| staged.publish(&path)) {
                 observer.note(&format!("Cannot keep what was hashed for the next time: {error}"));
             }

@@ -14,8 +14,9 @@
 //! files are recorded whose mtime and ctime are *older* than the start of the run that hashed them, as told by the file
 //! system itself (the mtime of a file made at that moment), and that are on the same file system.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
+use umiak_pvr::StatePath;
 use umiak_spec::Digest;
 
 use crate::hash::Stat;
@@ -63,9 +64,9 @@ impl StatCache {
         let count = u32_at(body.strip_prefix(MAGIC)?, 0)?;
         let mut at = MAGIC.len() + 4;
         let mut records = Vec::new();
-        let mut previous: Option<&str> = None;
+        let mut previous: Option<&[u8]> = None;
         for _ in 0..count {
-            let path = path_at(body, at)?;
+            let path = name_at(body, at)?;
             if previous.is_some_and(|previous| previous >= path) {
                 return None;
             }
@@ -76,13 +77,9 @@ impl StatCache {
         (at == body.len()).then_some(records)
     }
 
-    /// The digest of `path`, if it was digested as `kind` and its `stat` is still the same.
-    pub(crate) fn get(&self, path: &str, kind: Kind, stat: &Stat) -> Option<Digest> {
-        let found = self.records.binary_search_by(|at| {
-            path_at(&self.bytes, *at as usize).unwrap_or_default().cmp(path) // the index was checked when decoded
-        });
-        let record = record_at(&self.bytes, *self.records.get(found.ok()?)? as usize)?;
-        (record.kind == kind && record.stat == *stat).then_some(record.digest)
+    /// Asks for paths in ascending order, without searching.
+    pub(crate) fn cursor(&self) -> Cursor<'_> {
+        Cursor { cache: self, next: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -90,21 +87,47 @@ impl StatCache {
     }
 }
 
+/// See [`StatCache::cursor`].
+pub(crate) struct Cursor<'a> {
+    cache: &'a StatCache,
+    next: usize,
+}
+
+impl Cursor<'_> {
+    /// The digest of `path`, if it was digested as `kind` and its `stat` is still the same. `path` must not be smaller
+    /// than the one asked for before; for one that is, nothing is found.
+    pub(crate) fn get(&mut self, path: &str, kind: Kind, stat: &Stat) -> Option<Digest> {
+        let bytes = &self.cache.bytes;
+        loop {
+            let at = *self.cache.records.get(self.next)? as usize;
+            match name_at(bytes, at)?.cmp(path.as_bytes()) {
+                Ordering::Less => self.next += 1,
+                Ordering::Greater => return None,
+                Ordering::Equal => {
+                    let record = record_at(bytes, at)?;
+                    return (record.kind == kind && record.stat == *stat).then_some(record.digest);
+                }
+            }
+        }
+    }
+}
+
 /// The next content of the file.
 #[derive(Debug, Default)]
 pub(crate) struct NextCache {
-    records: BTreeMap<String, Record>,
+    /// In no order, each path once.
+    records: Vec<(StatePath, Record)>,
     /// Whether anything is in it that was not in the cache that was read.
     pub(crate) fresh: bool,
 }
 
 impl NextCache {
     /// Notes a digest. `started` is the `stat` of a file made on the same file system before hashing began.
-    pub(crate) fn put(&mut self, path: &str, kind: Kind, stat: Stat, digest: Digest, started: Option<&Stat>) {
+    pub(crate) fn put(&mut self, path: &StatePath, kind: Kind, stat: Stat, digest: Digest, started: Option<&Stat>) {
         let Some(started) = started else { return };
         let settled = stat.mtime < started.mtime && stat.ctime < started.mtime && stat.device == started.device;
-        if settled && path.len() <= usize::from(u16::MAX) {
-            self.records.insert(path.to_owned(), Record { stat, kind, digest });
+        if settled {
+            self.records.push((path.clone(), Record { stat, kind, digest }));
         }
     }
 
@@ -112,7 +135,8 @@ impl NextCache {
         self.records.len()
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(mut self) -> Vec<u8> {
+        self.records.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut bytes = MAGIC.to_vec();
         bytes.extend(u32::try_from(self.records.len()).unwrap_or(0).to_le_bytes());
         for (path, record) in &self.records {
@@ -123,12 +147,12 @@ impl NextCache {
             for time in [record.stat.mtime, record.stat.ctime] {
                 bytes.extend(time.to_le_bytes());
             }
-            bytes.extend(u16::try_from(path.len()).unwrap_or(0).to_le_bytes()); // `put` refuses longer ones
+            bytes.extend(u16::try_from(path.as_str().len()).unwrap_or(0).to_le_bytes()); // at most 4096
             bytes.push(match record.kind {
                 Kind::Object => 0,
                 Kind::Document => 1,
             });
-            bytes.extend(path.as_bytes());
+            bytes.extend(path.as_str().as_bytes());
         }
         let mut crc = flate2::Crc::new();
         crc.update(&bytes);
@@ -145,9 +169,9 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     array_at(bytes, at).map(u32::from_le_bytes)
 }
 
-fn path_at(bytes: &[u8], at: usize) -> Option<&str> {
+fn name_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let length = array_at(bytes, at + FIXED - 3).map(u16::from_le_bytes)?;
-    std::str::from_utf8(bytes.get(at + FIXED..at + FIXED + usize::from(length))?).ok()
+    bytes.get(at + FIXED..at + FIXED + usize::from(length))
 }
 
 fn record_at(bytes: &[u8], at: usize) -> Option<Record> {
@@ -175,10 +199,14 @@ mod tests {
         Stat { size: 7, mtime, ctime: mtime, inode: 3, device: 9 }
     }
 
+    fn name(path: &str) -> StatePath {
+        StatePath::new(path).unwrap()
+    }
+
     fn sample() -> NextCache {
         let mut next = NextCache::default();
         for path in ["web/root.squashfs", "a", "web/run.json", "é"] {
-            next.put(path, Kind::Object, stat(10), Digest::of(path.as_bytes()), Some(&stat(11)));
+            next.put(&name(path), Kind::Object, stat(10), Digest::of(path.as_bytes()), Some(&stat(11)));
         }
         next
     }
@@ -187,10 +215,10 @@ mod tests {
     fn what_is_put_is_got_back_and_only_for_the_same_stat_and_kind() {
         let cache = StatCache::decode(sample().encode());
         assert_eq!(cache.len(), 4);
-        assert_eq!(cache.get("a", Kind::Object, &stat(10)), Some(Digest::of(b"a")));
-        assert_eq!(cache.get("é", Kind::Object, &stat(10)), Some(Digest::of("é".as_bytes())));
-        assert_eq!(cache.get("a", Kind::Document, &stat(10)), None);
-        assert_eq!(cache.get("b", Kind::Object, &stat(10)), None);
+        assert_eq!(cache.cursor().get("a", Kind::Object, &stat(10)), Some(Digest::of(b"a")));
+        assert_eq!(cache.cursor().get("é", Kind::Object, &stat(10)), Some(Digest::of("é".as_bytes())));
+        assert_eq!(cache.cursor().get("a", Kind::Document, &stat(10)), None);
+        assert_eq!(cache.cursor().get("b", Kind::Object, &stat(10)), None);
         for other in [
             Stat { size: 8, ..stat(10) },
             Stat { mtime: 9, ..stat(10) },
@@ -198,7 +226,7 @@ mod tests {
             Stat { inode: 1, ..stat(10) },
             Stat { device: 1, ..stat(10) },
         ] {
-            assert_eq!(cache.get("a", Kind::Object, &other), None);
+            assert_eq!(cache.cursor().get("a", Kind::Object, &other), None);
         }
     }
 
@@ -206,10 +234,10 @@ mod tests {
     fn files_that_are_not_older_than_the_run_are_not_recorded() {
         let mut next = NextCache::default();
         let digest = Digest::of(b"");
-        next.put("same tick", Kind::Object, stat(11), digest, Some(&stat(11)));
-        next.put("mtime set back", Kind::Object, Stat { mtime: 1, ..stat(11) }, digest, Some(&stat(11)));
-        next.put("elsewhere", Kind::Object, Stat { device: 1, ..stat(10) }, digest, Some(&stat(11)));
-        next.put("no clock", Kind::Object, stat(10), digest, None);
+        next.put(&name("same tick"), Kind::Object, stat(11), digest, Some(&stat(11)));
+        next.put(&name("mtime set back"), Kind::Object, Stat { mtime: 1, ..stat(11) }, digest, Some(&stat(11)));
+        next.put(&name("elsewhere"), Kind::Object, Stat { device: 1, ..stat(10) }, digest, Some(&stat(11)));
+        next.put(&name("no clock"), Kind::Object, stat(10), digest, None);
         assert_eq!(next.len(), 0);
     }
 

@@ -39,15 +39,21 @@ pub(crate) struct Working {
     pub(crate) next: NextCache,
 }
 
-/// How a path is tracked: as an added file says, else as the state has it.
-fn kind_of(path: &StatePath, pristine: &State, pending: &Pending) -> Option<Kind> {
-    let inline = match (pending.get(path), pristine.get(path.as_str())) {
-        (Some(true), _) | (_, Some(Entry::Object(_))) => false,
-        (_, Some(Entry::Inline(_))) => true,
-        (Some(false), None) => path.is_json(),
-        (None, None) => return None,
-    };
-    Some(if inline { Kind::Document } else { Kind::Object })
+/// All tracked paths in order, and how each is tracked: as an added file says, else as the state has it.
+fn tracked(pristine: &State, pending: &Pending) -> Vec<(StatePath, Kind)> {
+    let kind = |inline| if inline { Kind::Document } else { Kind::Object };
+    let committed = pristine.entries().iter().map(|(path, entry)| {
+        let raw = pending.get(path) == Some(true);
+        (path.clone(), kind(matches!(entry, Entry::Inline(_)) && !raw))
+    });
+    let mut all: Vec<_> = committed.collect();
+    let added = pending.iter().filter(|(path, _)| pristine.get(path.as_str()).is_none());
+    let before = all.len();
+    all.extend(added.map(|(path, raw)| (path.clone(), kind(path.is_json() && !raw))));
+    if all.len() > before {
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    all
 }
 
 struct Job {
@@ -66,37 +72,40 @@ pub(crate) fn scan(
     observer: &dyn Observer,
 ) -> Result<Working, Error> {
     let mut working = Working::default();
+    let mut done = Vec::new();
     let mut jobs = Vec::new();
-    let mut look =
-        |working: &mut Working, path: StatePath, kind: Kind, stat: Stat| match cache.get(path.as_str(), kind, &stat) {
-            Some(digest) => {
-                working.next.put(path.as_str(), kind, stat, digest, started);
-                working.tracked.insert(path, found(kind, digest));
-            }
-            None => jobs.push(Job { path, kind, stat }),
-        };
+    let mut cursor = cache.cursor();
+    let mut expected = tracked(pristine, pending).into_iter().peekable();
     for file in walk::files(root, observer)? {
-        let tracked = StatePath::new(&file.path)
-            .ok()
-            .filter(|_| file.valid && file.regular)
-            .and_then(|path| kind_of(&path, pristine, pending).map(|kind| (path, kind)));
-        match tracked {
-            Some((path, kind)) => look(&mut working, path, kind, file.stat),
+        while let Some((path, kind)) = expected.next_if(|(path, _)| path.as_str() < file.path.as_str()) {
+            unseen(root, path, kind, &mut jobs, &mut done);
+        }
+        let wanted = file.valid && file.regular;
+        match expected.next_if(|(path, _)| wanted && path.as_str() == file.path) {
+            Some((path, kind)) => match cursor.get(path.as_str(), kind, &file.stat) {
+                Some(digest) => {
+                    working.next.put(&path, kind, file.stat, digest, started);
+                    done.push((path, found(kind, digest)));
+                }
+                None => jobs.push(Job { path, kind, stat: file.stat }),
+            },
             None if file.regular => working.untracked.push(file.path),
             None => working.special.push(file.path),
         }
     }
-    let unseen = unseen(&working, &mut jobs, pristine, pending, root, observer)?;
-    working.tracked.extend(unseen);
+    for (path, kind) in expected {
+        unseen(root, path, kind, &mut jobs, &mut done);
+    }
+    working.next.fresh = !jobs.is_empty();
     observer.expect("Hashing", jobs.iter().map(|job| job.stat.size).sum());
     let results = hash::parallel(&jobs, |job| digest(root, job, observer))?;
     for (job, result) in jobs.into_iter().zip(results) {
         if let (Found::Object(digest) | Found::Document(digest), Some(stat)) = (&result.0, result.1) {
-            working.next.put(job.path.as_str(), job.kind, stat, *digest, started);
-            working.next.fresh = true;
+            working.next.put(&job.path, job.kind, stat, *digest, started);
         }
-        working.tracked.insert(job.path, result.0);
+        done.push((job.path, result.0));
     }
+    working.tracked = done.into_iter().collect();
     Ok(working)
 }
 
@@ -107,30 +116,12 @@ fn found(kind: Kind, digest: Digest) -> Found {
     }
 }
 
-/// Tracked files that the walk did not come across: missing, or behind a symlink to a directory, which pvr follows.
-fn unseen(
-    working: &Working,
-    jobs: &mut Vec<Job>,
-    pristine: &State,
-    pending: &Pending,
-    root: &Path,
-    observer: &dyn Observer,
-) -> Result<Vec<(StatePath, Found)>, Error> {
-    let mut seen: Vec<&StatePath> = working.tracked.keys().chain(jobs.iter().map(|job| &job.path)).collect();
-    seen.sort_unstable();
-    let all = pristine.entries().keys().chain(pending.iter().map(|(path, _)| path));
-    let rest: Vec<StatePath> = all.filter(|path| seen.binary_search(path).is_err()).cloned().collect();
-    let mut missing = Vec::new();
-    for path in rest {
-        observer.check()?;
-        match (fs::metadata(root.join(&path)), kind_of(&path, pristine, pending)) {
-            (Ok(metadata), Some(kind)) if metadata.is_file() => {
-                jobs.push(Job { path, kind, stat: Stat::of(&metadata) });
-            }
-            _ => missing.push((path, Found::Missing)),
-        }
+/// A tracked file that the walk did not come across: missing, or behind a symlink to a directory, which pvr follows.
+fn unseen(root: &Path, path: StatePath, kind: Kind, jobs: &mut Vec<Job>, done: &mut Vec<(StatePath, Found)>) {
+    match fs::metadata(root.join(&path)) {
+        Ok(metadata) if metadata.is_file() => jobs.push(Job { path, kind, stat: Stat::of(&metadata) }),
+        _ => done.push((path, Found::Missing)),
     }
-    Ok(missing)
 }
 
 /// Reads one file. The `stat` is returned if it was the same before and after.

@@ -3,8 +3,6 @@
 //! Strict RFC 8259 on any bytes: no panic, no recursion deeper than [`MAX_DEPTH`], no input longer than the caller's
 //! limit. Invalid UTF-8 is refused; a lone surrogate escape becomes U+FFFD.
 
-use std::collections::btree_map::Entry;
-
 use super::{Number, Object, Value};
 
 /// Nested arrays and objects that a document may have.
@@ -141,10 +139,11 @@ impl Parser<'_> {
 
     fn object(&mut self, depth: usize) -> Result<Value, ParseError> {
         self.at += 1;
-        let mut members = Object::new();
+        // Built into a map at the end: of equal names the last one stays, and sorted input costs no comparisons.
+        let mut members: Vec<(String, Value)> = Vec::new();
         self.white();
         if self.take(b'}') {
-            return Ok(Value::Object(members));
+            return Ok(Value::Object(Object::new()));
         }
         loop {
             self.white();
@@ -157,13 +156,10 @@ impl Parser<'_> {
                 return Err(self.expected("`:`"));
             }
             let value = self.value(depth + 1)?;
-            match members.entry(name) {
-                Entry::Occupied(mut earlier) => drop(earlier.insert(value)),
-                Entry::Vacant(place) => drop(place.insert(value)),
-            }
+            members.push((name, value));
             self.white();
             if self.take(b'}') {
-                return Ok(Value::Object(members));
+                return Ok(Value::Object(members.into_iter().collect()));
             }
             if !self.take(b',') {
                 return Err(self.expected("`,` or `}`"));
