@@ -53,8 +53,8 @@ impl Layers {
         Ok(Self { layers, limits: *limits })
     }
 
-    /// The file tree that an app's root is made of.
-    pub(crate) fn tree(&self, image: &str) -> Result<Tree<LayerContent>, BuildError> {
+    /// The file tree that an app's root is made of, and what a person should know of it.
+    pub(crate) fn tree(&self, image: &str) -> Result<(Tree<LayerContent>, Vec<String>), BuildError> {
         let indexes: Vec<&LayerIndex> = self.layers.iter().map(|layer| &layer.index).collect();
         let stack = |source| BuildError::Stack { image: image.to_owned(), source };
         let tree = umiak_layer::flatten(&indexes, &self.limits).map_err(stack)?;

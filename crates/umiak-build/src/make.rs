@@ -138,7 +138,7 @@ impl Workshop<'_> {
     ) -> Result<AppReport, BuildError> {
         let options = self.options(document)?;
         let layers = self.layers(image)?;
-        let tree = layers.tree(image.reference())?;
+        let (tree, told) = layers.tree(image.reference())?;
         let plain = plain_bytes(&tree);
         let old = documents::directory(self.repository, name).join(ROOT_SQUASHFS);
         let old = match old.is_file().then(|| self.known(&old)) {
@@ -154,6 +154,7 @@ impl Workshop<'_> {
         });
         let copy_from = old.as_ref().map(KnownImage::base);
         let mut report = AppReport::new(name, Outcome::Root, image.reference());
+        report.warnings = told;
         self.squashed(tree, &layers, copy_from, &options, ROOT_SQUASHFS, stage, &mut report)?;
         report.costs = known.zip(report.written).map(|(known, written)| known.with_new_base(written));
         self.drop_overlay(document, stage)?;
@@ -204,13 +205,14 @@ impl Workshop<'_> {
         let options = self.options(document)?;
         let known = self.known(below)?;
         let layers = self.layers(image)?;
-        let target = layers.tree(image.reference())?;
+        let (target, told) = layers.tree(image.reference())?;
         let target_plain = plain_bytes(&target);
         let changes = self.changes(&known, &target, ignore_mtime)?;
         let costs =
             Known { base: (known.bytes(), known.plain_bytes()), target_plain, patch_plain: plain_bytes(&changes.tree) };
         drop(target);
         let mut report = AppReport::new(name, Outcome::Patch, image.reference());
+        report.warnings = told;
         self.squashed(changes.tree, &layers, Some(known.base()), &options, ROOT_OVL_SQUASHFS, stage, &mut report)?;
         report.costs = report.written.map(|written| costs.with_patch(written));
         report.changes = Some(changes.report);
@@ -236,7 +238,7 @@ impl Workshop<'_> {
         };
         self.options(document)?;
         let known = self.known(&below)?;
-        let target = self.layers(image)?.tree(image.reference())?;
+        let (target, told) = self.layers(image)?.tree(image.reference())?;
         let changes = self.changes(&known, &target, ignore_mtime)?;
         let costs = Known {
             base: (known.bytes(), known.plain_bytes()),
@@ -244,6 +246,7 @@ impl Workshop<'_> {
             patch_plain: plain_bytes(&changes.tree),
         };
         report.costs = Some(costs.estimate());
+        report.warnings = told;
         report.changes = Some(changes.report);
         Ok(report)
     }
