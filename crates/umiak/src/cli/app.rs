@@ -20,8 +20,8 @@ pub enum AppCommand {
     Info(NameArgs),
     /// Remove an app
     ///
-    /// Its directory goes, and the file overlays and the signature that belong to it; the committed state changes with
-    /// the next commit.
+    /// Its directory goes; `_config/APP` and `_sigs/APP.json` stay, as with pvr. The committed state changes with the next
+    /// commit. An app that others extend is not removed.
     Rm(NameArgs),
 }
 

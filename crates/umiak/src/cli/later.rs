@@ -30,7 +30,7 @@ pub const VERBS: &[Verb] = &[
     verb("post", HUB, PACKAGE),
     verb("push", HUB, PACKAGE),
     verb("fastcopy", HUB, "`umiak get SOURCE#PARTS` in a clone of the destination, then `umiak export`"),
-    verb("inspect", HUB, "`umiak clone PACKAGE DIR` and `umiak -c json` there show a package or a directory"),
+    verb("inspect", HUB, "`umiak clone PACKAGE DIR`, then `umiak json` there, shows a package"),
     verb("remoteinfo", HUB, BESIDE),
     verb("stepinfo", HUB, BESIDE),
     verb("claim", HUB, BESIDE),

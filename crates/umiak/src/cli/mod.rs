@@ -183,8 +183,8 @@ pub enum Command {
     Clone(CloneArgs),
     /// Take files of another device, replacing ours
     ///
-    /// Every key of the other state replaces the key of this one; keys that only this one has stay. With parts, the
-    /// keys of those parts that the other one does not have go. The files themselves change with `checkout`.
+    /// Every key of the other state replaces the key of this one; keys that only this one has stay. Objects are verified
+    /// before anything changes. The files themselves change with `checkout`.
     Get(FromArgs),
     /// Take files of another device, merging JSON
     ///

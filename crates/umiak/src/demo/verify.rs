@@ -38,16 +38,20 @@ pub enum VerifyError {
     #[error("base and patch cannot be merged")]
     Merge(#[from] TreeError),
     /// They differ.
-    #[error("base and patch merged are not the target: {0}")]
+    #[error("what a device would see is not the target: {0}")]
     Differs(String),
 }
 
-/// Compares `patch` above `base` with `target`; gives the number of names that were compared.
+/// Compares `patch` above `base`, or `base` alone, with `target`; gives the number of names that were compared.
 ///
 /// # Errors
 /// [`VerifyError`].
-pub fn merged_equals(base: &Path, patch: &Path, target: &Path, observer: &dyn Observer) -> Result<usize, VerifyError> {
-    let merged = apply(&tree(base, observer)?, &tree(patch, observer)?)?;
+pub fn shows(base: &Path, patch: Option<&Path>, target: &Path, observer: &dyn Observer) -> Result<usize, VerifyError> {
+    let base = tree(base, observer)?;
+    let merged = match patch {
+        Some(patch) => apply(&base, &tree(patch, observer)?)?,
+        None => base,
+    };
     let target = tree(target, observer)?;
     match difference(&merged, &target) {
         Some(how) => Err(VerifyError::Differs(how)),
