@@ -28,6 +28,7 @@ struct LeftOut {
 /// A test failed, or, in CI, could not run; or the tests cannot be built.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let needs = Needs::of_workspace()?;
+    peers::check(&needs.packages(Tier::All))?;
     let binaries = binary::build()?;
     let missing = peers::install(&needs.packages(options.tier))?;
 

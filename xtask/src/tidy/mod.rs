@@ -9,7 +9,9 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use crate::{Failure, command};
+use crate::needs::Needs;
+use crate::test::Tier;
+use crate::{Failure, command, peers};
 
 pub use crates::metadata;
 
@@ -57,6 +59,7 @@ pub fn run() -> Result<(), Failure> {
             report(&path, manifests::check(&text));
         }
     }
+    peers::check(&Needs::of_workspace()?.packages(Tier::All))?;
     let reasons = read(&root.join("docs/dependencies.md"))?;
     report(&root.join("Cargo.toml"), crates::check(&metadata()?, &reasons));
     if count == 0 { Ok(()) } else { Err(format!("findings: {count}")) }
