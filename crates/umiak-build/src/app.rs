@@ -106,6 +106,8 @@ pub struct AppReport {
     pub copied_blocks: (u64, u64),
     /// What a patch and a new base cost, when both are possible.
     pub costs: Option<Costs>,
+    /// Bytes of all files of the image, before compression, for patches and extensions.
+    pub target_bytes: u64,
     /// What differs from the base, for patches and extensions.
     pub changes: Option<ChangeReport>,
     /// What a person should know.
@@ -123,6 +125,7 @@ impl AppReport {
             written: None,
             copied_blocks: (0, 0),
             costs: None,
+            target_bytes: 0,
             changes: None,
             warnings: Vec::new(),
             dependents: Vec::new(),

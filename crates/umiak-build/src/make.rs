@@ -184,7 +184,8 @@ impl Workshop<'_> {
         stage.remove(ROOT_SQUASHFS)?;
         stage.remove(&format!("{ROOT_SQUASHFS}{DOCKER_DIGEST_SUFFIX}"))?;
         let mut report = AppReport { outcome: Outcome::Extension, ..report };
-        if report.costs.is_some_and(|costs| costs.patch_has_grown()) {
+        let carried = report.changes.as_ref().map_or(0, umiak_tree::ChangeReport::carried_bytes);
+        if carried > report.target_bytes / 2 && carried > 0 {
             report.warnings.push("more than half of this image is not in the base: does it really extend it?".into());
         }
         // There is nothing to choose: an extension has no base of its own.
@@ -216,6 +217,7 @@ impl Workshop<'_> {
         self.squashed(changes.tree, &layers, Some(known.base()), &options, ROOT_OVL_SQUASHFS, stage, &mut report)?;
         report.costs = report.written.map(|written| costs.with_patch(written));
         report.changes = Some(changes.report);
+        report.target_bytes = target_plain;
         stage.put(&format!("{ROOT_OVL_SQUASHFS}{DOCKER_DIGEST_SUFFIX}"), image.reference().as_bytes())?;
         document.set_docker_ovl_digest(Some(image.reference()));
         Ok(report)

@@ -108,6 +108,19 @@ pub enum ReferenceError {
 const DOCKER_HUB: &str = "docker.io";
 
 impl ImageReference {
+    /// The same reference seen from a directory above: a relative path gets `directory` in front.
+    #[must_use]
+    pub fn below(mut self, directory: &Path) -> Self {
+        if let Self::Layout { path, .. }
+        | Self::OciArchive { path, .. }
+        | Self::DockerArchive { path, .. }
+        | Self::RootFs { path } = &mut self
+        {
+            *path = directory.join(&*path);
+        }
+        self
+    }
+
     /// The reference without tag and digest, as src.json keeps it in `docker_name`.
     #[must_use]
     pub fn name(&self) -> String {
@@ -395,6 +408,14 @@ mod tests {
         assert_eq!(pinned("docker-archive:f.tar", DIGEST), format!("docker-archive:f.tar:{DIGEST}"));
         assert_eq!(pinned("app", DIGEST), format!("docker-daemon:{DIGEST}"));
         assert!(ImageReference::pinned("", DIGEST).is_err());
+    }
+
+    #[test]
+    fn relative_paths_move_with_the_directory() {
+        let below = |text: &str| text.parse::<ImageReference>().unwrap().below("sub".as_ref()).to_string();
+        assert_eq!(below("oci:x:1"), "oci:sub/x:1");
+        assert_eq!(below("oci:/x:1"), "oci:/x:1");
+        assert_eq!(below("nginx:1"), "nginx:1");
     }
 
     #[test]

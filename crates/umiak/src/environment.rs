@@ -43,12 +43,14 @@ impl Environment {
 
     fn from_variables(world: &WorldArgs, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let path = |name: &str| set(name).map(PathBuf::from);
+        // Some commands change the current directory: what is relative is relative to where the program was started.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        let path = |name: &str| set(name).map(PathBuf::from).map(absolute);
         let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
         let list = |name: &str| text(name).map(|value| value.split(',').map(|item| item.trim().to_owned()).collect());
         let home = path("HOME");
         let temporary_dir = path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
-        let config_dir = world.config_dir.clone().or_else(|| home.as_ref().map(|home| home.join(".pvr")));
+        let config_dir = world.config_dir.clone().map(absolute).or_else(|| home.as_ref().map(|home| home.join(".pvr")));
         let docker = path("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
         let cache_dir =
             config_dir.as_ref().map_or_else(|| temporary_dir.join("umiak-cache"), |dir| dir.join("cache/umiak"));

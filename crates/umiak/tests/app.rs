@@ -132,6 +132,18 @@ fn what_goes_wrong_has_a_reason_a_hint_and_a_code_and_changes_nothing() {
 }
 
 #[test]
+fn an_app_added_from_a_directory_below_is_updated_from_anywhere() {
+    let place = device("below");
+    place.write("device/deep/er/.keep", "");
+    place.done_in("device/deep/er", "app add --from=oci:../../../one:1 web");
+    assert!(place.read("device/web/src.json").contains(r#""docker_name": "oci:deep/er/../../../one""#));
+    for directory in ["device", "device/deep", "device/web"] {
+        let said = place.done_in(directory, "app update web");
+        assert!(said.err.contains("web"), "{}", said.err);
+    }
+}
+
+#[test]
 fn a_second_interrupt_ends_a_command_that_hangs() {
     let place = device("interrupt");
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -16,7 +16,7 @@ pub fn run(context: &Context<'_>, arguments: &AppAddArgs) -> Outcome {
         Some(SourceType::Rootfs) => SourceKind::Rootfs,
         Some(SourceType::Pvr) => return Err(of_another_device(arguments)),
     };
-    let request = AddRequest {
+    let mut request = AddRequest {
         name: arguments.name.clone(),
         from: arguments.from.clone(),
         kind,
@@ -30,6 +30,7 @@ pub fn run(context: &Context<'_>, arguments: &AppAddArgs) -> Outcome {
         return Ok(());
     }
     let shop = workshop::Shop::new(context, &repository, &arguments.source)?;
+    request.from = shop.from(&arguments.from, kind)?;
     let done = shop.with(context, |workshop| workshop.add(&request))?;
     report::tell(context, &done, report::Verb::Added);
     context.printer.hint("`umiak add` and `umiak commit` record it");

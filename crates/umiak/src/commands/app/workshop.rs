@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use umiak_build::{BuildError, Workshop};
+use umiak_pvr::app::SourceKind;
 use umiak_pvr::{Entry, Value};
 use umiak_registry::{Context as Sources, Credentials, Place, RegistrySettings};
 use umiak_repository::{Lock, Repository};
-use umiak_spec::{Limits, Platform};
+use umiak_spec::{ImageReference, Limits, Platform};
 
 use super::document::DEFAULT_SOURCE;
 use crate::cli::SourceArgs;
@@ -22,6 +23,8 @@ const DEVICE_PLATFORMS: &str = "_hostconfig/pvr/docker.json";
 /// Everything a [`Workshop`] borrows; keeps the device directory locked.
 pub struct Shop {
     root: PathBuf,
+    /// Where the command was given.
+    directory: PathBuf,
     sources: Sources,
     platforms: Vec<Platform>,
     image_time: u32,
@@ -46,6 +49,7 @@ impl Shop {
         };
         Ok(Self {
             root: repository.root().to_owned(),
+            directory: context.here()?,
             sources,
             platforms: device_platforms(repository)?,
             image_time: environment.fixed_time.and_then(|time| u32::try_from(time).ok()).unwrap_or(0),
@@ -53,7 +57,22 @@ impl Shop {
         })
     }
 
-    /// Runs `work` in the workshop, with progress.
+    /// What `--from` means for src.json, where paths are relative to the device directory: the command may have been
+    /// given in a directory below it.
+    ///
+    /// # Errors
+    /// A usage failure for a reference that is none.
+    pub fn from(&self, text: &str, kind: SourceKind) -> Result<String, Failure> {
+        let below = self.directory.strip_prefix(&self.root).unwrap_or(&self.directory);
+        if kind != SourceKind::Docker {
+            return Ok(below.join(text).to_string_lossy().into_owned());
+        }
+        let reference: ImageReference = text.parse().map_err(BuildError::Reference)?;
+        Ok(reference.below(below).to_string())
+    }
+
+    /// Runs `work` in the workshop, with progress. The device directory is then the current one: relative paths in
+    /// src.json start there.
     ///
     /// # Errors
     /// What `work` says.
@@ -62,6 +81,7 @@ impl Shop {
         context: &Context<'_>,
         work: impl FnOnce(&Workshop<'_>) -> Result<T, BuildError>,
     ) -> Result<T, Failure> {
+        std::env::set_current_dir(&self.root).map_err(|error| Failure::of_io("enter", &self.root, &error))?;
         let progress = context.progress();
         let workshop = Workshop {
             repository: &self.root,
