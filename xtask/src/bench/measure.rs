@@ -12,10 +12,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads what GNU time wrote for `%e %U %S %M`.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Reads what GNU time wrote for `%U %S %M`; its own wall time has too few digits for short runs.
+    pub fn parse(wall: f64, text: &str) -> Option<Self> {
         let numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-        let [wall, user, system, kib] = numbers[..] else { return None };
+        let [user, system, kib] = numbers[..] else { return None };
         Some(Self { wall, cpu: user + system, memory: kib / 1024.0 })
     }
 }
@@ -48,7 +48,7 @@ mod tests {
         let found = Runs(vec![run(9.0, 1.0), run(1.0, 7.0), run(2.0, 3.0)]).median().unwrap();
         assert_eq!((found.wall, found.memory), (2.0, 7.0));
         assert_eq!(Runs::default().median(), None);
-        assert_eq!(Run::parse("1.50 1.00 0.25 2048\n"), Some(Run { wall: 1.5, cpu: 1.25, memory: 2.0 }));
-        assert_eq!(Run::parse("Command exited"), None);
+        assert_eq!(Run::parse(1.5, "1.00 0.25 2048\n"), Some(Run { wall: 1.5, cpu: 1.25, memory: 2.0 }));
+        assert_eq!(Run::parse(1.5, "Command exited"), None);
     }
 }

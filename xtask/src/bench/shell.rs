@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use super::measure::Run;
 use crate::{Failure, command};
@@ -51,10 +52,13 @@ impl Shell {
         command::run_quietly(&mut Command::new("sync"))?;
         let report = self.directory.join(".measured");
         let mut time = Command::new("time");
-        time.args(["-q", "-f", "%e %U %S %M", "-o"]).arg(&report).arg("bash");
-        self.execute(self.bash(time, script), script)?;
+        time.args(["-q", "-f", "%U %S %M", "-o"]).arg(&report).arg("bash");
+        let command = self.bash(time, script);
+        let start = Instant::now();
+        self.execute(command, script)?;
+        let wall = start.elapsed().as_secs_f64();
         let text = std::fs::read_to_string(&report).map_err(|error| format!("cannot read the times: {error}"))?;
-        Run::parse(&text).ok_or_else(|| format!("cannot understand the times `{text}`"))
+        Run::parse(wall, &text).ok_or_else(|| format!("cannot understand the times `{text}`"))
     }
 
     fn bash(&self, mut command: Command, script: &str) -> Command {
