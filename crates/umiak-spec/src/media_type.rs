@@ -6,6 +6,8 @@ pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// OCI image configuration.
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Docker image configuration.
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// OCI layer, uncompressed; `+gzip` and `+zstd` follow for compressed ones.
 pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// OCI layer, gzip.
@@ -22,3 +24,5 @@ pub const DOCKER_SCHEMA1: [&str; 2] = [
 
 /// What a registry is asked for: every document that [`crate::Document`] reads.
 pub const MANIFESTS: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
+/// What the configuration of a container image is called; an artifact's is called otherwise.
+pub const CONFIGS: [&str; 2] = [OCI_CONFIG, DOCKER_CONFIG];

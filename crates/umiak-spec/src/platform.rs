@@ -33,7 +33,7 @@ impl Platform {
         let (architecture, variant) = match (architecture.as_str(), variant.as_deref()) {
             ("x86_64" | "x86-64" | "amd64", Some("v1") | None) => ("amd64", None),
             ("x86_64" | "x86-64", _) => ("amd64", variant),
-            ("i386" | "i486" | "i586" | "i686", _) => ("386", variant),
+            ("i386" | "i486" | "i586" | "i686" | "x86", _) => ("386", variant),
             ("aarch64" | "arm64", Some("8" | "v8") | None) => ("arm64", None),
             ("aarch64", _) => ("arm64", variant),
             ("armhf", _) => ("arm", Some("v7".to_owned())),
@@ -48,7 +48,8 @@ impl Platform {
     /// The platform that this program was compiled for.
     #[must_use]
     pub fn host() -> Self {
-        Self::new(std::env::consts::OS, std::env::consts::ARCH, None)
+        let architecture = go_name(std::env::consts::ARCH, cfg!(target_endian = "little"));
+        Self::new(std::env::consts::OS, architecture, Some(env!("UMIAK_ARM_VARIANT")))
     }
 
     /// How well an image for `offered` serves this platform: 0 is exact, larger is worse, `None` is not at all.
@@ -89,6 +90,19 @@ impl Platform {
             let ranked = offered.clone().enumerate().filter_map(|(at, offer)| Some((wanted.rank(offer)?, at)));
             ranked.min().map(|(_, at)| at)
         })
+    }
+}
+
+/// Go's name of an architecture that Rust calls otherwise and that no image ever says in Rust's words.
+fn go_name(rust: &str, little_endian: bool) -> &str {
+    match (rust, little_endian) {
+        ("powerpc64", true) => "ppc64le",
+        ("powerpc64", false) => "ppc64",
+        ("powerpc", _) => "ppc",
+        ("mips", true) => "mipsle",
+        ("mips64", true) => "mips64le",
+        ("loongarch64", _) => "loong64",
+        (same, _) => same,
     }
 }
 
@@ -138,6 +152,25 @@ mod tests {
             assert_eq!(platform(one), platform(other));
         }
         assert_eq!(platform("linux/arm/v7").to_string(), "linux/arm/v7");
+    }
+
+    #[test]
+    fn the_host_has_gos_names() {
+        for (rust, little_endian, go) in [
+            ("powerpc64", true, "ppc64le"),
+            ("powerpc64", false, "ppc64"),
+            ("mips", false, "mips"),
+            ("mips64", true, "mips64le"),
+            ("loongarch64", true, "loong64"),
+            ("riscv64", true, "riscv64"),
+            ("s390x", false, "s390x"),
+        ] {
+            assert_eq!(go_name(rust, little_endian), go);
+        }
+        assert_eq!(Platform::new("linux", "x86", Some("")).to_string(), "linux/386");
+        let host = Platform::host();
+        assert_eq!(host.os, std::env::consts::OS);
+        assert_eq!(host.architecture == "arm", host.variant.is_some(), "{host}");
     }
 
     #[test]
