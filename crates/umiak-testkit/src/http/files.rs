@@ -14,6 +14,8 @@ pub enum Fault {
     Cut(usize),
     /// After so many bytes of this response's body nothing more comes.
     Stall(usize),
+    /// This response's body comes in so many pieces, slowly.
+    Drip(usize),
     /// The connection is closed without an answer.
     Hangup,
     /// This status, with these headers.
@@ -128,6 +130,7 @@ impl File {
         match fault {
             Some(Fault::Cut(at)) => response.end = End::Cut(*at),
             Some(Fault::Stall(at)) => response.end = End::Stall(*at),
+            Some(Fault::Drip(pieces)) => response.end = End::Drip(*pieces),
             Some(Fault::Length(length)) => response.announced = Some(*length),
             _ => {}
         }

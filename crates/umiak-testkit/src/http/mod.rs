@@ -6,8 +6,8 @@
 //!    +-- requests(): what was asked, in order
 //! ```
 //!
-//! One thread per connection, one request per connection. A stall lasts until the server is dropped, so nothing here
-//! waits for a clock. It reads no request bodies beyond what `Content-Length` says, and knows no TLS.
+//! One thread per connection, one request per connection. A stall lasts until the server is dropped; only drips wait for
+//! a clock. It reads no request bodies beyond what `Content-Length` says, and knows no TLS.
 
 mod files;
 mod wire;
@@ -53,6 +53,8 @@ pub enum End {
     Cut(usize),
     /// After so many bytes of the body nothing more comes, and the connection stays open.
     Stall(usize),
+    /// The body comes in so many pieces, with a moment between two of them.
+    Drip(usize),
 }
 
 /// What the server says.

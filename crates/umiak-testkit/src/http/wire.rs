@@ -13,6 +13,9 @@ pub trait Stream: Read + Write + Send {
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Between two pieces of a drip.
+const MOMENT: Duration = Duration::from_millis(60);
+
 /// A request's body is refused beyond this.
 const MAX_BODY: usize = 16 << 20;
 
@@ -70,11 +73,20 @@ pub fn write_response(stream: &mut Box<dyn Stream>, response: &Response, head_on
     head += "\r\n";
     stream.write_all(head.as_bytes())?;
     if !head_only {
-        let sent = match response.end {
-            End::Whole => response.body.len(),
-            End::Cut(at) | End::Stall(at) => at.min(response.body.len()),
-        };
-        stream.write_all(&response.body[..sent])?;
+        match response.end {
+            End::Whole => stream.write_all(&response.body)?,
+            End::Cut(at) | End::Stall(at) => stream.write_all(&response.body[..at.min(response.body.len())])?,
+            End::Drip(pieces) => drip(stream, &response.body, pieces)?,
+        }
     }
     stream.flush()
+}
+
+fn drip(stream: &mut Box<dyn Stream>, body: &[u8], pieces: usize) -> io::Result<()> {
+    for piece in body.chunks(body.len().div_ceil(pieces.max(1)).max(1)) {
+        stream.write_all(piece)?;
+        stream.flush()?;
+        std::thread::sleep(MOMENT);
+    }
+    Ok(())
 }
