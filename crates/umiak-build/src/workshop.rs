@@ -67,7 +67,7 @@ impl Workshop<'_> {
         };
         self.observer.check()?;
         let source = umiak_registry::open(&reference, self.sources)?;
-        let image = source.resolve(&platforms)?;
+        let image = source.resolve_watched(&platforms, self.observer)?;
         Ok(SourceImage { source, image })
     }
 

@@ -193,7 +193,7 @@ fn same_image(one: &str, other: &str) -> bool {
 }
 
 impl Source for DockerArchive {
-    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+    fn resolve_watched(&self, platforms: &[Platform], _: &dyn Observer) -> Result<Image, Error> {
         let saved = self.saved()?;
         let bytes = self.members.document(&saved.config, &self.limits)?;
         let id = Digest::of(&bytes);

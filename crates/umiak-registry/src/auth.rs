@@ -31,8 +31,8 @@ impl std::fmt::Debug for Credentials {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct DockerConfig {
-    auths: BTreeMap<String, Auth>,
-    cred_helpers: BTreeMap<String, String>,
+    auths: Option<BTreeMap<String, Auth>>,
+    cred_helpers: Option<BTreeMap<String, String>>,
     creds_store: Option<String>,
 }
 
@@ -64,19 +64,21 @@ pub(crate) fn find(config: &Path, host: &str) -> Result<Option<Credentials>, Err
     let config: DockerConfig = serde_json::from_slice(&text)
         .map_err(|source| Error::Document { what: config.display().to_string(), source: source.into() })?;
     let names = names(host);
+    // An empty name is how people switch a helper off.
+    let named = |helper: &&String| !helper.is_empty();
     for name in &names {
-        if let Some(helper) = config.cred_helpers.get(name) {
+        if let Some(helper) = config.cred_helpers.as_ref().and_then(|helpers| helpers.get(name)).filter(named) {
             return ask(helper, name);
         }
     }
-    if let Some(helper) = &config.creds_store {
+    if let Some(helper) = config.creds_store.as_ref().filter(named) {
         for name in &names {
             if let Some(found) = ask(helper, name)? {
                 return Ok(Some(found));
             }
         }
     }
-    let found = config.auths.iter().find(|(name, _)| names.iter().any(|wanted| bare(name) == bare(wanted)));
+    let found = config.auths.iter().flatten().find(|(name, _)| names.iter().any(|wanted| bare(name) == bare(wanted)));
     Ok(found.and_then(|(_, auth)| decoded(auth)))
 }
 
@@ -190,6 +192,22 @@ mod tests {
         assert_eq!(find(&path, "other.example").unwrap(), None);
         assert_eq!(find(Path::new("/nonexistent/config.json"), "x").unwrap(), None);
         assert!(!format!("{found:?}").contains("s:cret"), "passwords are not shown");
+    }
+
+    #[test]
+    fn what_was_left_empty_is_not_there() {
+        let auth = base64_encode(b"me:secret");
+        for text in [
+            format!(
+                r#"{{"credsStore":"","credHelpers":{{"h.example":""}},"auths":{{"h.example":{{"auth":"{auth}"}}}}}}"#
+            ),
+            format!(r#"{{"credHelpers":null,"credsStore":null,"auths":{{"https://h.example":{{"auth":"{auth}"}}}}}}"#),
+        ] {
+            let (_kept, path) = config(&text);
+            assert_eq!(find(&path, "h.example").unwrap().unwrap().username, "me", "{text}");
+        }
+        let (_kept, path) = config(r#"{"auths":null}"#);
+        assert_eq!(find(&path, "h.example").unwrap(), None);
     }
 
     #[test]

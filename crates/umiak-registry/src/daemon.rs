@@ -15,6 +15,7 @@ use umiak_spec::{ImageReference, Limits, Observer, Platform, RegistryName};
 use crate::archive::{DockerArchive, Members};
 use crate::blob::BlobFile;
 use crate::cache::{Cache, whole};
+use crate::download::PHASE;
 use crate::error::{Error, IoContext as _};
 use crate::image::{Image, Layer};
 use crate::source::{Context, Source};
@@ -39,6 +40,9 @@ struct Inspected {
     id: String,
     #[serde(default)]
     repo_digests: Option<Vec<String>>,
+    /// Bytes of all layers, unpacked: about what the archive will have.
+    #[serde(default)]
+    size: u64,
 }
 
 impl Daemon {
@@ -107,10 +111,31 @@ impl Daemon {
         repository(digest).is_some_and(|found| Some(found) == repository(&self.name))
     }
 
-    fn save(&self, id: &str) -> Result<std::sync::Arc<DockerArchive>, Error> {
-        let mut reader = self.get(&format!("/images/{id}/get"))?;
+    fn save(&self, inspected: &Inspected, observer: &dyn Observer) -> Result<std::sync::Arc<DockerArchive>, Error> {
+        observer.expect(PHASE, inspected.size);
+        let mut reader = self.get(&format!("/images/{}/get", inspected.id))?;
         let mut file = self.cache.nameless()?;
-        let length = std::io::copy(&mut reader, &mut file).at("copy the image from", &self.socket)?;
+        let mut length = 0;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            observer.check()?;
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(source) => {
+                    let url = self.socket.display().to_string();
+                    return Err(Error::Network { action: "copy the image from", url, source: source.into() });
+                }
+            };
+            file.write_all(&buffer[..count]).at("write a scratch file in", self.cache.root())?;
+            let count = count as u64;
+            // The daemon's word about the length is a guess: the sum must come out right all the same.
+            observer.expect(PHASE, (length + count).saturating_sub(length.max(inspected.size)));
+            length += count;
+            observer.advance(PHASE, count);
+        }
+        observer.advance(PHASE, inspected.size.saturating_sub(length));
         file.seek(SeekFrom::Start(0)).at("read", &self.socket)?;
         let members = Members::of_blob(&whole(file, length), &self.socket, &self.limits)?;
         Ok(std::sync::Arc::new(DockerArchive::new(members, self.place.clone(), None, self.limits)))
@@ -140,10 +165,10 @@ fn read_head(reader: &mut impl BufRead) -> std::io::Result<u16> {
 }
 
 impl Source for Daemon {
-    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+    fn resolve_watched(&self, platforms: &[Platform], observer: &dyn Observer) -> Result<Image, Error> {
         let inspected = self.inspect()?;
-        let saved = self.save(&inspected.id)?;
-        let mut image = saved.resolve(platforms)?;
+        let saved = self.save(&inspected, observer)?;
+        let mut image = saved.resolve_watched(platforms, observer)?;
         if image.reference != inspected.id {
             // The classic store names images by their config; the containerd store by their manifest.
             image.reference.clone_from(&inspected.id);

@@ -3,22 +3,21 @@
 //! Guarantees: manifests, configs and layers are compared with their digests before anybody sees them, and kept by
 //! digest: an image that is named by digest and was pulled before needs no network. Only a tag is always asked for.
 
-use std::io::Read;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use umiak_spec::{Descriptor, Digest, Limits, Observer, Platform, RegistryName, Silent, media_type};
+use umiak_spec::{Descriptor, Digest, DocumentError, Limits, Observer, Platform, RegistryName, media_type};
 
 use crate::auth::Credentials;
 use crate::blob::BlobFile;
-use crate::cache::{Cache, Partial};
+use crate::cache::Cache;
+use crate::download::Download;
 use crate::error::Error;
 use crate::image::{Documents, Image, Layer, Resolver};
 use crate::source::{Context, Source};
 use crate::transport::{ATTEMPTS, Answer, Transport};
-
-const PHASE: &str = "Fetching";
 
 /// How registries are talked to.
 #[derive(Debug, Clone)]
@@ -93,10 +92,10 @@ impl Registry {
     }
 
     /// A manifest or index by tag or digest: its bytes, digest and media type.
-    fn manifest(&self, target: &str) -> Result<(Vec<u8>, Digest, String), Error> {
+    fn manifest(&self, target: &str, observer: &dyn Observer) -> Result<(Vec<u8>, Digest, String), Error> {
         let url = format!("{}/manifests/{target}", self.base);
         let accept = media_type::MANIFESTS.join(", ");
-        let (answer, bytes) = self.whole(&url, &[("Accept", &accept)])?;
+        let (answer, bytes) = self.whole(&url, &[("Accept", &accept)], observer)?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (claimed, media_type) = (header("Docker-Content-Digest"), header("Content-Type").unwrap_or_default());
         let found = Digest::of(&bytes);
@@ -120,24 +119,24 @@ impl Registry {
     }
 
     /// A document and its bytes, asked for again when the connection breaks while it comes.
-    fn whole(&self, url: &str, headers: &[(&str, &str)]) -> Result<(Answer, Vec<u8>), Error> {
+    fn whole(&self, url: &str, headers: &[(&str, &str)], observer: &dyn Observer) -> Result<(Answer, Vec<u8>), Error> {
         let mut failures = 0;
         loop {
-            let mut answer = self.transport()?.get(url, headers, &Silent).map_err(|error| self.missing(error))?;
+            let mut answer = self.transport()?.get(url, headers, observer).map_err(|error| self.absent(error))?;
             match read_document(&mut answer, url, &self.limits) {
-                Ok(bytes) => return Ok((answer, bytes)),
-                Err(error) => {
+                Err(error @ Error::Network { .. }) => {
                     failures += 1;
                     if failures >= ATTEMPTS {
                         return Err(error);
                     }
-                    self.transport()?.pause(failures, None, &Silent)?;
+                    self.transport()?.pause(failures, None, observer)?;
                 }
+                result => return result.map(|bytes| (answer, bytes)),
             }
         }
     }
 
-    fn missing(&self, error: Error) -> Error {
+    fn absent(&self, error: Error) -> Error {
         match error {
             Error::Status { status: 404, .. } => Error::NotFound {
                 name: format!("{}:{}", self.name.repository, self.name.target()),
@@ -147,97 +146,6 @@ impl Registry {
             other => other,
         }
     }
-
-    /// Fetches what `partial` lacks; goes on after every interruption that brought some bytes.
-    fn complete(&self, partial: &mut Partial, layer: &Layer, observer: &dyn Observer) -> Result<(), Error> {
-        let url = format!("{}/blobs/{}", self.base, layer.digest);
-        let mut failures = 0;
-        while partial.length() < layer.size {
-            observer.check()?;
-            let before = partial.length();
-            let result = self.request(&url, partial, observer).and_then(|answer| match answer {
-                Some(mut answer) => receive(&mut answer, &url, partial, layer, observer),
-                None => Ok(()),
-            });
-            let Err(error) = result else {
-                if partial.length() > before {
-                    continue;
-                }
-                // An answer without bytes although some are missing.
-                failures += 1;
-                if failures >= ATTEMPTS {
-                    let what = format!("layer {}", layer.digest);
-                    return Err(Error::Size { what, expected: layer.size, found: partial.length() });
-                }
-                continue;
-            };
-            let again = matches!(error, Error::Network { .. });
-            failures = if partial.length() > before { 1 } else { failures + 1 };
-            if !again || failures >= ATTEMPTS {
-                return Err(error);
-            }
-            observer.note(&format!("the connection broke, going on at {} bytes: {error}", partial.length()));
-            self.transport()?.pause(failures, None, observer)?;
-        }
-        Ok(())
-    }
-
-    /// Asks for the rest of the blob; `None` when the server made us begin again.
-    fn request(&self, url: &str, partial: &mut Partial, observer: &dyn Observer) -> Result<Option<Answer>, Error> {
-        let start = partial.length();
-        let range = format!("bytes={start}-");
-        let headers: &[(&str, &str)] = if start > 0 { &[("Range", &range)] } else { &[] };
-        let answer = self.transport()?.get(url, headers, observer).map_err(|error| self.missing(error))?;
-        if start == 0 {
-            return Ok(Some(answer));
-        }
-        let offset = answer.headers().get("Content-Range").and_then(|value| range_start(value.to_str().ok()?));
-        match answer.status().as_u16() {
-            206 if offset == Some(start) => Ok(Some(answer)),
-            200 => {
-                // The server does not do ranges: this is all of it, from the start.
-                observer.expect(PHASE, start);
-                partial.restart()?;
-                Ok(Some(answer))
-            }
-            _ => {
-                observer.expect(PHASE, start);
-                partial.restart()?;
-                Ok(None)
-            }
-        }
-    }
-}
-
-/// Appends the body; more than the blob has is an error of the server.
-fn receive(
-    answer: &mut Answer,
-    url: &str,
-    partial: &mut Partial,
-    layer: &Layer,
-    observer: &dyn Observer,
-) -> Result<(), Error> {
-    let mut reader = answer.body_mut().as_reader();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        observer.check()?;
-        let count = match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                return Err(Error::Network { action: "read from", url: url.to_owned(), source: error.into() });
-            }
-        };
-        let found = partial.length() + count as u64;
-        if found > layer.size {
-            let what = format!("layer {}", layer.digest);
-            partial.restart()?;
-            return Err(Error::Size { what, expected: layer.size, found });
-        }
-        partial.append(&buffer[..count])?;
-        observer.advance(PHASE, count as u64);
-    }
 }
 
 fn read_document(answer: &mut Answer, url: &str, limits: &Limits) -> Result<Vec<u8>, Error> {
@@ -245,11 +153,12 @@ fn read_document(answer: &mut Answer, url: &str, limits: &Limits) -> Result<Vec<
     let network =
         |source: std::io::Error| Error::Network { action: "read from", url: url.to_owned(), source: source.into() };
     answer.body_mut().as_reader().take(limits.document + 1).read_to_end(&mut bytes).map_err(network)?;
+    let (size, limit) = (bytes.len() as u64, limits.document);
+    if size > limit {
+        let source = DocumentError::TooLarge { size, limit };
+        return Err(Error::Document { what: format!("what {url} answered"), source });
+    }
     Ok(bytes)
-}
-
-fn range_start(header: &str) -> Option<u64> {
-    header.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -257,21 +166,28 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name == "[::1]" || name.starts_with("127.")
 }
 
-impl Documents for Registry {
+/// A registry's documents, with somebody watching.
+struct Watched<'a> {
+    registry: &'a Registry,
+    observer: &'a dyn Observer,
+}
+
+impl Documents for Watched<'_> {
     fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-        let what = || format!("blob {} of {}", descriptor.digest, self.shown);
-        if descriptor.size > self.limits.document {
-            let source = umiak_spec::DocumentError::TooLarge { size: descriptor.size, limit: self.limits.document };
+        let Self { registry, observer } = self;
+        let what = || format!("blob {} of {}", descriptor.digest, registry.shown);
+        if descriptor.size > registry.limits.document {
+            let source = DocumentError::TooLarge { size: descriptor.size, limit: registry.limits.document };
             return Err(Error::Document { what: what(), source });
         }
-        if let Some(bytes) = self.cache.document(descriptor.digest, &self.limits) {
+        if let Some(bytes) = registry.cache.document(descriptor.digest, &registry.limits) {
             return Ok(bytes);
         }
         let is_manifest = media_type::MANIFESTS.contains(&descriptor.media_type.as_str());
         let bytes = if is_manifest {
-            self.manifest(&descriptor.digest.to_string())?.0
+            registry.manifest(&descriptor.digest.to_string(), *observer)?.0
         } else {
-            self.whole(&format!("{}/blobs/{}", self.base, descriptor.digest), &[])?.1
+            registry.whole(&format!("{}/blobs/{}", registry.base, descriptor.digest), &[], *observer)?.1
         };
         let found = Digest::of(&bytes);
         if bytes.len() as u64 != descriptor.size {
@@ -281,21 +197,26 @@ impl Documents for Registry {
             return Err(Error::Digest { what: what(), expected: descriptor.digest, found });
         }
         if !is_manifest {
-            self.keep(found, &bytes);
+            registry.keep(found, &bytes);
         }
         Ok(bytes)
     }
 }
 
 impl Source for Registry {
-    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+    fn resolve_watched(&self, platforms: &[Platform], observer: &dyn Observer) -> Result<Image, Error> {
         let kept = self.name.digest.and_then(|digest| Some((self.cache.document(digest, &self.limits)?, digest)));
         let (bytes, digest, media_type) = match kept {
             Some((bytes, digest)) => (bytes, digest, String::new()),
-            None => self.manifest(&self.name.target())?,
+            None => self.manifest(&self.name.target(), observer)?,
         };
-        let resolver = Resolver { name: &self.shown, platforms, limits: &self.limits, documents: self };
+        let documents = Watched { registry: self, observer };
+        let resolver = Resolver { name: &self.shown, platforms, limits: &self.limits, documents: &documents };
         resolver.image(bytes, digest, &media_type)
+    }
+
+    fn missing(&self, layer: &Layer) -> u64 {
+        self.cache.missing(layer)
     }
 
     fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {
@@ -307,20 +228,22 @@ impl Source for Registry {
             let text = format!("layer {} would have {size} bytes, more than the limit of {limit}", layer.digest);
             return Err(Error::Unsupported(text));
         }
-        let mut partial = self.cache.partial(layer)?;
+        let transport = self.transport()?;
+        let mut partial = self.cache.partial(layer, || transport.wait_briefly(observer))?;
         // Another process may have fetched it while this one waited for the lock.
         if let Some(blob) = self.cache.get(layer) {
+            partial.discard();
             return Ok(blob);
         }
-        observer.expect(PHASE, layer.size - partial.length());
-        let kept = partial.length() > 0;
-        self.complete(&mut partial, layer, observer)?;
+        let url = format!("{}/blobs/{}", self.base, layer.digest);
+        let download = Download { transport, url: &url, layer, observer };
+        let in_one_piece = download.complete(&mut partial).map_err(|error| self.absent(error))?;
         match self.cache.keep(layer, partial) {
-            Err(Error::Digest { .. }) if kept => {
-                // What an earlier run left was not a beginning of this blob: once more, from the start.
-                let mut partial = self.cache.partial(layer)?;
-                observer.expect(PHASE, layer.size);
-                self.complete(&mut partial, layer, observer)?;
+            Err(Error::Digest { .. }) if !in_one_piece => {
+                // Pieces that are not of this blob, from an earlier run or a confused server: once more, from the start.
+                observer.note(&format!("layer {} came damaged, fetching all of it again", layer.digest));
+                let mut partial = self.cache.partial(layer, || transport.wait_briefly(observer))?;
+                download.complete(&mut partial).map_err(|error| self.absent(error))?;
                 self.cache.keep(layer, partial)
             }
             result => result,
@@ -338,7 +261,5 @@ mod tests {
             assert!(is_loopback(host), "{host}");
         }
         assert!(!is_loopback("registry.example:5000"));
-        assert_eq!(range_start("bytes 100-199/200"), Some(100));
-        assert_eq!(range_start("items 1-2"), None);
     }
 }

@@ -1,6 +1,8 @@
 //! A resolved image: one platform's manifest and configuration, and its layers by digest.
 
-use umiak_spec::{Descriptor, Digest, Document, DocumentError, ImageConfig, Index, Limits, Manifest, Platform};
+use umiak_spec::{
+    Descriptor, Digest, Document, DocumentError, ImageConfig, Index, Limits, Manifest, Platform, media_type,
+};
 
 use crate::error::Error;
 
@@ -84,6 +86,7 @@ impl Resolver<'_> {
         match images[..] {
             // One entry that says nothing of its platform: its config will.
             [only] if only.platform.is_none() => Ok(only),
+            [] => Err(Error::Unsupported(format!("{} has no container image, only other artifacts", self.name))),
             _ => Err(self.not_made_for(wanted, offered.iter().map(|(_, platform)| platform.to_string()).collect())),
         }
     }
@@ -93,13 +96,24 @@ impl Resolver<'_> {
         Error::Platform { name: self.name.to_owned(), wanted, available }
     }
 
+    /// `error`, unless the manifest never said that it is an image's.
+    fn unless_artifact(&self, manifest: &Manifest, error: Error) -> Error {
+        let kind = manifest.config.media_type.as_str();
+        if kind.is_empty() || media_type::CONFIGS.contains(&kind) {
+            return error;
+        }
+        let kind: String = kind.chars().take(100).collect();
+        Error::Unsupported(format!("{} is no container image: its config is `{kind}`", self.name))
+    }
+
     fn inconsistent(&self, reason: String) -> Error {
         Error::Inconsistent { name: self.name.to_owned(), reason }
     }
 
     fn finish(&self, manifest: &Manifest, digest: Digest, from_index: bool) -> Result<Image, Error> {
         let bytes = self.documents.document(&manifest.config)?;
-        let config = parse_config(&bytes, self.name, self.limits)?;
+        let config =
+            parse_config(&bytes, self.name, self.limits).map_err(|error| self.unless_artifact(manifest, error))?;
         // Asked for by name, a platform is a condition; unasked, an image without choice is taken as it is.
         let fits = self.platforms.iter().any(|wanted| wanted.rank(&config.platform).is_some());
         if !from_index && !self.platforms.is_empty() && !fits && !config.platform.architecture.is_empty() {
@@ -107,7 +121,8 @@ impl Resolver<'_> {
         }
         let (layers, diff_ids) = (manifest.layers.len(), config.diff_ids.len());
         if layers != diff_ids {
-            return Err(self.inconsistent(format!("its manifest has {layers} layers, its config {diff_ids}")));
+            let error = self.inconsistent(format!("its manifest has {layers} layers, its config {diff_ids}"));
+            return Err(self.unless_artifact(manifest, error));
         }
         let layers = manifest.layers.iter().zip(&config.diff_ids).map(|(layer, diff_id)| Layer {
             digest: layer.digest,

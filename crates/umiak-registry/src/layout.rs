@@ -1,7 +1,7 @@
 //! OCI image layouts: a directory, or the same in an uncompressed tar archive.
 //!
 //! Follows the OCI image layout specification 1.0. Documents are verified when read; layers are handed out where they
-//! lie, their digest compared first.
+//! lie, their length compared: whoever reads them compares the digest, so that a large file is read once.
 
 use std::path::{Path, PathBuf};
 
@@ -185,7 +185,7 @@ impl Documents for Layout {
 }
 
 impl Source for Layout {
-    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+    fn resolve_watched(&self, platforms: &[Platform], _: &dyn Observer) -> Result<Image, Error> {
         let resolver = Resolver { name: &self.name, platforms, limits: &self.limits, documents: self };
         let several = Index { manifests: self.entries()? };
         match &several.manifests[..] {

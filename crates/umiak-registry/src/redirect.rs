@@ -10,7 +10,7 @@ pub(crate) const MOST: u32 = 10;
 pub(crate) fn follow(from: &str, location: &str) -> Option<String> {
     let (scheme, rest) = from.split_once("://")?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let to = if location.contains("://") {
+    let to = if has_scheme(location) {
         location.to_owned()
     } else if let Some(other) = location.strip_prefix("//") {
         format!("{scheme}://{other}")
@@ -23,6 +23,12 @@ pub(crate) fn follow(from: &str, location: &str) -> Option<String> {
     };
     let to_scheme = to.split_once("://")?.0.to_ascii_lowercase();
     (to_scheme == "https" || to_scheme == "http" && scheme == "http").then_some(to)
+}
+
+/// Whether `location` begins with a scheme; `://` further behind is part of a query.
+fn has_scheme(location: &str) -> bool {
+    let scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    location.split_once("://").is_some_and(|(before, _)| !before.is_empty() && scheme(before))
 }
 
 /// Whether two addresses are of one server.
@@ -49,6 +55,7 @@ mod tests {
             ("//b.example/c", Some("https://b.example/c")),
             ("/c", Some("https://a.example:5000/c")),
             ("c", Some("https://a.example:5000/v2/x/blobs/c")),
+            ("/c?from=http://d.example", Some("https://a.example:5000/c?from=http://d.example")),
             ("http://b.example/c", None),
             ("file:///etc/passwd", None),
         ] {

@@ -34,14 +34,14 @@ impl RootFs {
         Self { path: path.to_owned(), cache, limits, blob: Mutex::default() }
     }
 
-    fn blob(&self) -> Result<BlobFile, Error> {
+    fn blob(&self, observer: &dyn Observer) -> Result<BlobFile, Error> {
         let mut place = self.blob.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(blob) = &*place {
             return Ok(blob.clone());
         }
         let blob = if fs::metadata(&self.path).at("look at", &self.path)?.is_dir() {
             let file = self.cache.nameless()?;
-            let length = archive(&self.path, &file, &self.limits)?;
+            let length = archive(&self.path, &file, &self.limits, observer)?;
             whole(file, length)
         } else {
             BlobFile::open(&self.path)?
@@ -52,8 +52,8 @@ impl RootFs {
 }
 
 impl Source for RootFs {
-    fn resolve(&self, _: &[Platform]) -> Result<Image, Error> {
-        let (digest, size) = Verified::new(self.blob()?.reader()).finish().at("read", &self.path)?;
+    fn resolve_watched(&self, _: &[Platform], observer: &dyn Observer) -> Result<Image, Error> {
+        let (digest, size) = Verified::new(self.blob(observer)?.reader()).finish().at("read", &self.path)?;
         Ok(Image {
             reference: digest.to_string(),
             config: ImageConfig { platform: Platform::host(), diff_ids: Vec::new(), text: "{}".into() },
@@ -61,15 +61,15 @@ impl Source for RootFs {
         })
     }
 
-    fn fetch(&self, _: &Layer, _: &dyn Observer) -> Result<BlobFile, Error> {
-        self.blob()
+    fn fetch(&self, _: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {
+        self.blob(observer)
     }
 }
 
 /// Writes `root` as an archive; returns its length.
-fn archive(root: &Path, file: &File, limits: &Limits) -> Result<u64, Error> {
-    let mut walk =
-        Walk { writer: LayerWriter::new(BufWriter::with_capacity(1 << 20, file)), first_names: HashMap::new(), limits };
+fn archive(root: &Path, file: &File, limits: &Limits, observer: &dyn Observer) -> Result<u64, Error> {
+    let writer = LayerWriter::new(BufWriter::with_capacity(1 << 20, file));
+    let mut walk = Walk { writer, first_names: HashMap::new(), limits, observer };
     walk.add(root, &TreePath::root())?;
     let failed = |error: umiak_layer::WriteError| Error::Io {
         action: "read",
@@ -86,10 +86,12 @@ struct Walk<'a> {
     /// The first path of every inode that has several names.
     first_names: HashMap<(u64, u64), TreePath>,
     limits: &'a Limits,
+    observer: &'a dyn Observer,
 }
 
 impl Walk<'_> {
     fn add(&mut self, path: &Path, name: &TreePath) -> Result<(), Error> {
+        self.observer.check()?;
         let found = fs::symlink_metadata(path).at("look at", path)?;
         let metadata = metadata(path, &found)?;
         let failed = |error: umiak_layer::WriteError| Error::Io {
@@ -104,8 +106,10 @@ impl Walk<'_> {
             self.first_names.insert((found.dev(), found.ino()), name.clone());
         }
         if found.is_file() {
-            let mut content = File::open(path).at("open", path)?;
-            return self.writer.file(name, &metadata, found.len(), &mut content).map_err(failed);
+            let mut content = Stoppable { file: File::open(path).at("open", path)?, observer: self.observer };
+            let written = self.writer.file(name, &metadata, found.len(), &mut content);
+            self.observer.check()?;
+            return written.map_err(failed);
         }
         let Some(kind) = kind(path, &found)? else { return Ok(()) };
         self.writer.other(name, &metadata, &kind).map_err(failed)?;
@@ -124,6 +128,19 @@ impl Walk<'_> {
             self.add(&path.join(&child), &below)?;
         }
         Ok(())
+    }
+}
+
+/// A file's contents until the work should stop.
+struct Stoppable<'a> {
+    file: File,
+    observer: &'a dyn Observer,
+}
+
+impl io::Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.observer.check()?;
+        self.file.read(buffer)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use umiak_spec::{ImageReference, Limits, Observer, Platform, RegistryName};
+use umiak_spec::{ImageReference, Limits, Observer, Platform, RegistryName, Silent};
 
 use crate::archive::{DockerArchive, Members};
 use crate::blob::BlobFile;
@@ -13,20 +13,33 @@ use crate::distribution::{Registry, RegistrySettings};
 use crate::error::{Error, ErrorKind};
 use crate::image::{Image, Layer};
 use crate::layout::Layout;
-use crate::parallel::in_parallel;
 use crate::rootfs::RootFs;
 
 /// A place that has one image, for one or several platforms.
 pub trait Source: Sync {
     /// Pins the image: its manifest and configuration, verified, for the first of `platforms` that it is made for
-    /// (empty: this machine's).
+    /// (empty: this machine's). `observer` sees what takes long (the Docker daemon's images are copied here) and may
+    /// end it.
     ///
     /// # Errors
     /// [`Error`]; of kind `Platform` it lists what there is.
-    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error>;
+    fn resolve_watched(&self, platforms: &[Platform], observer: &dyn Observer) -> Result<Image, Error>;
+
+    /// The same with nobody watching.
+    ///
+    /// # Errors
+    /// As [`Source::resolve_watched`].
+    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+        self.resolve_watched(platforms, &Silent)
+    }
+
+    /// Bytes that [`Source::fetch`] would have to bring over a network, as far as can be told at once.
+    fn missing(&self, _: &Layer) -> u64 {
+        0
+    }
 
     /// The blob of one layer of the resolved image, in a local file. What came over a network is verified; what lies
-    /// here already has the right length, and its reader verifies it.
+    /// here already has the right length, and whoever reads it compares its digest.
     ///
     /// # Errors
     /// [`Error`].
@@ -119,11 +132,11 @@ impl Somewhere {
 }
 
 impl Source for Somewhere {
-    fn resolve(&self, platforms: &[Platform]) -> Result<Image, Error> {
+    fn resolve_watched(&self, platforms: &[Platform], observer: &dyn Observer) -> Result<Image, Error> {
         let mut tried = Vec::new();
         for place in &self.context.order {
             let source = self.place(*place);
-            match source.resolve(platforms) {
+            match source.resolve_watched(platforms, observer) {
                 Ok(image) => {
                     *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
                     return Ok(image);
@@ -144,26 +157,14 @@ impl Source for Somewhere {
         Err(Error::Nowhere { name: ImageReference::Bare(self.name.clone()).to_string(), tried })
     }
 
+    fn missing(&self, layer: &Layer) -> u64 {
+        self.found().map_or(0, |source| source.missing(layer))
+    }
+
     fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {
         match self.found() {
             Some(source) => source.fetch(layer, observer),
             None => Err(Error::Unsupported("a layer was asked for before its image was found".into())),
         }
     }
-}
-
-/// Fetches layers, `parallel` at a time; the results are in the order of `layers`.
-///
-/// # Errors
-/// The first error; the other fetches are given up.
-pub fn fetch_all(
-    source: &dyn Source,
-    layers: &[Layer],
-    parallel: usize,
-    observer: &dyn Observer,
-) -> Result<Vec<BlobFile>, Error> {
-    in_parallel(layers, parallel, |_, layer| {
-        observer.check()?;
-        source.fetch(layer, observer)
-    })
 }

@@ -3,20 +3,19 @@
 //! Guarantees: the Authorization header goes only to the registry's host, never to where a redirect leads; a server
 //! that is silent for the patience is given up; waiting times are bounded, also those that a server asks for.
 
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
 use umiak_spec::{Cancelled, Observer};
 use ureq::Agent;
-use ureq::http::{Response, StatusCode};
+use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 
-use crate::auth::{Credentials, base64_encode};
 use crate::distribution::RegistrySettings;
 use crate::error::Error;
+use crate::login::Login;
 use crate::redirect;
 
 /// Failures in a row, without a byte of progress, before it is given up.
@@ -33,62 +32,52 @@ pub(crate) type Answer = Response<ureq::Body>;
 /// A connection pool to one registry, and what it takes to be let in.
 pub(crate) struct Transport {
     agent: Agent,
-    host: String,
-    scope: String,
-    settings: RegistrySettings,
-    authorization: Mutex<Option<String>>,
+    login: Login,
+    pause: fn(Duration),
     /// Whether the registry has ever answered.
     met: AtomicBool,
     /// Whether it was asked over http and wants https.
     speaks_tls: AtomicBool,
 }
 
-/// What a registry asks for with status 401.
-#[derive(Debug, PartialEq, Eq)]
-enum Challenge {
-    Basic,
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+/// A failed request, and what may be done about it.
+pub(crate) struct Setback {
+    pub error: Box<Error>,
+    /// Whether trying again may help.
+    pub again: bool,
+    /// How long the server asks to wait.
+    pub wait: Option<Duration>,
 }
 
-#[derive(Deserialize)]
-struct Token {
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
-    access_token: Option<String>,
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Self { error: Box::new(error), again: false, wait: None }
+    }
+}
+
+/// Where one request has got to.
+struct Journey {
+    /// What was asked for.
+    start: String,
+    /// Where redirects led.
+    at: String,
+    redirects: u32,
+    logged_in: bool,
+}
+
+impl Journey {
+    fn from(start: String) -> Self {
+        Self { at: start.clone(), start, redirects: 0, logged_in: false }
+    }
 }
 
 impl Transport {
     /// For one repository of `host`.
     pub(crate) fn new(host: &str, repository: &str, settings: &RegistrySettings) -> Result<Self, Error> {
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            // Followed here: ureq sends credentials on to another port of the same host.
-            .max_redirects(0)
-            .user_agent(concat!("umiak/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(settings.patience.min(Duration::from_secs(20))))
-            .timeout_recv_response(Some(settings.patience))
-            .timeout_per_read(Some(settings.patience));
-        let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
-        if let Some(pem) = &settings.ca_certificates {
-            tls = tls.root_certs(roots(pem)?);
-        }
-        config = config.tls_config(tls.build());
-        match settings.proxy.as_deref() {
-            None | Some("system") => {}
-            Some("no" | "") => config = config.proxy(None),
-            Some(url) => {
-                let proxy =
-                    ureq::Proxy::new(url).map_err(|_| Error::Unsupported(format!("`{url}` is no proxy's address")))?;
-                config = config.proxy(Some(proxy));
-            }
-        }
         Ok(Self {
-            agent: config.build().new_agent(),
-            host: host.to_owned(),
-            scope: format!("repository:{repository}:pull"),
-            settings: settings.clone(),
-            authorization: Mutex::default(),
+            agent: agent(settings)?,
+            login: Login::new(host, repository, settings),
+            pause: settings.pause,
             met: AtomicBool::new(false),
             speaks_tls: AtomicBool::new(false),
         })
@@ -98,56 +87,56 @@ impl Transport {
     /// errors. `observer` may end the waiting between attempts.
     pub(crate) fn get(&self, url: &str, headers: &[(&str, &str)], observer: &dyn Observer) -> Result<Answer, Error> {
         let mut failures = 0;
-        let mut asked = false;
-        let mut url = self.spoken(url);
-        let (mut at, mut redirects) = (url.clone(), 0);
+        let mut journey = Journey::from(self.spoken(url));
         loop {
-            let at_home = redirect::same_server(&at, &url);
-            let (error, wait) = match self.call(&at, headers, at_home) {
-                Err(error) => {
-                    let hopeless = self.is_hopeless(&error);
-                    let error = Error::Network { action: "reach", url: at.clone(), source: error.into() };
-                    if hopeless {
-                        return Err(error);
-                    }
-                    (error, None)
-                }
-                Ok(answer) => match answer.status().as_u16() {
-                    200..=299 | 416 => return Ok(answer),
-                    301 | 302 | 303 | 307 | 308 => {
-                        redirects += 1;
-                        at = redirected(&answer, &at, redirects)?;
-                        continue;
-                    }
-                    401 if !asked && at_home => {
-                        asked = true;
-                        self.authorize(&answer, &at)?;
-                        continue;
-                    }
-                    401 | 403 => return Err(self.denied(None)),
-                    status => {
-                        let wait = retry_after(&answer);
-                        let detail = detail(answer);
-                        if status == 400 && at_home && self.wants_tls(&at, detail.as_deref()) {
-                            url = self.spoken(&url);
-                            at.clone_from(&url);
-                            continue;
-                        }
-                        let error = Error::Status { url: at.clone(), status, detail };
-                        if status != 429 && status < 500 {
-                            return Err(error);
-                        }
-                        (error, wait)
-                    }
-                },
+            observer.check()?;
+            let setback = match self.step(&mut journey, headers) {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => continue,
+                Err(setback) => setback,
             };
             failures += 1;
-            if failures >= ATTEMPTS {
-                return Err(error);
+            if !setback.again || failures >= ATTEMPTS {
+                return Err(*setback.error);
             }
-            // From the beginning: what a redirect led to may have expired.
-            (at, redirects) = (url.clone(), 0);
-            self.pause(failures, wait, observer)?;
+            // From the beginning: what a redirect led to may have expired, and so may a token.
+            journey = Journey::from(self.spoken(url));
+            self.pause(failures, setback.wait, observer)?;
+        }
+    }
+
+    /// One request; `None` when another one has to follow: after a redirect, a login, a change to https.
+    fn step(&self, journey: &mut Journey, headers: &[(&str, &str)]) -> Result<Option<Answer>, Setback> {
+        let at = journey.at.clone();
+        let at_home = redirect::same_server(&at, &journey.start);
+        let answer = self.call(&at, headers, at_home).map_err(|error| Setback {
+            again: !self.is_hopeless(&error),
+            error: Error::Network { action: "reach", url: at.clone(), source: error.into() }.into(),
+            wait: None,
+        })?;
+        match answer.status().as_u16() {
+            200..=299 | 416 => Ok(Some(answer)),
+            301 | 302 | 303 | 307 | 308 => {
+                journey.redirects += 1;
+                journey.at = redirected(&answer, &at, journey.redirects)?;
+                Ok(None)
+            }
+            401 if at_home && !journey.logged_in => {
+                self.login.answer(&self.agent, &answer, &at)?;
+                journey.logged_in = true;
+                Ok(None)
+            }
+            401 | 403 => Err(self.login.denied(None).into()),
+            status => {
+                let wait = retry_after(&answer);
+                let detail = detail(answer);
+                if status == 400 && at_home && self.wants_tls(&at, detail.as_deref()) {
+                    *journey = Journey::from(self.spoken(&journey.start));
+                    return Ok(None);
+                }
+                let error = Box::new(Error::Status { url: at, status, detail });
+                Err(Setback { error, again: status == 429 || status >= 500, wait })
+            }
         }
     }
 
@@ -156,7 +145,7 @@ impl Transport {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if let Some(value) = self.authorization().filter(|_| with_credentials) {
+        if let Some(value) = self.login.authorization().filter(|_| with_credentials) {
             request = request.header("Authorization", value);
         }
         request.call().inspect(|_| self.met.store(true, Ordering::Relaxed))
@@ -194,7 +183,15 @@ impl Transport {
         }
     }
 
-    /// Waits before attempt number `failures`: what the server asked for, else a second, two, four …
+    /// Lets a moment pass while somebody else is busy with what is wanted here.
+    pub(crate) fn wait_briefly(&self, observer: &dyn Observer) -> Result<(), Cancelled> {
+        observer.check()?;
+        (self.pause)(PAUSE_STEP);
+        Ok(())
+    }
+
+    /// Waits after failure number `failures`: what the server asked for, else about a second, two, four … Never exactly:
+    /// many who lost a server at once should not come back at once.
     pub(crate) fn pause(
         &self,
         failures: u32,
@@ -202,100 +199,53 @@ impl Transport {
         observer: &dyn Observer,
     ) -> Result<(), Cancelled> {
         let doubled = Duration::from_secs(1) * 2_u32.saturating_pow(failures.saturating_sub(1));
-        let mut left = asked.unwrap_or(doubled).min(LONGEST_PAUSE);
+        let mut left = asked.unwrap_or_else(|| spread(doubled, any_number())).min(LONGEST_PAUSE);
         while !left.is_zero() {
             observer.check()?;
             let step = left.min(PAUSE_STEP);
-            (self.settings.pause)(step);
+            (self.pause)(step);
             left -= step;
         }
         observer.check()
     }
+}
 
-    fn authorization(&self) -> Option<String> {
-        self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// The client that all requests to one registry go through.
+fn agent(settings: &RegistrySettings) -> Result<Agent, Error> {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        // Followed here: ureq sends credentials on to another port of the same host.
+        .max_redirects(0)
+        .user_agent(concat!("umiak/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(settings.patience.min(Duration::from_secs(20))))
+        .timeout_recv_response(Some(settings.patience))
+        .timeout_per_read(Some(settings.patience));
+    let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
+    if let Some(pem) = &settings.ca_certificates {
+        tls = tls.root_certs(roots(pem)?);
     }
-
-    fn denied(&self, source: Option<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        let name = self.scope.trim_start_matches("repository:").trim_end_matches(":pull").to_owned();
-        Error::Denied { registry: self.host.clone(), name, source }
-    }
-
-    fn credentials(&self) -> Result<Option<Credentials>, Error> {
-        match (&self.settings.credentials, &self.settings.docker_config) {
-            (Some(given), _) => Ok(Some(given.clone())),
-            (None, Some(config)) => crate::auth::find(config, &self.host),
-            (None, None) => Ok(None),
+    config = config.tls_config(tls.build());
+    match settings.proxy.as_deref() {
+        None | Some("system") => {}
+        Some("no" | "") => config = config.proxy(None),
+        Some(url) => {
+            let proxy =
+                ureq::Proxy::new(url).map_err(|_| Error::Unsupported(format!("`{url}` is no proxy's address")))?;
+            config = config.proxy(Some(proxy));
         }
     }
+    Ok(config.build().new_agent())
+}
 
-    /// Gets what the challenge of a 401 from `url` asks for.
-    fn authorize(&self, answer: &Answer, url: &str) -> Result<(), Error> {
-        let asked = answer.headers().get_all("WWW-Authenticate").iter().filter_map(|value| value.to_str().ok());
-        let challenges: Vec<Challenge> = asked.filter_map(challenge).collect();
-        let credentials = self.credentials()?;
-        let value = match challenges.iter().max_by_key(|challenge| matches!(challenge, Challenge::Bearer { .. })) {
-            Some(Challenge::Bearer { realm, .. }) if url.starts_with("https://") && !realm.starts_with("https://") => {
-                return Err(self.denied(Some(format!("it wants the password sent to {realm}, unencrypted").into())));
-            }
-            Some(Challenge::Bearer { realm, service, scope }) => {
-                let scope = scope.as_deref().unwrap_or(&self.scope);
-                format!("Bearer {}", self.token(realm, service.as_deref(), scope, credentials.as_ref())?)
-            }
-            Some(Challenge::Basic) => basic(credentials.as_ref().ok_or_else(|| self.denied(None))?),
-            None => return Err(self.denied(Some("the registry does not say how to log in".into()))),
-        };
-        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        Ok(())
-    }
+/// `duration`, a quarter more or less.
+fn spread(duration: Duration, number: u64) -> Duration {
+    let share = u32::try_from(number % 513).unwrap_or(0);
+    duration * 3 / 4 + duration / 1024 * share
+}
 
-    fn token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        scope: &str,
-        credentials: Option<&Credentials>,
-    ) -> Result<String, Error> {
-        let result = match credentials {
-            Some(credentials) if credentials.username == "<token>" => {
-                let form = [
-                    ("grant_type", "refresh_token"),
-                    ("client_id", "umiak"),
-                    ("service", service.unwrap_or("")),
-                    ("scope", scope),
-                    ("refresh_token", &credentials.password),
-                ];
-                self.agent.post(realm).send_form(form)
-            }
-            _ => {
-                let mut request = self.agent.get(realm).query("scope", scope);
-                if let Some(service) = service {
-                    request = request.query("service", service);
-                }
-                if let Some(credentials) = credentials {
-                    request = request.header("Authorization", basic(credentials));
-                }
-                request.call()
-            }
-        };
-        let network = |source: ureq::Error| Error::Network {
-            action: "get a token from",
-            url: realm.to_owned(),
-            source: source.into(),
-        };
-        let mut answer = result.map_err(network)?;
-        match answer.status() {
-            StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => return Err(self.denied(None)),
-            status => {
-                return Err(Error::Status { url: realm.to_owned(), status: status.as_u16(), detail: detail(answer) });
-            }
-        }
-        let body = answer.body_mut().with_config().limit(1 << 20).read_to_vec().map_err(network)?;
-        let token: Token = serde_json::from_slice(&body)
-            .map_err(|source| Error::Document { what: format!("the token from {realm}"), source: source.into() })?;
-        token.token.or(token.access_token).ok_or_else(|| self.denied(Some("the token server gave no token".into())))
-    }
+/// A number that differs from process to process and from call to call: the seed of the standard library's hash maps.
+fn any_number() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 /// Where the answer of `from` leads.
@@ -323,12 +273,8 @@ fn roots(pem: &[u8]) -> Result<RootCerts, Error> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
-fn basic(credentials: &Credentials) -> String {
-    format!("Basic {}", base64_encode(format!("{}:{}", credentials.username, credentials.password).as_bytes()))
-}
-
 /// What the server says about a failure: the first message of the distribution specification's error list, or text.
-fn detail(mut answer: Answer) -> Option<String> {
+pub(crate) fn detail(mut answer: Answer) -> Option<String> {
     let text = answer.body_mut().with_config().limit(64 << 10).read_to_string().ok()?;
     let document: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     let message = document.as_ref().and_then(|document| document["errors"][0]["message"].as_str());
@@ -337,35 +283,9 @@ fn detail(mut answer: Answer) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-fn retry_after(answer: &Answer) -> Option<Duration> {
+pub(crate) fn retry_after(answer: &Answer) -> Option<Duration> {
     let seconds = answer.headers().get("Retry-After")?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-/// Reads one WWW-Authenticate value: the scheme and its `name="value"` parameters.
-fn challenge(text: &str) -> Option<Challenge> {
-    let (scheme, mut rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-    if scheme.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
-    }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let (mut realm, mut service, mut scope) = (None, None, None);
-    while let Some((name, after)) = rest.split_once('=') {
-        let (value, next) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        match name.trim_matches([',', ' ']).to_ascii_lowercase().as_str() {
-            "realm" => realm = Some(value.to_owned()),
-            "service" => service = Some(value.to_owned()),
-            "scope" => scope = Some(value.to_owned()),
-            _ => {}
-        }
-        rest = next;
-    }
-    Some(Challenge::Bearer { realm: realm?, service, scope })
 }
 
 #[cfg(test)]
@@ -373,16 +293,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn challenges_of_real_registries() {
-        let text =
-            r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a/b:pull,push""#;
-        let Some(Challenge::Bearer { realm, service, scope }) = challenge(text) else { panic!("no bearer") };
-        assert_eq!(realm, "https://auth.example/token");
-        assert_eq!(service.as_deref(), Some("registry.example"));
-        assert_eq!(scope.as_deref(), Some("repository:a/b:pull,push"));
-        assert_eq!(challenge(r#"Basic realm="x""#), Some(Challenge::Basic));
-        assert_eq!(challenge("Negotiate"), None);
-        assert_eq!(challenge(r#"Bearer service="x""#), None, "no realm, nobody to ask");
-        assert_eq!(challenge(r#"Bearer realm="cut"#), None);
+    fn waiting_times_are_spread_around_what_they_should_be() {
+        let second = Duration::from_secs(1);
+        let (least, most) = (Duration::from_millis(750), Duration::from_millis(1250));
+        assert_eq!(spread(second, 0), least);
+        assert!((0..2000).all(|number| (least..=most).contains(&spread(second, number))));
+        assert!(spread(second, 512) > Duration::from_millis(1249));
+        let different: std::collections::BTreeSet<u64> = (0..10).map(|_| any_number() % 513).collect();
+        assert!(different.len() > 1);
     }
 }

@@ -109,6 +109,39 @@ fn tokens_are_fetched_once_for_all_requests() {
 }
 
 #[test]
+fn a_token_server_that_stumbles_is_asked_again() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let tokens = Server::start(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => Response::default(),
+        1 => Response::new(503, "busy"),
+        2 => Response::new(429, "").with("Retry-After", "1"),
+        _ => Response::new(200, r#"{"token":"t"}"#),
+    });
+    let tokens = tokens.unwrap();
+    let realm = format!("http://{}/token", tokens.address());
+    let (_directory, context, sample, server, _) = guarded(move |request| {
+        let asks = Response::new(401, "").with("WWW-Authenticate", format!(r#"Bearer realm="{realm}""#));
+        (request.header("authorization") != Some("Bearer t")).then_some(asks)
+    });
+    let source = source(&reference(&server), &context).unwrap();
+    let found = source.resolve(&[]).unwrap();
+    assert_layers(source.as_ref(), &found, &sample);
+    assert_eq!(tokens.requests().len(), 4);
+}
+
+#[test]
+fn a_token_server_that_stays_away_ends_it() {
+    let tokens = Server::start(|_| Response::new(500, "down")).unwrap();
+    let realm = format!("http://{}/token", tokens.address());
+    let (_directory, context, _, server, _) =
+        guarded(move |_| Some(Response::new(401, "").with("WWW-Authenticate", format!(r#"Bearer realm="{realm}""#))));
+    let error = source(&reference(&server), &context).unwrap().resolve(&[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
+    assert!(error.to_string().contains("/token"), "{error}");
+    assert!(tokens.requests().len() < 10);
+}
+
+#[test]
 fn a_wrong_password_is_denied_by_the_token_server() {
     let (_directory, mut context, _, server, _tokens) = with_tokens();
     context.registry.credentials = Some(Credentials { password: "wrong".into(), ..me() });

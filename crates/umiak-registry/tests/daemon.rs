@@ -5,10 +5,11 @@
 mod common;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{assert_layers, context, image, source, tar};
 use umiak_registry::{Context, Error, ErrorKind, Place};
-use umiak_spec::Digest;
+use umiak_spec::{Cancelled, Digest, Observer};
 use umiak_testkit::http::{End, Files, Response, Server};
 use umiak_testkit::sample::{self, SampleImage};
 
@@ -28,10 +29,21 @@ fn saved(sample: &SampleImage) -> (Digest, Vec<u8>) {
 
 /// A daemon that has `app:1`; `end` is how its stream of the image ends.
 fn daemon(directory: &Path, digests: &str, end: impl Fn(usize) -> End) -> (Server, Context, SampleImage, Digest) {
+    guessing_daemon(directory, digests, end, 0)
+}
+
+fn guessing_daemon(
+    directory: &Path,
+    digests: &str,
+    end: impl Fn(usize) -> End,
+    guess: isize,
+) -> (Server, Context, SampleImage, Digest) {
     let context = context(directory);
     let sample = image("linux/amd64", 9, 20_000);
     let (id, archive) = saved(&sample);
-    let described = format!(r#"{{"Id":"{id}","RepoDigests":{digests}}}"#);
+    // What the daemon says of the size is a guess.
+    let described =
+        format!(r#"{{"Id":"{id}","RepoDigests":{digests},"Size":{}}}"#, archive.len().saturating_add_signed(guess));
     let end = end(archive.len());
     let server = Server::start_unix(&context.docker_socket, move |request| match request.target.as_str() {
         "/images/app:1/json" => Response::new(200, described.clone()),
@@ -51,6 +63,48 @@ fn an_image_of_the_daemon_is_streamed_once_and_read() {
     assert_eq!(found.reference, id.to_string());
     assert_layers(source.as_ref(), &found, &sample);
     assert_eq!(server.count(&format!("/images/{id}/get")), 1);
+}
+
+/// Adds up; stops after so many bytes.
+struct Watch {
+    expected: AtomicU64,
+    done: AtomicU64,
+    stop_at: u64,
+}
+
+impl Watch {
+    fn until(stop_at: u64) -> Self {
+        Self { expected: 0.into(), done: 0.into(), stop_at }
+    }
+}
+
+impl Observer for Watch {
+    fn expect(&self, _: &'static str, bytes: u64) {
+        self.expected.fetch_add(bytes, Ordering::SeqCst);
+    }
+    fn advance(&self, _: &'static str, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::SeqCst);
+    }
+    fn note(&self, _: &str) {}
+    fn check(&self) -> Result<(), Cancelled> {
+        if self.done.load(Ordering::SeqCst) >= self.stop_at { Err(Cancelled) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn copying_is_watched_and_can_be_stopped() {
+    for guess in [-15_000, 0, 5000] {
+        let directory = tempfile::tempdir().unwrap();
+        let (_server, context, sample, _) = guessing_daemon(directory.path(), "[]", |_| End::Whole, guess);
+        let source = source("docker-daemon:app:1", &context).unwrap();
+        let watch = Watch::until(u64::MAX);
+        let found = source.resolve_watched(&[], &watch).unwrap();
+        assert_layers(source.as_ref(), &found, &sample);
+        let done = watch.done.into_inner();
+        assert!(done > 20_000 && watch.expected.into_inner() == done, "{guess}");
+        let error = source.resolve_watched(&[], &Watch::until(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+    }
 }
 
 #[test]

@@ -7,60 +7,13 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use common::failing::{SIZE, Sums, kept, setting};
 use common::remote::{Fake, manifest, path};
 use common::{assert_layers, bytes, context, image, platform, source};
-use umiak_registry::{Context, Error, ErrorKind, fetch_all};
-use umiak_spec::{Cancelled, Observer, Silent};
+use umiak_registry::{Error, ErrorKind, fetch_all};
+use umiak_spec::Silent;
 use umiak_testkit::http::Fault;
-use umiak_testkit::sample::{self, Blob, SampleImage};
-
-const SIZE: usize = 600_000;
-
-struct Setting {
-    directory: tempfile::TempDir,
-    context: Context,
-    sample: SampleImage,
-    blobs: Vec<Blob>,
-    fake: Fake,
-}
-
-fn setting() -> Setting {
-    let directory = tempfile::tempdir().unwrap();
-    let context = context(directory.path());
-    let sample = image("linux/amd64", 1, SIZE);
-    let blobs = sample::image(&sample);
-    let fake = Fake::start(&blobs);
-    Setting { directory, context, sample, blobs, fake }
-}
-
-impl Setting {
-    fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.fake.files.fail(&path(&self.blobs[0]), faults);
-    }
-
-    /// Pulls everything and compares it.
-    fn pull(&self) {
-        let source = source(&self.fake.reference(), &self.context).unwrap();
-        let found = source.resolve(&[platform("linux/amd64")]).unwrap();
-        assert_layers(source.as_ref(), &found, &self.sample);
-    }
-
-    /// The error of pulling the first layer.
-    fn refused(&self) -> Error {
-        let source = source(&self.fake.reference(), &self.context).unwrap();
-        let found = source.resolve(&[]).unwrap();
-        source.fetch(&found.layers[0], &Silent).unwrap_err()
-    }
-
-    fn starts(&self) -> Vec<u64> {
-        self.fake.starts(&path(&self.blobs[0]))
-    }
-}
-
-/// Whether the cache has the whole blob.
-fn kept(cache: &Path, blob: &Blob) -> bool {
-    cache.join("blobs/sha256").join(blob.digest.hex()).exists()
-}
+use umiak_testkit::sample;
 
 #[test]
 fn an_image_is_pulled_and_its_reference_is_pinned() {
@@ -90,7 +43,7 @@ fn a_pinned_image_that_was_pulled_before_needs_no_network() {
     let before = setting.fake.server.requests().len();
     let tagged = source(&setting.fake.reference(), &setting.context).unwrap().resolve(&[]).unwrap();
     assert_eq!(setting.fake.server.requests().len(), before + 1, "a tag may have moved: only it is asked for");
-    let Setting { context, sample, fake, .. } = setting;
+    let common::failing::Setting { context, sample, fake, .. } = setting;
     drop(fake);
     let pinned = source(&tagged.reference, &context).unwrap();
     let found = pinned.resolve(&[platform("linux/amd64")]).unwrap();
@@ -155,6 +108,109 @@ fn a_server_without_ranges_is_read_from_the_start() {
     setting.fail([Fault::Cut(100_000), Fault::IgnoreRange]);
     setting.pull();
     assert_eq!(setting.starts(), [0, 100_000]);
+}
+
+#[test]
+fn a_slow_link_is_no_dead_one() {
+    let setting = setting();
+    // Longer than the patience with a silent server, but never silent for so long.
+    setting.fail([Fault::Drip(10)]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0]);
+}
+
+#[test]
+fn a_server_whose_blob_is_cut_short_is_found_out() {
+    let setting = setting();
+    let short = setting.blobs[0].bytes[..300_000].to_vec();
+    setting.fake.files.put(&path(&setting.blobs[0]), "application/octet-stream", short);
+    // The answer to a range that is not there is 416.
+    assert!(matches!(setting.refused(), Error::Size { found: 300_000, .. }));
+    let fetched = setting.starts().iter().filter(|start| **start == 0).count();
+    assert!(fetched <= 2, "{:?}", setting.starts());
+}
+
+#[test]
+fn ranges_that_are_not_to_be_had_are_asked_for_as_a_whole() {
+    let setting = setting();
+    setting.fail([Fault::Cut(100_000), Fault::status(416)]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 100_000, 0]);
+}
+
+#[test]
+fn no_mixture_of_failures_goes_on_for_ever() {
+    for mixture in [
+        [Fault::Cut(100_000), Fault::WrongRange],
+        [Fault::Cut(100_000), Fault::status(416)],
+        [Fault::Cut(100_000), Fault::status(503)],
+        [Fault::Stall(0), Fault::IgnoreRange],
+        [Fault::Length(50_000), Fault::WrongRange],
+    ] {
+        let setting = setting();
+        // Only the faulty answers count: whatever is right after them would end it.
+        setting.fail(mixture.iter().cycle().take(60).cloned());
+        let source = source(&setting.fake.reference(), &setting.context).unwrap();
+        let found = source.resolve(&[]).unwrap();
+        let sums = Sums::default();
+        let result = source.fetch(&found.layers[0], &sums);
+        let fetched = sums.done.into_inner();
+        assert!(fetched <= 5 * 600_000 && setting.starts().len() < 60, "{mixture:?}: {fetched}, {result:?}");
+    }
+}
+
+#[test]
+fn pieces_that_do_not_fit_together_are_fetched_again_as_one() {
+    let setting = setting();
+    setting.fail([Fault::Cut(100_000), Fault::WrongBytes]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 100_000, 0]);
+}
+
+#[test]
+fn a_manifest_without_end_is_refused() {
+    let mut setting = setting();
+    setting.context.limits.document = 100;
+    let error = source(&setting.fake.reference(), &setting.context).unwrap().resolve(&[]).unwrap_err();
+    assert!(common::told(&error).contains("limit of 100"), "{}", common::told(&error));
+    assert_eq!(setting.fake.server.requests().len(), 1, "it does not get shorter by asking again");
+}
+
+#[test]
+fn what_a_killed_process_had_fetched_is_kept() {
+    let setting = setting();
+    setting.fail([Fault::Stall(250_000)]);
+    let partial = setting.context.cache.join("blobs/sha256").join(setting.blobs[0].digest.hex());
+    let partial = partial.with_extension("partial");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["fetching_until_killed", "--exact"])
+        .env("UMIAK_TEST_REFERENCE", setting.fake.reference())
+        .env("UMIAK_TEST_DIRECTORY", setting.directory.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let there = || fs::metadata(&partial).map_or(0, |found| found.len());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while there() < 250_000 {
+        assert!(std::time::Instant::now() < deadline && child.try_wait().unwrap().is_none(), "{} bytes", there());
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 250_000]);
+}
+
+/// The process that the test above kills; by itself it does nothing.
+#[test]
+fn fetching_until_killed() {
+    let Ok(reference) = std::env::var("UMIAK_TEST_REFERENCE") else { return };
+    let mut context = context(Path::new(&std::env::var_os("UMIAK_TEST_DIRECTORY").unwrap()));
+    context.registry.patience = std::time::Duration::from_secs(60);
+    let source = source(&reference, &context).unwrap();
+    let found = source.resolve(&[]).unwrap();
+    let _ = source.fetch(&found.layers[0], &Silent);
+    panic!("the server falls silent, so this is never reached");
 }
 
 #[test]
@@ -238,7 +294,7 @@ fn a_lying_length_is_found_out() {
     setting.fail([Fault::Length(1000)]);
     setting.pull();
 
-    let too_much = self::setting();
+    let too_much = common::failing::setting();
     let mut more = too_much.blobs[0].bytes.clone();
     more.extend([0; 4096]);
     too_much.fake.files.put(&path(&too_much.blobs[0]), "application/octet-stream", more);
@@ -281,87 +337,4 @@ fn a_platform_is_picked_from_the_registrys_index() {
     let own = sample::image(&samples[1]).last().unwrap().digest;
     assert!(found.reference.ends_with(&own.to_string()), "pinned to the platform's manifest: {}", found.reference);
     assert_eq!(source.resolve(&[platform("linux/arm/v7")]).unwrap_err().kind(), ErrorKind::Platform);
-}
-
-/// Adds up what is announced and what is done.
-#[derive(Default)]
-struct Sums {
-    expected: std::sync::atomic::AtomicU64,
-    done: std::sync::atomic::AtomicU64,
-}
-
-impl Observer for Sums {
-    fn expect(&self, _: &'static str, bytes: u64) {
-        self.expected.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
-    }
-    fn advance(&self, _: &'static str, bytes: u64) {
-        self.done.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
-    }
-    fn note(&self, text: &str) {
-        assert!(!text.is_empty());
-    }
-    fn check(&self) -> Result<(), Cancelled> {
-        Ok(())
-    }
-}
-
-#[test]
-fn progress_adds_up_whatever_happens() {
-    let faults = [
-        vec![],
-        vec![Fault::Cut(100_000)],
-        vec![Fault::Cut(100_000), Fault::IgnoreRange],
-        vec![Fault::Cut(100_000), Fault::WrongRange],
-        vec![Fault::status(503), Fault::Cut(0), Fault::Stall(300_000)],
-    ];
-    for faults in faults {
-        let setting = setting();
-        setting.fail(faults.clone());
-        let source = source(&setting.fake.reference(), &setting.context).unwrap();
-        let found = source.resolve(&[]).unwrap();
-        let sums = Sums::default();
-        fetch_all(source.as_ref(), &found.layers, 2, &sums).unwrap();
-        let expected = sums.expected.into_inner();
-        assert_eq!(expected, sums.done.into_inner(), "{faults:?}");
-        assert!(expected >= found.layers.iter().map(|layer| layer.size).sum());
-    }
-}
-
-/// Cancels once so many bytes came.
-struct Impatient(std::sync::atomic::AtomicU64);
-
-impl Observer for Impatient {
-    fn expect(&self, _: &'static str, _: u64) {}
-    fn advance(&self, phase: &'static str, bytes: u64) {
-        assert_eq!(phase, "Fetching");
-        self.0.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
-    }
-    fn note(&self, _: &str) {}
-    fn check(&self) -> Result<(), Cancelled> {
-        if self.0.load(std::sync::atomic::Ordering::SeqCst) > 100_000 { Err(Cancelled) } else { Ok(()) }
-    }
-}
-
-#[test]
-fn waiting_for_a_server_is_cancelled() {
-    let mut setting = setting();
-    setting.context.registry.pause = |_| panic!("it waited though it was cancelled");
-    let source = source(&setting.fake.reference(), &setting.context).unwrap();
-    let found = source.resolve(&[]).unwrap();
-    setting.fail([Fault::Cut(200_000), Fault::slow_down(60)]);
-    let error = source.fetch(&found.layers[0], &Impatient(0.into())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Cancelled);
-}
-
-#[test]
-fn a_cancelled_fetch_ends_and_is_resumed_later() {
-    let setting = setting();
-    let source = source(&setting.fake.reference(), &setting.context).unwrap();
-    let found = source.resolve(&[]).unwrap();
-    let error = source.fetch(&found.layers[0], &Impatient(0.into())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert_layers(source.as_ref(), &found, &setting.sample);
-    let starts = setting.starts();
-    assert!(starts.len() == 2 && starts[1] > 100_000, "{starts:?}");
-    drop(setting.directory);
 }

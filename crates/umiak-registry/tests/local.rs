@@ -218,6 +218,118 @@ fn an_old_docker_archive_gives_its_image() {
     assert!(error.to_string().contains("docker save"), "{error}");
 }
 
+/// What `docker save` writes since Docker 25: an OCI layout with a manifest.json beside it.
+#[test]
+fn a_new_docker_archive_gives_its_image_both_ways() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(directory.path());
+    let mut sample = image("linux/arm64", 4, 9000);
+    // Docker's classic store saves plain layers, containerd's store what was pulled.
+    let packed = gzip_stored(&sample.layers[1].blob);
+    sample.layers[1].blob = packed;
+    sample.layers[1].media_type = umiak_spec::media_type::OCI_LAYER_GZIP.into();
+    let blobs = sample::image(&sample);
+    let [config, manifest] = &blobs[sample.layers.len()..] else { panic!("no config and manifest") };
+    let place = |blob: &sample::Blob| format!("blobs/sha256/{}", blob.digest.hex());
+    let names = blobs.iter().take(2).map(|blob| format!("\"{}\"", place(blob))).collect::<Vec<_>>().join(",");
+    let listed = format!(r#"[{{"Config":"{}","RepoTags":["app:1"],"Layers":[{names}]}}]"#, place(config));
+    let named = manifest.descriptor(r#","annotations":{"io.containerd.image.name":"docker.io/library/app:1","org.opencontainers.image.ref.name":"1"}"#);
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{named}]}}"#);
+    let paths: Vec<String> = blobs.iter().map(place).collect();
+    let mut members: Vec<(&str, &[u8])> = vec![
+        ("manifest.json", listed.as_bytes()),
+        ("index.json", index.as_bytes()),
+        ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+    ];
+    members.extend(paths.iter().map(String::as_str).zip(blobs.iter().map(|blob| blob.bytes.as_slice())));
+    let path = directory.path().join("saved.tar");
+    fs::write(&path, tar(&members)).unwrap();
+
+    for (reference, pin) in [
+        (format!("docker-archive:{}:app:1", path.display()), config.digest.to_string()),
+        (format!("oci-archive:{}:1", path.display()), format!("oci-archive:{}@{}", path.display(), manifest.digest)),
+    ] {
+        let source = source(&reference, &context).unwrap();
+        let found = source.resolve(&[platform("linux/arm64")]).unwrap();
+        assert_eq!(found.reference, pin, "{reference}");
+        assert_layers(source.as_ref(), &found, &sample);
+        assert_eq!(found.layers[1].digest, blobs[1].digest, "a packed layer has the digest of what is there");
+    }
+    let error = source(&format!("docker-archive:{}", path.display()), &context)
+        .unwrap()
+        .resolve(&[platform("linux/amd64")])
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Platform);
+}
+
+#[test]
+fn layers_that_are_links_to_layers_are_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(directory.path());
+    let mut sample = image("linux/amd64", 3, 3000);
+    sample.layers[1] = sample.layers[0].clone();
+    let config = &sample::image(&sample)[2];
+    let archive = |target: &str| {
+        let mut writer = umiak_layer::LayerWriter::new(Vec::new());
+        let plain = umiak_tree::Metadata::root_owned(0o644);
+        let name = |name: &str| umiak_tree::TreePath::from_archive(name.as_bytes(), &umiak_spec::Limits::default());
+        let link: umiak_tree::Kind<()> = umiak_tree::Kind::Symlink(target.as_bytes().into());
+        // The link comes before what it points at, as in real archives.
+        writer.other(&name("b/layer.tar").unwrap(), &plain, &link).unwrap();
+        let manifest =
+            format!(r#"[{{"Config":"{}.json","Layers":["a/layer.tar","b/layer.tar"]}}]"#, config.digest.hex());
+        for (path, content) in [
+            ("a/layer.tar", sample.layers[0].blob.as_slice()),
+            (&format!("{}.json", config.digest.hex()), &config.bytes),
+            ("manifest.json", manifest.as_bytes()),
+        ] {
+            let length = content.len() as u64;
+            writer.file(&name(path).unwrap(), &plain, length, &mut { content }).unwrap();
+        }
+        writer.finish().unwrap()
+    };
+    let path = directory.path().join("saved.tar");
+    let open = || source(&format!("docker-archive:{}", path.display()), &context).unwrap();
+    fs::write(&path, archive("../a/layer.tar")).unwrap();
+    let found = open().resolve(&[]).unwrap();
+    assert_layers(open().as_ref(), &found, &sample);
+    for nowhere in ["../../../../etc/hostname", "layer.tar", "../c/layer.tar"] {
+        fs::write(&path, archive(nowhere)).unwrap();
+        assert_eq!(open().resolve(&[]).unwrap_err().kind(), ErrorKind::Corrupt, "{nowhere}");
+    }
+}
+
+#[test]
+fn an_artifact_is_no_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let (layout, context) = (directory.path().join("layout"), context(directory.path()));
+    let open = |manifest: String, config: &[u8]| {
+        let _ = fs::remove_dir_all(&layout);
+        let mut blobs = sample::image(&image("linux/amd64", 1, 9));
+        let top = blobs.pop().unwrap();
+        blobs.truncate(1);
+        let config = sample::Blob { digest: Digest::of(config), media_type: String::new(), bytes: config.to_vec() };
+        let manifest = manifest
+            .replace("LAYER", &blobs[0].descriptor(""))
+            .replace("DIGEST", &config.digest.to_string())
+            .replace("SIZE", &config.bytes.len().to_string());
+        blobs.extend([config, sample::Blob { digest: Digest::of(manifest.as_bytes()), bytes: manifest.into(), ..top }]);
+        sample::layout(&layout, "1", &blobs).unwrap();
+        source(&format!("oci:{}:1", layout.display()), &context).unwrap().resolve(&[]).unwrap_err()
+    };
+    let with = |kind: &str| {
+        format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"{kind}","digest":"DIGEST","size":SIZE}},"layers":[LAYER]}}"#
+        )
+    };
+    for config in [&b"{}"[..], b"no JSON"] {
+        let error = open(with("application/vnd.example.chart.v1"), config);
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert!(error.to_string().contains("vnd.example.chart"), "{error}");
+        assert_eq!(open(with(umiak_spec::media_type::OCI_CONFIG), config).kind(), ErrorKind::Corrupt);
+    }
+}
+
 #[test]
 fn a_root_file_system_is_one_layer_and_its_bytes_do_not_depend_on_the_order_of_making() {
     let directory = tempfile::tempdir().unwrap();
