@@ -142,7 +142,13 @@ impl ImageReference {
     /// # Errors
     /// [`ReferenceError`] of either text.
     pub fn pinned(name: &str, pinned: &str) -> Result<Self, ReferenceError> {
-        let Ok(id) = pinned.parse::<Digest>() else { return pinned.parse() };
+        let Ok(id) = pinned.parse::<Digest>() else {
+            // The daemon calls its images `repository@digest`, as a registry does: what to ask is in the name.
+            return Ok(match (name.parse(), pinned.parse()?) {
+                (Ok(Self::Daemon(_)), Self::Bare(pinned)) => Self::Daemon(pinned),
+                (_, pinned) => pinned,
+            });
+        };
         match name.parse()? {
             Self::DockerArchive { path, .. } => Ok(Self::DockerArchive { path, name: Some(pinned.to_owned()) }),
             Self::Registry(_) | Self::Daemon(_) | Self::Bare(_) => RegistryName::parse(pinned).map(Self::Daemon),
@@ -407,6 +413,9 @@ mod tests {
         assert_eq!(pinned("oci:dir", &format!("oci:dir@{DIGEST}")), format!("oci:dir@{DIGEST}"));
         assert_eq!(pinned("docker-archive:f.tar", DIGEST), format!("docker-archive:f.tar:{DIGEST}"));
         assert_eq!(pinned("app", DIGEST), format!("docker-daemon:{DIGEST}"));
+        let of_daemon = format!("app@{DIGEST}");
+        assert_eq!(pinned("docker-daemon:app", &of_daemon), format!("docker-daemon:app@{DIGEST}"));
+        assert_eq!(pinned("app", &of_daemon), of_daemon);
         assert!(ImageReference::pinned("", DIGEST).is_err());
     }
 
