@@ -66,7 +66,7 @@ impl Workshop<'_> {
             None => self.platforms.to_vec(),
         };
         self.observer.check()?;
-        let source = umiak_registry::open(&reference, self.sources)?;
+        let source = umiak_registry::open_watched(&reference, self.sources, self.observer)?;
         let image = source.resolve_watched(&platforms, self.observer)?;
         Ok(SourceImage { source, image })
     }

@@ -33,14 +33,14 @@ enum Member {
 
 impl Members {
     /// Looks through the archive. A compressed one is unpacked into the cache first.
-    pub(crate) fn open(path: &Path, cache: &Cache, limits: &Limits) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, cache: &Cache, limits: &Limits, observer: &dyn Observer) -> Result<Self, Error> {
         let mut start = [0; 16];
         let mut file = File::open(path).at("open", path)?;
         let length = read_start(&mut file, &mut start).at("read", path)?;
         if Compression::of(&start[..length]) == Compression::None {
             return Self::of_blob(&BlobFile::open(path)?, path, limits);
         }
-        let unpacked = cache.unpacked(path, |file, out| {
+        let unpacked = cache.unpacked(path, observer, |file, out| {
             let mut plain = umiak_layer::decompress(file, limits).at("unpack", path)?;
             io::copy(&mut plain, out).at("unpack", path).map(drop)
         })?;

@@ -20,11 +20,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use umiak_spec::{Cancelled, Digest, Limits, Sha256, Verified};
+use umiak_spec::{Cancelled, Digest, Limits, Observer, Sha256, Verified};
 
 use crate::blob::BlobFile;
 use crate::error::{Error, IoContext as _};
 use crate::image::Layer;
+use crate::watch::Watched;
+
+/// What an observer is told it is.
+const UNPACKING: &str = "Unpacking";
 
 /// How often somebody else's lock is looked at.
 const SHORT: Duration = Duration::from_millis(20);
@@ -129,16 +133,19 @@ impl Cache {
     pub(crate) fn unpacked(
         &self,
         archive: &Path,
-        unpack: impl FnOnce(File, &mut dyn Write) -> Result<(), Error>,
+        observer: &dyn Observer,
+        unpack: impl FnOnce(Watched<'_, File>, &mut dyn Write) -> Result<(), Error>,
     ) -> Result<BlobFile, Error> {
         let mut file = File::open(archive).at("open", archive)?;
-        let (digest, _) = Verified::new(&file).finish().at("read", archive)?;
+        let length = file.metadata().at("look at", archive)?.len();
+        let reader = Watched::counted(&file, length, UNPACKING, observer);
+        let (digest, _) = Verified::new(reader).finish().at("read", archive)?;
         let path = self.root.join("unpacked").join(digest.hex());
         if path.exists() {
             return BlobFile::open(&path);
         }
         let beside = path.with_extension("partial");
-        let mut out = locked(&beside, patiently)?;
+        let mut out = locked(&beside, || observer.check().and_then(|()| patiently()))?;
         // Whoever held the lock may have unpacked it meanwhile.
         if path.exists() {
             let _ = fs::remove_file(&beside);
@@ -147,7 +154,7 @@ impl Cache {
         let make = || {
             out.set_len(0).at("empty", &beside)?;
             file.seek(SeekFrom::Start(0)).at("read", archive)?;
-            unpack(file, &mut out)?;
+            unpack(Watched::counted(file, length, UNPACKING, observer), &mut out)?;
             out.sync_all().at("write to disk", &beside)?;
             fs::rename(&beside, &path).at("rename into place", &path)
         };
@@ -340,21 +347,24 @@ mod tests {
         fs::create_dir(leftover.parent().unwrap()).unwrap();
         fs::write(&leftover, "left by a process that was killed").unwrap();
         let times = std::sync::atomic::AtomicUsize::new(0);
-        let unpack = |mut file: File, out: &mut dyn Write| {
+        let unpack = |mut file: Watched<'_, File>, out: &mut dyn Write| {
             times.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             io::copy(&mut file, out).at("unpack", &archive).map(drop)
         };
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| assert_eq!(cache.unpacked(&archive, unpack).unwrap().bytes().unwrap(), b"packed"));
+                scope.spawn(|| {
+                    let blob = cache.unpacked(&archive, &umiak_spec::Silent, unpack).unwrap();
+                    assert_eq!(blob.bytes().unwrap(), b"packed");
+                });
             }
         });
         assert_eq!(times.into_inner(), 1);
         assert!(!leftover.exists());
 
         fs::write(&archive, "other").unwrap();
-        let failing = |_: File, _: &mut dyn Write| Err(Error::Unsupported("no".into()));
-        assert!(cache.unpacked(&archive, failing).is_err());
+        let failing = |_: Watched<'_, File>, _: &mut dyn Write| Err(Error::Unsupported("no".into()));
+        assert!(cache.unpacked(&archive, &umiak_spec::Silent, failing).is_err());
         assert_eq!(fs::read_dir(leftover.parent().unwrap()).unwrap().count(), 1, "a failure leaves nothing");
     }
 

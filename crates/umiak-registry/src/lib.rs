@@ -27,6 +27,7 @@ mod redirect;
 mod rootfs;
 mod source;
 mod transport;
+mod watch;
 
 pub use auth::Credentials;
 pub use blob::{BlobFile, BlobReader};
@@ -35,4 +36,4 @@ pub use error::{Error, ErrorKind};
 pub use fetch::fetch_all;
 pub use image::{Image, Layer};
 pub use parallel::in_parallel;
-pub use source::{Context, Place, Source, open};
+pub use source::{Context, Place, Source, open, open_watched};

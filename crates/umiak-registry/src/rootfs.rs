@@ -20,6 +20,10 @@ use crate::cache::{Cache, whole};
 use crate::error::{Error, IoContext as _};
 use crate::image::{Image, Layer};
 use crate::source::Source;
+use crate::watch::Watched;
+
+/// What an observer is told the comparing of digests is.
+const PHASE: &str = "Reading";
 
 /// A directory or tar archive.
 pub(crate) struct RootFs {
@@ -53,7 +57,9 @@ impl RootFs {
 
 impl Source for RootFs {
     fn resolve_watched(&self, _: &[Platform], observer: &dyn Observer) -> Result<Image, Error> {
-        let (digest, size) = Verified::new(self.blob(observer)?.reader()).finish().at("read", &self.path)?;
+        let blob = self.blob(observer)?;
+        let reader = Watched::counted(blob.reader(), blob.len(), PHASE, observer);
+        let (digest, size) = Verified::new(reader).finish().at("read", &self.path)?;
         Ok(Image {
             reference: digest.to_string(),
             config: ImageConfig { platform: Platform::host(), diff_ids: Vec::new(), text: "{}".into() },
@@ -106,7 +112,7 @@ impl Walk<'_> {
             self.first_names.insert((found.dev(), found.ino()), name.clone());
         }
         if found.is_file() {
-            let mut content = Stoppable { file: File::open(path).at("open", path)?, observer: self.observer };
+            let mut content = Watched::stoppable(File::open(path).at("open", path)?, self.observer);
             let written = self.writer.file(name, &metadata, found.len(), &mut content);
             self.observer.check()?;
             return written.map_err(failed);
@@ -128,19 +134,6 @@ impl Walk<'_> {
             self.add(&path.join(&child), &below)?;
         }
         Ok(())
-    }
-}
-
-/// A file's contents until the work should stop.
-struct Stoppable<'a> {
-    file: File,
-    observer: &'a dyn Observer,
-}
-
-impl io::Read for Stoppable<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.observer.check()?;
-        self.file.read(buffer)
     }
 }
 

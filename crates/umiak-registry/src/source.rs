@@ -85,20 +85,25 @@ pub struct Context {
     pub limits: Limits,
 }
 
-/// The source that `reference` names.
+/// The source that `reference` names. A compressed archive is unpacked once, into the cache: `observer` sees that and
+/// may end it.
 ///
 /// # Errors
 /// Files and archives that cannot be opened; registries and daemons are not asked yet.
-pub fn open(reference: &ImageReference, context: &Context) -> Result<Box<dyn Source>, Error> {
+pub fn open_watched(
+    reference: &ImageReference,
+    context: &Context,
+    observer: &dyn Observer,
+) -> Result<Box<dyn Source>, Error> {
     let (cache, limits) = (Cache::new(&context.cache), context.limits);
     Ok(match reference {
         ImageReference::Layout { path, selector } => Box::new(Layout::directory(path, selector.clone(), limits)?),
         ImageReference::OciArchive { path, selector } => {
-            let members = Members::open(path, &cache, &limits)?;
+            let members = Members::open(path, &cache, &limits, observer)?;
             Box::new(Layout::archive(path, members, selector.clone(), limits)?)
         }
         ImageReference::DockerArchive { path, name } => {
-            let members = Members::open(path, &cache, &limits)?;
+            let members = Members::open(path, &cache, &limits, observer)?;
             Box::new(DockerArchive::new(members, reference.name(), name.clone(), limits))
         }
         ImageReference::RootFs { path } => Box::new(RootFs::new(path, cache, limits)),
@@ -108,6 +113,14 @@ pub fn open(reference: &ImageReference, context: &Context) -> Result<Box<dyn Sou
             Box::new(Somewhere { name: name.clone(), context: context.clone(), found: Mutex::default() })
         }
     })
+}
+
+/// The same with nobody watching.
+///
+/// # Errors
+/// As [`open_watched`].
+pub fn open(reference: &ImageReference, context: &Context) -> Result<Box<dyn Source>, Error> {
+    open_watched(reference, context, &Silent)
 }
 
 /// A bare reference: the first place that has the image.

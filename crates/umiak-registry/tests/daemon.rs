@@ -5,11 +5,11 @@
 mod common;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use common::watch::Watch;
 use common::{assert_layers, context, image, source, tar};
 use umiak_registry::{Context, Error, ErrorKind, Place};
-use umiak_spec::{Cancelled, Digest, Observer};
+use umiak_spec::Digest;
 use umiak_testkit::http::{End, Files, Response, Server};
 use umiak_testkit::sample::{self, SampleImage};
 
@@ -63,32 +63,6 @@ fn an_image_of_the_daemon_is_streamed_once_and_read() {
     assert_eq!(found.reference, id.to_string());
     assert_layers(source.as_ref(), &found, &sample);
     assert_eq!(server.count(&format!("/images/{id}/get")), 1);
-}
-
-/// Adds up; stops after so many bytes.
-struct Watch {
-    expected: AtomicU64,
-    done: AtomicU64,
-    stop_at: u64,
-}
-
-impl Watch {
-    fn until(stop_at: u64) -> Self {
-        Self { expected: 0.into(), done: 0.into(), stop_at }
-    }
-}
-
-impl Observer for Watch {
-    fn expect(&self, _: &'static str, bytes: u64) {
-        self.expected.fetch_add(bytes, Ordering::SeqCst);
-    }
-    fn advance(&self, _: &'static str, bytes: u64) {
-        self.done.fetch_add(bytes, Ordering::SeqCst);
-    }
-    fn note(&self, _: &str) {}
-    fn check(&self) -> Result<(), Cancelled> {
-        if self.done.load(Ordering::SeqCst) >= self.stop_at { Err(Cancelled) } else { Ok(()) }
-    }
 }
 
 #[test]

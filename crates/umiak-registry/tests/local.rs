@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use common::watch::Watch;
 use common::{assert_layers, bytes, context, image, platform, source, tar, told};
 use umiak_registry::{Error, ErrorKind};
 use umiak_spec::{Digest, Silent};
@@ -171,6 +172,44 @@ fn an_archived_layout_is_read_in_place_and_a_compressed_one_too() {
     fs::write(&cut, &plain[..plain.len() / 2]).unwrap();
     let error = source(&format!("oci-archive:{}", cut.display()), &context).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+}
+
+#[test]
+fn unpacking_and_reading_are_watched_and_can_be_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let (layout, context) = (directory.path().join("layout"), context(directory.path()));
+    let sample = image("linux/amd64", 7, 2_000_000);
+    write_layout(&layout, std::slice::from_ref(&sample));
+    let packed = gzip_stored(&archive_of(&layout));
+    let path = directory.path().join("packed.tar.gz");
+    fs::write(&path, &packed).unwrap();
+    let root = directory.path().join("root");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("file"), &packed).unwrap();
+
+    let length = packed.len() as u64;
+    // In the middle of the first pass over the archive, and of the second.
+    for (reference, stop_at) in [
+        (format!("oci-archive:{}", path.display()), length / 2),
+        (format!("oci-archive:{}", path.display()), length / 2 * 3),
+        (format!("rootfs:{}", root.display()), length / 2),
+    ] {
+        let reference = reference.parse().unwrap();
+        let open = |watch: &Watch| {
+            let source = umiak_registry::open_watched(&reference, &context, watch)?;
+            source.resolve_watched(&[], watch).map(|image| (source, image))
+        };
+        let error = open(&Watch::until(stop_at)).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
+        let left = fs::read_dir(context.cache.join("unpacked")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "nothing half-unpacked stays");
+    }
+    let watch = Watch::until(u64::MAX);
+    let reference = format!("oci-archive:{}", path.display()).parse().unwrap();
+    let source = umiak_registry::open_watched(&reference, &context, &watch).unwrap();
+    assert_layers(source.as_ref(), &source.resolve(&[]).unwrap(), &sample);
+    assert_eq!(watch.done.into_inner(), 2 * length);
+    assert_eq!(watch.expected.into_inner(), 2 * length);
 }
 
 /// What `docker save` wrote before it knew OCI layouts.

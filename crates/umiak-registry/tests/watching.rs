@@ -5,10 +5,11 @@
 mod common;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use common::failing::{Sums, setting};
+use common::failing::setting;
 use common::remote::path;
+use common::watch::Watch;
 use common::{assert_layers, source};
 use umiak_registry::{ErrorKind, fetch_all};
 use umiak_spec::{Cancelled, Observer};
@@ -28,7 +29,7 @@ fn progress_adds_up_whatever_happens() {
         setting.fail(faults.clone());
         let source = source(&setting.fake.reference(), &setting.context).unwrap();
         let found = source.resolve(&[]).unwrap();
-        let sums = Sums::default();
+        let sums = Watch::until(u64::MAX);
         fetch_all(source.as_ref(), &found.layers, 2, &sums).unwrap();
         let expected = sums.expected.into_inner();
         assert_eq!(expected, sums.done.into_inner(), "{faults:?}");
@@ -37,10 +38,15 @@ fn progress_adds_up_whatever_happens() {
 }
 
 /// Remembers what was announced before the first byte came.
-#[derive(Default)]
 struct Opening {
-    sums: Sums,
+    sums: Watch,
     announced_first: Mutex<Option<u64>>,
+}
+
+impl Opening {
+    fn new() -> Self {
+        Self { sums: Watch::until(u64::MAX), announced_first: Mutex::new(None) }
+    }
 }
 
 impl Observer for Opening {
@@ -64,7 +70,7 @@ fn the_total_is_known_before_the_first_byte() {
     let second = path(&setting.blobs[1]);
     let source = source(&setting.fake.reference(), &setting.context).unwrap();
     let found = source.resolve(&[]).unwrap();
-    let opening = Opening::default();
+    let opening = Opening::new();
     let layers = [found.layers.clone(), found.layers.clone()].concat();
     fetch_all(source.as_ref(), &layers, 1, &opening).unwrap();
     let total: u64 = found.layers.iter().map(|layer| layer.size).sum();
@@ -73,24 +79,9 @@ fn the_total_is_known_before_the_first_byte() {
     assert_eq!(opening.sums.done.into_inner(), total);
     assert_eq!(setting.fake.starts(&second), [0]);
 
-    let nothing = Opening::default();
+    let nothing = Opening::new();
     fetch_all(source.as_ref(), &layers, 2, &nothing).unwrap();
     assert_eq!(nothing.sums.expected.into_inner(), 0, "what is kept is not announced");
-}
-
-/// Cancels once so many bytes came.
-struct Impatient(AtomicU64);
-
-impl Observer for Impatient {
-    fn expect(&self, _: &'static str, _: u64) {}
-    fn advance(&self, phase: &'static str, bytes: u64) {
-        assert_eq!(phase, "Fetching");
-        self.0.fetch_add(bytes, Ordering::SeqCst);
-    }
-    fn note(&self, _: &str) {}
-    fn check(&self) -> Result<(), Cancelled> {
-        if self.0.load(Ordering::SeqCst) > 100_000 { Err(Cancelled) } else { Ok(()) }
-    }
 }
 
 #[test]
@@ -100,7 +91,7 @@ fn waiting_for_a_server_is_cancelled() {
     let source = source(&setting.fake.reference(), &setting.context).unwrap();
     let found = source.resolve(&[]).unwrap();
     setting.fail([Fault::Cut(200_000), Fault::slow_down(60)]);
-    let error = source.fetch(&found.layers[0], &Impatient(0.into())).unwrap_err();
+    let error = source.fetch(&found.layers[0], &Watch::until(100_001)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
@@ -109,7 +100,7 @@ fn a_cancelled_fetch_ends_and_is_resumed_later() {
     let setting = setting();
     let source = source(&setting.fake.reference(), &setting.context).unwrap();
     let found = source.resolve(&[]).unwrap();
-    let error = source.fetch(&found.layers[0], &Impatient(0.into())).unwrap_err();
+    let error = source.fetch(&found.layers[0], &Watch::until(100_001)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert_layers(source.as_ref(), &found, &setting.sample);
     let starts = setting.starts();

@@ -1,10 +1,9 @@
 //! A sample image in a registry that fails as it is told.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use umiak_registry::{Context, Error};
-use umiak_spec::{Cancelled, Observer, Silent};
+use umiak_spec::Silent;
 use umiak_testkit::http::Fault;
 use umiak_testkit::sample::{self, Blob, SampleImage};
 
@@ -62,26 +61,4 @@ impl Setting {
 /// Whether the cache has the whole blob.
 pub fn kept(cache: &Path, blob: &Blob) -> bool {
     cache.join("blobs/sha256").join(blob.digest.hex()).exists()
-}
-
-/// Adds up what is announced and what is done.
-#[derive(Default)]
-pub struct Sums {
-    pub expected: AtomicU64,
-    pub done: AtomicU64,
-}
-
-impl Observer for Sums {
-    fn expect(&self, _: &'static str, bytes: u64) {
-        self.expected.fetch_add(bytes, Ordering::SeqCst);
-    }
-    fn advance(&self, _: &'static str, bytes: u64) {
-        self.done.fetch_add(bytes, Ordering::SeqCst);
-    }
-    fn note(&self, text: &str) {
-        assert!(!text.is_empty());
-    }
-    fn check(&self) -> Result<(), Cancelled> {
-        Ok(())
-    }
 }

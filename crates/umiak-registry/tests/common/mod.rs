@@ -13,6 +13,7 @@ use umiak_tree::{Metadata, TreePath};
 
 pub mod failing;
 pub mod remote;
+pub mod watch;
 
 /// Everything under `directory`: no daemon, no credentials, no environment.
 pub fn context(directory: &Path) -> Context {
