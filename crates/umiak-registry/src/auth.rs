@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::error::Error;
+use crate::error::{Error, IoContext as _};
 
 /// A name and a password, or a token that is exchanged for others.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,9 +58,12 @@ struct Helped {
 /// What Docker's configuration has for `host`.
 ///
 /// # Errors
-/// The configuration is not JSON, or a helper cannot be run or fails.
+/// The configuration is there and cannot be read, is not JSON, or a helper cannot be run or fails.
 pub(crate) fn find(config: &Path, host: &str) -> Result<Option<Credentials>, Error> {
-    let Ok(text) = std::fs::read(config) else { return Ok(None) };
+    let text = match std::fs::read(config) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.at("read", config)?,
+    };
     let config: DockerConfig = serde_json::from_slice(&text)
         .map_err(|source| Error::Document { what: config.display().to_string(), source: source.into() })?;
     let names = names(host);
@@ -215,6 +218,20 @@ mod tests {
         let (_kept, path) = config(r#"{"credHelpers":{"registry.example":"umiak-test-missing"}}"#);
         let error = find(&path, "registry.example").unwrap_err();
         assert!(error.to_string().contains("docker-credential-umiak-test-missing"), "{error}");
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = find(directory.path(), "h.example").unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error:?}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded_again(bytes: Vec<u8>) {
+            proptest::prop_assert_eq!(base64_decode(&base64_encode(&bytes)), Some(bytes));
+        }
     }
 
     #[test]

@@ -188,3 +188,21 @@ impl Source for Daemon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_read_to_their_end_or_refused() {
+        let mut answer = &b"HTTP/1.0 200 OK\r\nA: b\r\n\r\nbody"[..];
+        assert_eq!(read_head(&mut answer).unwrap(), 200);
+        assert_eq!(answer, b"body");
+        for wrong in ["", "HTTP/1.0", "HTTP/1.0 twohundred\r\n\r\n", "HTTP/1.0 200 OK\r\nA: b", "\u{0}\n\n"] {
+            assert!(read_head(&mut wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        let endless = format!("HTTP/1.0 200 OK\r\n{}", "A: b\r\n".repeat(100_000));
+        assert!(read_head(&mut endless.as_bytes()).is_err());
+        assert!(read_head(&mut &b"HTTP/1.0 200 \xff\r\n\r\n"[..]).is_err());
+    }
+}

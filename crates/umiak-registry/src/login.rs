@@ -182,6 +182,16 @@ fn challenge(text: &str) -> Option<Challenge> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_challenge_is_read_or_refused(pieces in proptest::collection::vec("Bearer|Basic| |,|=|\"|realm|scope|service|[a-z:/]{0,5}|\\PC", 0..12)) {
+            let text = pieces.concat();
+            if let Some(Challenge::Bearer { realm, .. }) = challenge(&text) {
+                proptest::prop_assert!(text.contains(&realm));
+            }
+        }
+    }
+
     #[test]
     fn challenges_of_real_registries() {
         let text =

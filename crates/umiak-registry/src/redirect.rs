@@ -64,6 +64,20 @@ mod tests {
         assert_eq!(follow("http://a.example", "b").as_deref(), Some("http://a.example/b"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_was_asked_for_over_https_stays_encrypted(
+            location in "(https?|HTTP|ftp|file|x)?(:|//|/)*([a-z]{1,3}|@|:|\\?|#|/|://|\\PC){0,8}",
+            scheme in "https?",
+        ) {
+            let from = format!("{scheme}://a.example:5000/v2/x?y=z");
+            if let Some(to) = follow(&from, &location) {
+                let lower = to.to_ascii_lowercase();
+                proptest::prop_assert!(lower.starts_with("https://") || (scheme == "http" && lower.starts_with("http://")), "{}", to);
+            }
+        }
+    }
+
     #[test]
     fn a_server_is_scheme_host_and_port() {
         assert!(same_server("https://a.example/x", "https://A.example:443/y?z"));

@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use common::archives::{archive_of, docker_archive};
 use common::watch::Watch;
 use common::{assert_layers, bytes, context, image, platform, source, tar, told};
 use umiak_registry::{Error, ErrorKind};
@@ -17,18 +18,6 @@ fn write_layout(directory: &Path, images: &[SampleImage]) -> Digest {
     let blobs = if let [only] = images { sample::image(only) } else { sample::index(images) };
     sample::layout(directory, "1", &blobs).unwrap();
     blobs.last().unwrap().digest
-}
-
-/// All files of a layout in one archive.
-fn archive_of(layout: &Path) -> Vec<u8> {
-    let mut files = vec!["oci-layout".to_owned(), "index.json".to_owned()];
-    for entry in fs::read_dir(layout.join("blobs/sha256")).unwrap() {
-        files.push(format!("blobs/sha256/{}", entry.unwrap().file_name().to_string_lossy()));
-    }
-    let contents: Vec<Vec<u8>> = files.iter().map(|file| fs::read(layout.join(file)).unwrap()).collect();
-    let members: Vec<(&str, &[u8])> =
-        files.iter().map(String::as_str).zip(contents.iter().map(Vec::as_slice)).collect();
-    tar(&members)
 }
 
 #[test]
@@ -210,22 +199,6 @@ fn unpacking_and_reading_are_watched_and_can_be_stopped() {
     assert_layers(source.as_ref(), &source.resolve(&[]).unwrap(), &sample);
     assert_eq!(watch.done.into_inner(), 2 * length);
     assert_eq!(watch.expected.into_inner(), 2 * length);
-}
-
-/// What `docker save` wrote before it knew OCI layouts.
-fn docker_archive(sample: &SampleImage, tags: &str) -> Vec<u8> {
-    let blobs = sample::image(sample);
-    let config = &blobs[sample.layers.len()];
-    let manifest = format!(
-        r#"[{{"Config":"{}.json","RepoTags":{tags},"Layers":["a/layer.tar","b/layer.tar"]}}]"#,
-        config.digest.hex()
-    );
-    tar(&[
-        ("a/layer.tar", &sample.layers[0].blob),
-        ("b/layer.tar", &sample.layers[1].blob),
-        (&format!("{}.json", config.digest.hex()), &config.bytes),
-        ("manifest.json", manifest.as_bytes()),
-    ])
 }
 
 #[test]

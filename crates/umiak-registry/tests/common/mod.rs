@@ -11,6 +11,7 @@ use umiak_spec::{Limits, Platform};
 use umiak_testkit::sample::{SampleImage, SampleLayer};
 use umiak_tree::{Metadata, TreePath};
 
+pub mod archives;
 pub mod failing;
 pub mod remote;
 pub mod watch;
