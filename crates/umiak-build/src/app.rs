@@ -215,13 +215,20 @@ impl Workshop<'_> {
                 None => Ok(report),
             };
         }
-        match document.docker_ovl_digest().filter(|wanted| !current(ROOT_OVL_SQUASHFS, Some(wanted))) {
+        let on_base = document.base().map_or(Ok(true), |base| self.lies_on_current_base(&document, base))?;
+        match document.docker_ovl_digest().filter(|wanted| !on_base || !current(ROOT_OVL_SQUASHFS, Some(wanted))) {
             Some(overlay) => {
                 let overlay = overlay.to_owned();
                 self.patch_to(name, &overlay)
             }
             None => self.render_again(name, &document),
         }
+    }
+
+    /// Whether an extension was made for the base app as it is now. It was not if the base was updated by pvr, which
+    /// leaves dependents behind, or if power was cut between exchanging the base and those that extend it.
+    fn lies_on_current_base(&self, document: &SourceDocument, base: &str) -> Result<bool, BuildError> {
+        Ok(document.docker_digest() == documents::read(self.repository, base, &self.limits)?.docker_digest())
     }
 
     /// Renders an app's documents from its src.json.
@@ -261,7 +268,9 @@ impl Workshop<'_> {
                     "app `{name}` extends `{base}` and has no base of its own: update `{base}` with --newbase"
                 )));
             }
-            let same = before.base() == Some(base) && before.docker_ovl_digest() == Some(new);
+            let same = before.base() == Some(base)
+                && before.docker_ovl_digest() == Some(new)
+                && self.lies_on_current_base(before, base)?;
             return Ok(if same { Make::Nothing } else { Make::Extension { base: base.to_owned() } });
         }
         let patched = document.docker_ovl_digest();

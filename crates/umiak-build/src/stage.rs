@@ -22,11 +22,15 @@ use crate::error::{BuildError, IoContext as _};
 
 const STAGES: &str = ".pvr/umiak-stage";
 
+/// Where an app waits on file systems without an atomic exchange, until the next one stands in its place.
+const MOVED: &str = ".pvr/umiak-moved";
+
 /// The next directory of one app while it is being made; dropped without commit it vanishes.
 #[derive(Debug)]
 pub(crate) struct Stage {
     directory: PathBuf,
     app: PathBuf,
+    moved: PathBuf,
     fresh: Vec<PathBuf>,
 }
 
@@ -34,9 +38,11 @@ impl Stage {
     /// Starts from what the app's directory holds now (nothing, when there is none).
     pub(crate) fn begin(repository: &Path, app: &str) -> Result<Self, BuildError> {
         let directory = repository.join(STAGES).join(app);
+        let (moved, place) = (repository.join(MOVED).join(app), repository.join(app));
+        come_back(&moved, &place)?;
         remove_tree(&directory)?;
         fs::create_dir_all(&directory).at("create", &directory)?;
-        let stage = Self { app: repository.join(app), directory, fresh: Vec::new() };
+        let stage = Self { app: place, moved, directory, fresh: Vec::new() };
         if stage.app.is_dir() {
             link_tree(&stage.app, &stage.directory)?;
         }
@@ -84,9 +90,9 @@ impl Stage {
                 sync(path)?;
             }
         }
-        sync(&self.directory)?;
+        sync_directories(&self.directory)?;
         if self.app.exists() {
-            exchange(&self.directory, &self.app)?;
+            exchange(&self.directory, &self.app, &self.moved)?;
         } else {
             fs::rename(&self.directory, &self.app).at("rename into place", &self.app)?;
         }
@@ -105,18 +111,46 @@ impl Drop for Stage {
 }
 
 /// Swaps two directories; on file systems without an atomic exchange the app is away for an instant.
-fn exchange(staged: &Path, app: &Path) -> Result<(), BuildError> {
+fn exchange(staged: &Path, app: &Path, moved: &Path) -> Result<(), BuildError> {
     match rustix::fs::renameat_with(CWD, staged, CWD, app, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            let old = staged.with_extension("old");
-            remove_tree(&old)?;
-            fs::rename(app, &old).at("move away", app)?;
-            fs::rename(staged, app).at("rename into place", app)?;
-            remove_tree(&old)
-        }
-        Err(error) => Err(io::Error::from(error)).at("exchange with its next contents", app),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => replace(staged, app, moved),
+        result => result.map_err(io::Error::from).at("exchange with its next contents", app),
     }
+}
+
+/// Two renames instead of one exchange. Whatever stops it between them, [`come_back`] undoes the first.
+fn replace(staged: &Path, app: &Path, moved: &Path) -> Result<(), BuildError> {
+    if let Some(parent) = moved.parent() {
+        fs::create_dir_all(parent).at("create", parent)?;
+    }
+    fs::rename(app, moved).at("move away", app)?;
+    if let Err(error) = fs::rename(staged, app).at("rename into place", app) {
+        come_back(moved, app)?;
+        return Err(error);
+    }
+    if let Some(parent) = app.parent() {
+        sync(parent)?;
+    }
+    remove_tree(moved)
+}
+
+/// Puts an app back that was moved away and not followed; drops what was followed.
+fn come_back(moved: &Path, app: &Path) -> Result<(), BuildError> {
+    if moved.exists() && !app.exists() {
+        return fs::rename(moved, app).at("put back", app);
+    }
+    remove_tree(moved)
+}
+
+/// Puts the names in a directory, and in those below it, on disk.
+fn sync_directories(path: &Path) -> Result<(), BuildError> {
+    for entry in fs::read_dir(path).at("list", path)? {
+        let entry = entry.at("list", path)?;
+        if entry.file_type().at("look at", &entry.path())?.is_dir() {
+            sync_directories(&entry.path())?;
+        }
+    }
+    sync(path)
 }
 
 fn sync(path: &Path) -> Result<(), BuildError> {
@@ -191,6 +225,23 @@ mod tests {
         Stage::begin(root.path(), "web").unwrap().commit().unwrap();
         assert_eq!(read(&root, "web/junk"), None);
         assert_eq!(read(&root, "web/root.squashfs").unwrap(), "old root");
+    }
+
+    #[test]
+    fn without_an_exchange_a_cut_between_the_renames_is_undone() {
+        let root = repository();
+        let (app, moved) = (root.path().join("web"), root.path().join(MOVED).join("web"));
+        let mut stage = Stage::begin(root.path(), "web").unwrap();
+        stage.put("root.squashfs", b"new root").unwrap();
+        replace(&stage.directory, &app, &moved).unwrap();
+        assert_eq!(read(&root, "web/root.squashfs").unwrap(), "new root");
+        assert!(!moved.exists());
+
+        fs::rename(&app, &moved).unwrap();
+        drop(Stage::begin(root.path(), "web").unwrap());
+        assert_eq!(read(&root, "web/root.squashfs").unwrap(), "new root", "it came back");
+        assert!(replace(&root.path().join("nothing"), &app, &moved).is_err());
+        assert_eq!(read(&root, "web/root.squashfs").unwrap(), "new root", "a failure puts it back at once");
     }
 
     #[test]

@@ -117,6 +117,35 @@ fn apps_that_extend_a_base_follow_it() {
 }
 
 #[test]
+fn an_extension_that_was_left_behind_is_noticed() {
+    let device = Device::new();
+    let (base, newer) = releases(12, 60, 20);
+    let (_, added) = releases(56, 30, 0);
+    let (one, two) = (device.image("base", &[&base]), device.image("newer", &[&newer]));
+    let extension = device.image("extension", &[&base, &added]);
+    device.add("base", &one, None).unwrap();
+    device.add("hello", &extension, Some("base")).unwrap();
+    let at = |name: &str| device.repository().join(name);
+    for catch_up in 0..2 {
+        // As after a power cut between the two exchanges: the base is new, what extends it is not.
+        fs::rename(at("hello"), device.path("aside")).unwrap();
+        device.update("base", if catch_up == 0 { &two } else { &one }, UpdateMode::NewBase).unwrap();
+        fs::rename(device.path("aside"), at("hello")).unwrap();
+        let report = match catch_up {
+            0 => device.update("hello", &extension, UpdateMode::AsBefore),
+            _ => device.work(&Silent, |workshop| workshop.install("hello")),
+        };
+        assert_eq!(report.unwrap().outcome, Outcome::Extension);
+        let merged = apply(&squashfs(&at("base/root.squashfs")), &squashfs(&at("hello/root.ovl.squashfs"))).unwrap();
+        if catch_up == 0 {
+            device.add("alone", &extension, None).unwrap();
+        }
+        assert_eq!(difference(&merged, &squashfs(&at("alone/root.squashfs"))), None);
+    }
+    assert_eq!(device.update("hello", &extension, UpdateMode::AsBefore).unwrap().outcome, Outcome::Unchanged);
+}
+
+#[test]
 fn install_makes_what_is_missing_and_only_that() {
     let device = Device::new();
     let (base, target) = releases(6, 50, 20);
