@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod media_type;
 pub mod platform;
 pub mod progress;
+pub mod read_at;
 pub mod reference;
 
 pub use config::ImageConfig;
@@ -18,4 +19,5 @@ pub use limits::Limits;
 pub use manifest::{Annotations, Descriptor, Document, DocumentError, Index, Manifest};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Cancelled, Observer, Silent};
+pub use read_at::{ReadAt, WriteAt};
 pub use reference::{ImageReference, ReferenceError, RegistryName, Selector};

@@ -55,7 +55,6 @@ mod error;
 mod layout;
 mod lzo;
 mod options;
-mod read_at;
 mod reader;
 mod writer;
 
@@ -63,6 +62,6 @@ pub use compressor::Compressor;
 pub use error::Error;
 pub use layout::Superblock;
 pub use options::ImageOptions;
-pub use read_at::ReadAt;
 pub use reader::{ContentReader, Digests, Image, StoredContent};
+pub use umiak_spec::ReadAt;
 pub use writer::{Base, BaseMatch, FileRef, ImageWriter, NewContent, Report, check};

@@ -1,4 +1,7 @@
-//! Random access to the bytes of an image: a file, memory, or whatever a caller has.
+//! Random access to bytes: a file, memory, or whatever a caller has.
+//!
+//! What formats with tables (squashfs) and deltas read their input through. Nothing here opens a file; a caller
+//! who has one passes it.
 
 use std::fs::File;
 use std::io;
@@ -6,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Bytes that several threads may read at any position.
-#[allow(clippy::len_without_is_empty, reason = "an image source is never asked whether it is empty")]
+#[allow(clippy::len_without_is_empty, reason = "a source is never asked whether it is empty")]
 pub trait ReadAt: Send + Sync {
     /// Fills `buffer` with the bytes from `offset` on.
     ///
@@ -78,5 +81,26 @@ impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
 
     fn len(&self) -> io::Result<u64> {
         (**self).len()
+    }
+}
+
+/// Bytes that may be written at any position; what lies between written parts reads as zeros.
+pub trait WriteAt: Send + Sync {
+    /// Writes all of `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// What the target reports, a full disk for one.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+}
+
+impl WriteAt for File {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+}
+
+impl<T: WriteAt + ?Sized> WriteAt for &T {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        (**self).write_all_at(bytes, offset)
     }
 }
