@@ -4,6 +4,7 @@
 //! reads the environment, so every other crate may build on it.
 
 pub mod config;
+pub mod delta;
 pub mod digest;
 pub mod limits;
 pub mod manifest;
@@ -14,6 +15,7 @@ pub mod read_at;
 pub mod reference;
 
 pub use config::ImageConfig;
+pub use delta::{DeltaError, DeltaManifest};
 pub use digest::{Digest, DigestError, Sha256, Verified};
 pub use limits::Limits;
 pub use manifest::{Annotations, Descriptor, Document, DocumentError, Index, Manifest};

@@ -155,6 +155,15 @@ pub(crate) fn check_size(bytes: &[u8], limits: &Limits) -> Result<(), DocumentEr
     if size > limit { Err(DocumentError::TooLarge { size, limit }) } else { Ok(()) }
 }
 
+impl Descriptor {
+    /// A descriptor that says only what it must.
+    #[must_use]
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        let annotations = Annotations::default();
+        Self { media_type: media_type.into(), digest, size, platform: None, annotations, artifact_type: None }
+    }
+}
+
 impl Index {
     /// The entries that are images: no attestations, nothing of unknown platform.
     pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
