@@ -1,13 +1,30 @@
 //! Binary deltas: from the bytes a device has to the bytes it shall have, in as few bytes between as can be.
 
-pub mod align;
+#![allow(clippy::cast_possible_truncation, reason = "a codec cuts numbers into bytes; what comes from a delta is checked")]
+
+mod align;
+pub mod apply;
+mod codec;
+pub mod container;
 pub mod deflate;
+mod error;
 pub mod exe;
 pub mod foreign;
+pub mod index;
+pub mod make;
+mod patch;
+mod piece;
+pub mod plan;
+mod reading;
+mod settle;
+pub mod streams;
 mod suffix;
 pub mod varint;
 
-mod settle;
-
 pub use align::{Copy, align};
+pub use apply::{Scratch, Space, apply};
+pub use codec::Effort;
+pub use error::DeltaError;
+pub use make::{MakeOptions, make};
+pub use reading::Delta;
 pub use settle::Settle;

@@ -1,0 +1,223 @@
+//! From a base and a delta to the target, bit for bit.
+//!
+//! The plan is walked once, in the target's order. Memory: the windows of the streams (40 MiB at most, as a rule below 16), one
+//! frame for each open stream, and what predicting a program takes; nothing grows with the size of base or target but
+//! eight bytes a content. The result counts only when [`apply`] returns: it has then been read back and hashed.
+
+mod content;
+mod output;
+mod skeleton;
+
+use std::thread;
+
+use umiak_spec::{Digest, Observer, ReadAt};
+
+use crate::DeltaError;
+use crate::container::{Bases, Container, Shape};
+use crate::plan::{Origin, PlanReader, Step};
+use crate::reading::{Delta, LaneIn};
+use crate::streams::{Lane, StreamId};
+use output::Output;
+use skeleton::Skeleton;
+
+pub use output::Space;
+
+/// The phase that bytes of the target are counted in.
+pub const PHASE: &str = "Applying";
+
+/// Makes temporary files that are read and written at random, for what must be unpacked before it can be used.
+pub trait Scratch: Sync {
+    /// An empty one, gone when it is dropped.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn space(&self) -> std::io::Result<Box<dyn Space>>;
+}
+
+/// Where the contents of a target are that is put together by its caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// Of each content, in order.
+    pub contents: Vec<Place>,
+    /// First byte of the listing in the spool; it goes on to the spool's end.
+    pub listing: u64,
+    /// Bytes in the spool.
+    pub size: u64,
+}
+
+/// Where one content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is this source.
+    Source(usize),
+    /// It is in the spool.
+    Spool {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        size: u64,
+    },
+}
+
+/// Makes a target of shape [`Shape::Raw`] or [`Shape::Tar`] in `space` and verifies it.
+///
+/// # Errors
+/// [`DeltaError`]; what is in `space` is then worth nothing. [`DeltaError::Base`] when a base is not the delta's.
+pub fn apply(
+    delta: &Delta<impl ReadAt>,
+    bases: &[&dyn Container],
+    space: &dyn Space,
+    scratch: &dyn Scratch,
+    observer: &dyn Observer,
+) -> Result<(), DeltaError> {
+    check_bases(delta, bases)?;
+    let target = delta.index().target;
+    if target.shape == Shape::Squashfs {
+        return Err(DeltaError::Malformed("a squashfs image is rebuilt by its writer, not by copying"));
+    }
+    observer.expect(PHASE, target.size);
+    let actual = thread::scope(|scope| {
+        let (progress, hash) = output::hash_behind(scope, space);
+        let output = Output::new(space, target.size, Some(progress));
+        let mut walk = Walk::new(delta, bases, output, scratch, observer)?;
+        walk.run()?;
+        let size = walk.output.position();
+        walk.output.settle()?;
+        // The hash ends when nobody can tell it of more bytes.
+        drop(walk);
+        let digest = hash.join().map_err(|_| DeltaError::Malformed("hashing stopped"))??;
+        if size == target.size { Ok(digest) } else { Err(DeltaError::Malformed("the parts are shorter than the whole")) }
+    })?;
+    check_target(target.digest, actual)
+}
+
+/// Makes the contents of a target of shape [`Shape::Squashfs`] that no source has, and its listing, in `space`. The caller rebuilds
+/// the image and verifies it against the index.
+///
+/// # Errors
+/// As [`apply`].
+pub fn spool(
+    delta: &Delta<impl ReadAt>,
+    bases: &[&dyn Container],
+    space: &dyn Space,
+    scratch: &dyn Scratch,
+    observer: &dyn Observer,
+) -> Result<Spool, DeltaError> {
+    check_bases(delta, bases)?;
+    // Compressed, the whole may be far smaller than its contents.
+    let limit = 1 << 48;
+    let mut walk = Walk::new(delta, bases, Output::new(space, limit, None), scratch, observer)?;
+    let listing = walk.run()?;
+    walk.output.settle()?;
+    let size = walk.output.position();
+    Ok(Spool { contents: walk.places, listing, size })
+}
+
+/// Fails when `actual` is not the target's digest.
+///
+/// # Errors
+/// [`DeltaError::Target`].
+pub fn check_target(expected: Digest, actual: Digest) -> Result<(), DeltaError> {
+    if actual == expected { Ok(()) } else { Err(DeltaError::Target { expected, actual }) }
+}
+
+fn check_bases(delta: &Delta<impl ReadAt>, bases: &[&dyn Container]) -> Result<(), DeltaError> {
+    let wanted = &delta.index().bases;
+    let same = wanted.len() == bases.len()
+        && wanted.iter().zip(bases).all(|(wanted, base)| {
+            let parts = base.parts();
+            wanted.digest == parts.digest && wanted.size == parts.size && wanted.shape == parts.shape
+        });
+    if same {
+        return Ok(());
+    }
+    let names = |digests: Vec<Digest>| match digests.as_slice() {
+        [] => "nothing".to_owned(),
+        digests => digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    Err(DeltaError::Base {
+        expected: names(wanted.iter().map(|base| base.digest).collect()),
+        actual: names(bases.iter().map(|base| base.parts().digest).collect()),
+    })
+}
+
+/// One walk over a plan.
+struct Walk<'a> {
+    shape: Shape,
+    bases: Bases<'a>,
+    plan: Option<crate::reading::Values<'a>>,
+    lanes: [Option<LaneIn<'a>>; 4],
+    skeleton: Skeleton<'a>,
+    output: Output<'a>,
+    scratch: &'a dyn Scratch,
+    observer: &'a dyn Observer,
+    places: Vec<Place>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        delta: &'a Delta<impl ReadAt>,
+        bases: &'a [&'a dyn Container],
+        output: Output<'a>,
+        scratch: &'a dyn Scratch,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, DeltaError> {
+        let bases = Bases::new(bases);
+        let (source, size) = bases.open(0)?;
+        let index = delta.index();
+        let flip = index.target.shape == Shape::Tar;
+        let skeleton = Skeleton::new(delta.lane(Lane::Skeleton)?, source, size, index.skeleton, flip);
+        Ok(Self {
+            shape: index.target.shape,
+            bases,
+            plan: Some(delta.stream(StreamId::PLAN)?),
+            lanes: [
+                None,
+                Some(delta.lane(Lane::Text)?),
+                Some(delta.lane(Lane::Binary)?),
+                Some(delta.lane(Lane::Program)?),
+            ],
+            skeleton,
+            output,
+            scratch,
+            observer,
+            places: Vec::new(),
+        })
+    }
+
+    /// Makes everything; gives where the rest of the skeleton begins.
+    fn run(&mut self) -> Result<u64, DeltaError> {
+        let plan = self.plan.take().ok_or(DeltaError::Malformed("a plan is walked once"))?;
+        let bases = Bases::new(self.bases.containers());
+        let mut plan = PlanReader::new(&bases, plan);
+        while let Some(step) = plan.step()? {
+            self.observer.check()?;
+            let before = self.output.position();
+            self.step(&step)?;
+            self.observer.advance(PHASE, self.output.position() - before);
+        }
+        let rest = self.output.position();
+        self.skeleton.write(u64::MAX, &mut self.output)?;
+        Ok(rest)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), DeltaError> {
+        if self.shape == Shape::Tar {
+            self.skeleton.write(step.spacing / 2, &mut self.output)?;
+        }
+        if let (Shape::Squashfs, Origin::Kept(source)) = (self.shape, step.origin) {
+            self.places.push(Place::Source(source));
+            return Ok(());
+        }
+        let offset = self.output.position();
+        self.content(step)?;
+        if self.output.position() != offset + step.size {
+            return Err(DeltaError::Malformed("a content is not as long as the plan says"));
+        }
+        self.places.push(Place::Spool { offset, size: step.size });
+        if self.shape == Shape::Tar && step.spacing.is_multiple_of(2) {
+            self.output.zeros(step.size.next_multiple_of(512) - step.size)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! From base and target to a delta.
+//!
+//! Pairs are found, each changed content is coded in the ways that may suit it and the shortest is kept, then all streams are
+//! compressed. The delta depends on base, target and effort only. It is the caller who verifies it by applying it.
+
+mod crew;
+mod pairing;
+mod sketch;
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+
+use umiak_spec::{Digest, Observer};
+
+use crate::DeltaError;
+use crate::codec::{self, Effort};
+use crate::container::{Bases, Container, Part, Shape};
+use crate::index::{FRAME, Index, StreamEntry, Whole, feature};
+use crate::piece::{Piece, read_all};
+use crate::plan::{Method, Origin, PlanWriter, Step};
+use crate::streams::{Kind, Lane, StreamId, Streams};
+use pairing::Pair;
+
+/// The phase that bytes of changed contents are counted in.
+pub const PHASE: &str = "Comparing";
+
+/// How a delta is made.
+#[derive(Debug, Clone, Copy)]
+pub struct MakeOptions {
+    /// How hard its streams are pressed.
+    pub effort: Effort,
+    /// Threads.
+    pub threads: NonZeroUsize,
+    /// Bytes of memory that matching may take.
+    pub memory: u64,
+}
+
+impl Default for MakeOptions {
+    fn default() -> Self {
+        Self { effort: Effort::Smallest, threads: NonZeroUsize::MIN, memory: 1200 << 20 }
+    }
+}
+
+/// Makes the delta that turns `bases` into `target` and writes its blob.
+///
+/// # Errors
+/// A container cannot be read, the delta cannot be written, there is no memory; cancelled.
+pub fn make(
+    bases: &[&dyn Container],
+    target: &dyn Container,
+    options: &MakeOptions,
+    out: &mut dyn Write,
+    observer: &dyn Observer,
+) -> Result<Index, DeltaError> {
+    let sources = Bases::new(bases);
+    let pairs = pairing::pair(&sources, target, observer)?;
+    let maker = Maker { sources: &sources, target, observer };
+    let jobs: Vec<usize> = (0..pairs.len()).filter(|number| matches!(pairs[*number], Pair::Like(_))).collect();
+    let part = |number: &usize| &target.parts().contents[*number];
+    observer.expect(PHASE, jobs.iter().map(|number| part(number).size).sum());
+    let weight = |number: &usize| maker.weight(*number, &pairs[*number]);
+    let coded = crew::run(&jobs, options.threads, options.memory, weight, |number| maker.code(*number, &pairs[*number]))?;
+
+    let mut streams = Streams::default();
+    let features = maker.write(&pairs, coded, &mut streams)?;
+    maker.write_skeleton(&mut streams)?;
+    let streams = streams.finish();
+    let compress = |(_, plain): &(StreamId, Vec<u8>)| {
+        observer.check()?;
+        Ok::<_, DeltaError>(codec::encode(plain, options.effort)?)
+    };
+    let weight = |(_, plain): &(StreamId, Vec<u8>)| plain.len() as u64 * 2 + (110 << 20);
+    let compressed = crew::run(&streams, options.threads, options.memory, weight, compress)?;
+
+    let mut index = maker.index(bases, features);
+    for ((id, plain), (codec, stored)) in streams.iter().zip(&compressed) {
+        let frames = stored.chunks(FRAME as usize).map(Digest::of).collect();
+        let (plain, stored) = (plain.len() as u64, stored.len() as u64);
+        index.streams.push(StreamEntry { id: *id, codec: *codec, plain, stored, frames, offset: 0 });
+    }
+    let head = index.to_bytes();
+    out.write_all(&head)?;
+    let mut offset = head.len() as u64;
+    for (entry, (_, stored)) in index.streams.iter_mut().zip(&compressed) {
+        out.write_all(stored)?;
+        entry.offset = offset;
+        offset += entry.stored;
+    }
+    Ok(index)
+}
+
+/// How one content is made, and its piece of the streams.
+struct Coded {
+    origin: Origin,
+    piece: Option<Piece>,
+    literal: Vec<u8>,
+}
+
+struct Maker<'a> {
+    sources: &'a Bases<'a>,
+    target: &'a dyn Container,
+    observer: &'a dyn Observer,
+}
+
+impl Maker<'_> {
+    fn part(&self, number: usize) -> &Part {
+        &self.target.parts().contents[number]
+    }
+
+    /// Bytes of memory that coding a content takes: texts, suffixes, copies with labels.
+    fn weight(&self, number: usize, pair: &Pair) -> u64 {
+        let Pair::Like(like) = pair else { return 0 };
+        let base = like.iter().filter_map(|source| self.sources.part(*source)).map(|part| part.size).max();
+        base.unwrap_or(0) * 9 + self.part(number).size * 5 + (1 << 20)
+    }
+
+    /// The shortest way to say a content.
+    fn code(&self, number: usize, pair: &Pair) -> Result<Coded, DeltaError> {
+        self.observer.check()?;
+        let size = self.part(number).size;
+        let target = read_all(&self.target.content(number)?, size)?;
+        let lane = lane(&target);
+        let mut best: Option<(u64, usize, Piece)> = None;
+        let like = if let Pair::Like(like) = pair { like.as_slice() } else { &[] };
+        for source in like {
+            let (bytes, base_size) = self.sources.open(*source)?;
+            let base = read_all(&bytes, base_size)?;
+            let piece = shortest(&base, &target, lane)?;
+            let cost = piece.cost()?;
+            if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+                best = Some((cost, *source, piece));
+            }
+        }
+        self.observer.advance(PHASE, size);
+        let literal = || Coded { origin: Origin::New(lane), piece: None, literal: target.clone() };
+        Ok(match best {
+            // Only a poor patch is worth a trial without its source.
+            Some((cost, ..)) if cost * 4 > size && cost >= Piece::literal(&target).cost()? => literal(),
+            Some((_, source, piece)) => {
+                let method = piece.method;
+                Coded { origin: Origin::Patched { source, method, lane }, piece: Some(piece), literal: Vec::new() }
+            }
+            None => literal(),
+        })
+    }
+
+    /// Plan and streams of all contents; gives the features they use.
+    fn write(&self, pairs: &[Pair], coded: Vec<Coded>, streams: &mut Streams) -> Result<u32, DeltaError> {
+        let mut plan = PlanWriter::new(self.sources);
+        let mut coded = coded.into_iter();
+        let (mut features, mut gaps) = (0, [0; 4]);
+        for (number, pair) in pairs.iter().enumerate() {
+            let origin = match pair {
+                Pair::Equal(source) => Origin::Kept(*source),
+                Pair::Again(earlier) => Origin::Again(*earlier),
+                Pair::Like(_) => {
+                    let coded = coded.next().ok_or(DeltaError::Malformed("a content was not coded"))?;
+                    if let Origin::New(lane) = coded.origin {
+                        streams.get(lane, Kind::Bytes).extend_from_slice(&coded.literal);
+                    }
+                    if let (Origin::Patched { lane, method, .. }, Some(piece)) = (coded.origin, &coded.piece) {
+                        piece.write(streams, lane, &mut gaps[lane as usize]);
+                        features |= feature_of(method);
+                    }
+                    coded.origin
+                }
+            };
+            let part = self.part(number);
+            plan.push(&Step { origin, size: part.size, spacing: part.spacing });
+        }
+        streams.get(Lane::Skeleton, Kind::Plan).extend_from_slice(&plan.finish());
+        Ok(features)
+    }
+
+    fn write_skeleton(&self, streams: &mut Streams) -> Result<(), DeltaError> {
+        let size = self.target.parts().skeleton;
+        let target = read_all(&self.target.skeleton()?, size)?;
+        let (bytes, base_size) = self.sources.open(0)?;
+        let base = read_all(&bytes, base_size)?;
+        Piece::plain(&base, &target)?.write(streams, Lane::Skeleton, &mut 0);
+        Ok(())
+    }
+
+    fn index(&self, bases: &[&dyn Container], features: u32) -> Index {
+        let whole = |container: &dyn Container| {
+            let parts = container.parts();
+            Whole { shape: parts.shape, digest: parts.digest, size: parts.size }
+        };
+        let target = whole(self.target);
+        let squashfs = if target.shape == Shape::Squashfs { feature::SQUASHFS } else { 0 };
+        Index {
+            features: features | squashfs,
+            target,
+            skeleton: self.target.parts().skeleton,
+            bases: bases.iter().map(|base| whole(*base)).collect(),
+            streams: Vec::new(),
+        }
+    }
+}
+
+fn feature_of(method: Method) -> u32 {
+    match method {
+        Method::Plain => 0,
+        Method::Program => feature::PROGRAMS,
+        Method::Deflate => feature::DEFLATE,
+    }
+}
+
+/// The shortest of the ways to patch `base` into `target`.
+fn shortest(base: &[u8], target: &[u8], lane: Lane) -> Result<Piece, DeltaError> {
+    if lane == Lane::Program
+        && let Some(piece) = Piece::program(base, target)?
+    {
+        return Ok(piece);
+    }
+    let plain = Piece::plain(base, target)?;
+    match Piece::deflate(base, target)? {
+        Some(opened) if opened.cost()? < plain.cost()? => Ok(opened),
+        _ => Ok(plain),
+    }
+}
+
+/// Files of a like nature share a lane.
+fn lane(bytes: &[u8]) -> Lane {
+    if bytes.starts_with(b"\x7FELF") {
+        return Lane::Program;
+    }
+    let sample = &bytes[..bytes.len().min(4096)];
+    let strange = sample.iter().filter(|byte| **byte < 32 && !matches!(byte, b'\n' | b'\r' | b'\t')).count();
+    if strange * 32 <= sample.len() { Lane::Text } else { Lane::Binary }
+}

@@ -1,0 +1,193 @@
+//! Streams on the applier's side: frames are verified, then decoded, then read as values.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use umiak_spec::{Digest, ReadAt};
+
+use crate::DeltaError;
+use crate::codec::Decoder;
+use crate::index::{FRAME, HEAD, Index, StreamEntry};
+use crate::streams::{Kind, Lane, StreamId};
+use crate::varint;
+
+/// A delta blob whose index was read and verified.
+pub struct Delta<B> {
+    blob: B,
+    index: Index,
+    index_length: u64,
+}
+
+impl<B: ReadAt> Delta<B> {
+    /// Reads head and index.
+    ///
+    /// # Errors
+    /// It is no delta, damaged, or needs a newer umiak.
+    pub fn open(blob: B) -> Result<Self, DeltaError> {
+        let length = blob.len()?;
+        let mut head = [0; HEAD];
+        if length < HEAD as u64 {
+            return Err(DeltaError::NotADelta);
+        }
+        blob.read_exact_at(&mut head, 0)?;
+        let head = Index::head(&head)?;
+        let index_length = u64::from(head.length);
+        if index_length > length - HEAD as u64 {
+            return Err(DeltaError::Malformed("it ends before its index does"));
+        }
+        let mut bytes = vec![0; head.length as usize];
+        blob.read_exact_at(&mut bytes, HEAD as u64)?;
+        verify("the index", head.digest, &bytes)?;
+        let index = Index::parse(head.features, &bytes)?;
+        if index.blob_size(index_length) != length {
+            return Err(DeltaError::Malformed("its length is not what its index says"));
+        }
+        Ok(Self { blob, index, index_length })
+    }
+
+    /// What the delta says of itself.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Bytes of head and index.
+    pub fn overhead(&self) -> u64 {
+        HEAD as u64 + self.index_length
+    }
+
+    /// Opens a stream; one that the delta lacks is empty.
+    pub(crate) fn stream(&self, id: StreamId) -> Result<Values<'_>, DeltaError> {
+        let entry = self.index.streams.iter().find(|entry| entry.id == id);
+        Ok(Values(match entry {
+            None => None,
+            Some(entry) => {
+                let frames = Frames { blob: &self.blob, entry, next: 0, frame: Vec::new(), at: 0 };
+                let limited = Decoder::new(entry.codec, frames)?.take(entry.plain);
+                Some(BufReader::with_capacity(buffer_size(entry.plain), limited))
+            }
+        }))
+    }
+
+    /// Opens all streams of a lane.
+    pub(crate) fn lane(&self, lane: Lane) -> Result<LaneIn<'_>, DeltaError> {
+        let stream = |kind| self.stream(StreamId { lane, kind });
+        Ok(LaneIn {
+            literals: stream(Kind::Literals)?,
+            copies: stream(Kind::Copies)?,
+            seeks: stream(Kind::Seeks)?,
+            gaps: stream(Kind::Gaps)?,
+            mismatches: stream(Kind::Mismatches)?,
+            bytes: stream(Kind::Bytes)?,
+            notes: stream(Kind::Notes)?,
+            right: None,
+        })
+    }
+}
+
+fn buffer_size(plain: u64) -> usize {
+    usize::try_from(plain).unwrap_or(usize::MAX).clamp(64, 32 << 10)
+}
+
+fn verify(what: &str, expected: Digest, bytes: &[u8]) -> Result<(), DeltaError> {
+    let actual = Digest::of(bytes);
+    if actual == expected { Ok(()) } else { Err(DeltaError::Damaged { what: what.to_owned(), expected, actual }) }
+}
+
+/// The compressed bytes of one stream, frame by frame. A frame is verified as a whole before a byte of it is given out.
+struct Frames<'a> {
+    blob: &'a dyn ReadAt,
+    entry: &'a StreamEntry,
+    next: usize,
+    frame: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Frames<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.frame.len() {
+            let Some(digest) = self.entry.frames.get(self.next) else {
+                self.frame = Vec::new();
+                self.at = 0;
+                return Ok(0);
+            };
+            let start = self.next as u64 * FRAME;
+            let length = (self.entry.stored - start).min(FRAME);
+            self.frame.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+            self.blob.read_exact_at(&mut self.frame, self.entry.offset + start)?;
+            let name = format!("frame {} of the {} of {}", self.next, self.entry.id.kind.name(), self.entry.id.lane.name());
+            verify(&name, *digest, &self.frame).map_err(io::Error::other)?;
+            self.next += 1;
+            self.at = 0;
+        }
+        let rest = &self.frame[self.at..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+/// The decoded bytes of one stream.
+pub struct Values<'a>(Option<BufReader<io::Take<Decoder<Frames<'a>>>>>);
+
+impl Read for Values<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.as_mut().map_or(Ok(0), |values| values.read(buffer))
+    }
+}
+
+impl BufRead for Values<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.as_mut().map_or(Ok(&[]), BufRead::fill_buf)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if let Some(values) = &mut self.0 {
+            values.consume(amount);
+        }
+    }
+}
+
+/// The streams of one lane.
+pub struct LaneIn<'a> {
+    /// See [`Kind`].
+    pub literals: Values<'a>,
+    /// See [`Kind`].
+    pub copies: Values<'a>,
+    /// See [`Kind`].
+    pub seeks: Values<'a>,
+    gaps: Values<'a>,
+    mismatches: Values<'a>,
+    /// See [`Kind`].
+    pub bytes: Values<'a>,
+    /// See [`Kind`].
+    pub notes: Values<'a>,
+    /// Right bytes until the next wrong one.
+    right: Option<u64>,
+}
+
+impl LaneIn<'_> {
+    /// Puts predicted bytes right.
+    ///
+    /// # Errors
+    /// The streams end early or cannot be read.
+    pub fn correct(&mut self, mut predicted: &mut [u8]) -> io::Result<()> {
+        loop {
+            let right = match self.right {
+                Some(right) => right,
+                None if self.gaps.fill_buf()?.is_empty() => u64::MAX,
+                None => varint::get(&mut self.gaps)?,
+            };
+            let length = predicted.len() as u64;
+            if right >= length {
+                self.right = Some(if right == u64::MAX { right } else { right - length });
+                return Ok(());
+            }
+            let (_, rest) = predicted.split_at_mut(usize::try_from(right).unwrap_or(usize::MAX));
+            let mut add = [0];
+            self.mismatches.read_exact(&mut add)?;
+            rest[0] = rest[0].wrapping_add(add[0]);
+            predicted = &mut rest[1..];
+            self.right = None;
+        }
+    }
+}
