@@ -13,6 +13,7 @@ pub mod platform;
 pub mod progress;
 pub mod read_at;
 pub mod reference;
+pub mod referrers;
 
 pub use config::ImageConfig;
 pub use delta::{DeltaError, DeltaManifest};
@@ -23,3 +24,4 @@ pub use platform::{Platform, PlatformError};
 pub use progress::{Cancelled, Observer, Silent};
 pub use read_at::{ReadAt, WriteAt};
 pub use reference::{ImageReference, ReferenceError, RegistryName, Selector};
+pub use referrers::{Listing, Referrer};
