@@ -4,7 +4,7 @@
 //! byte 0   magic, 8 bytes: "UMIAKDL" and the version, 1
 //! byte 8   features that an applier must know, u32, little-endian
 //! byte 12  length of the index, u32, little-endian
-//! byte 16  SHA-256 of the index
+//! byte 16  SHA-256 of bytes 0 to 15 and the index
 //! byte 48  index, then the frames of all streams in the order of the index
 //! ```
 //!
@@ -13,7 +13,7 @@
 
 use std::io::Read;
 
-use umiak_spec::Digest;
+use umiak_spec::{Digest, Sha256};
 
 use crate::DeltaError;
 use crate::codec::Codec;
@@ -113,7 +113,8 @@ impl Index {
         blob.extend_from_slice(&MAGIC);
         blob.extend_from_slice(&self.features.to_le_bytes());
         blob.extend_from_slice(&u32::try_from(index.len()).unwrap_or(u32::MAX).to_le_bytes());
-        blob.extend_from_slice(Digest::of(&index).as_bytes());
+        let digest = index_digest(&blob, &index);
+        blob.extend_from_slice(digest.as_bytes());
         blob.extend_from_slice(&index);
         blob
     }
@@ -197,6 +198,14 @@ pub struct Head {
     pub length: u32,
     /// What the index hashes to.
     pub digest: Digest,
+}
+
+/// What the head says that it and the index hash to; `head` is its first 16 bytes or more.
+pub fn index_digest(head: &[u8], index: &[u8]) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(&head[..16]);
+    hash.update(index);
+    hash.finish()
 }
 
 fn put_whole(out: &mut Vec<u8>, whole: &Whole) {

@@ -6,7 +6,7 @@ use umiak_spec::{Digest, ReadAt};
 
 use crate::DeltaError;
 use crate::codec::Decoder;
-use crate::index::{FRAME, HEAD, Index, StreamEntry};
+use crate::index::{FRAME, HEAD, Head, Index, StreamEntry, index_digest};
 use crate::streams::{Kind, Lane, StreamId};
 use crate::varint;
 
@@ -29,15 +29,15 @@ impl<B: ReadAt> Delta<B> {
             return Err(DeltaError::NotADelta);
         }
         blob.read_exact_at(&mut head, 0)?;
-        let head = Index::head(&head)?;
-        let index_length = u64::from(head.length);
+        let Head { features, length: index_length, digest } = Index::head(&head)?;
+        let index_length = u64::from(index_length);
         if index_length > length - HEAD as u64 {
             return Err(DeltaError::Malformed("it ends before its index does"));
         }
-        let mut bytes = vec![0; head.length as usize];
+        let mut bytes = vec![0; usize::try_from(index_length).unwrap_or(usize::MAX)];
         blob.read_exact_at(&mut bytes, HEAD as u64)?;
-        verify("the index", head.digest, &bytes)?;
-        let index = Index::parse(head.features, &bytes)?;
+        compare("the index", digest, index_digest(&head, &bytes))?;
+        let index = Index::parse(features, &bytes)?;
         if index.blob_size(index_length) != length {
             return Err(DeltaError::Malformed("its length is not what its index says"));
         }
@@ -87,8 +87,7 @@ fn buffer_size(plain: u64) -> usize {
     usize::try_from(plain).unwrap_or(usize::MAX).clamp(64, 32 << 10)
 }
 
-fn verify(what: &str, expected: Digest, bytes: &[u8]) -> Result<(), DeltaError> {
-    let actual = Digest::of(bytes);
+fn compare(what: &str, expected: Digest, actual: Digest) -> Result<(), DeltaError> {
     if actual == expected { Ok(()) } else { Err(DeltaError::Damaged { what: what.to_owned(), expected, actual }) }
 }
 
@@ -114,7 +113,7 @@ impl Read for Frames<'_> {
             self.frame.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
             self.blob.read_exact_at(&mut self.frame, self.entry.offset + start)?;
             let name = format!("frame {} of the {} of {}", self.next, self.entry.id.kind.name(), self.entry.id.lane.name());
-            verify(&name, *digest, &self.frame).map_err(io::Error::other)?;
+            compare(&name, *digest, Digest::of(&self.frame)).map_err(io::Error::other)?;
             self.next += 1;
             self.at = 0;
         }
