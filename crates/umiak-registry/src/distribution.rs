@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use umiak_spec::{Descriptor, Digest, DocumentError, Limits, Observer, Platform, RegistryName, media_type};
+use umiak_spec::{Descriptor, Digest, DocumentError, Limits, Observer, Platform, Referrer, RegistryName, media_type};
 
 use crate::auth::Credentials;
 use crate::blob::BlobFile;
@@ -16,8 +16,10 @@ use crate::cache::Cache;
 use crate::download::Download;
 use crate::error::Error;
 use crate::image::{Documents, Image, Layer, Resolver};
+use crate::login::Login;
 use crate::source::{Context, Source};
 use crate::transport::{ATTEMPTS, Answer, Transport};
+use crate::upload::header;
 
 /// How registries are talked to.
 #[derive(Debug, Clone)]
@@ -59,6 +61,8 @@ pub(crate) struct Registry {
     /// What messages and src.json call it, without tag and digest.
     shown: String,
     base: String,
+    /// What is going to be done: see [`Login`].
+    actions: &'static str,
     settings: RegistrySettings,
     cache: Cache,
     limits: Limits,
@@ -67,13 +71,14 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(name: &RegistryName, shown: String, context: &Context) -> Self {
+    pub(crate) fn new(name: &RegistryName, shown: String, context: &Context, actions: &'static str) -> Self {
         let host = if name.host == "docker.io" { "registry-1.docker.io" } else { &name.host };
         let scheme = if context.registry.insecure || is_loopback(host) { "http" } else { "https" };
         Self {
             base: format!("{scheme}://{host}/v2/{}", name.repository),
             name: name.clone(),
             shown,
+            actions,
             settings: context.registry.clone(),
             cache: Cache::new(&context.cache),
             limits: context.limits,
@@ -82,12 +87,27 @@ impl Registry {
         }
     }
 
-    fn transport(&self) -> Result<&Transport, Error> {
+    /// Address of the repository.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The tag, if one was written.
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.name.tag.as_deref()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn transport(&self) -> Result<&Transport, Error> {
         let _one = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(transport) = self.transport.get() {
             return Ok(transport);
         }
-        let transport = Transport::new(&self.name.host, &self.name.repository, &self.settings)?;
+        let login = Login::new(&self.name.host, &self.name.repository, self.actions, &self.settings);
+        let transport = Transport::new(&self.base, login, &self.settings)?;
         Ok(self.transport.get_or_init(|| transport))
     }
 
@@ -96,7 +116,7 @@ impl Registry {
         let url = format!("{}/manifests/{target}", self.base);
         let accept = media_type::MANIFESTS.join(", ");
         let (answer, bytes) = self.whole(&url, &[("Accept", &accept)], observer)?;
-        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| header(&answer, name).map(str::to_owned);
         let (claimed, media_type) = (header("Docker-Content-Digest"), header("Content-Type").unwrap_or_default());
         let found = Digest::of(&bytes);
         let expected = [Some(target.to_owned()), claimed].into_iter().flatten().find_map(|text| text.parse().ok());
@@ -111,6 +131,13 @@ impl Registry {
         }
     }
 
+    /// The index under a tag, always asked for, and what the registry calls its present version.
+    pub(crate) fn tagged(&self, tag: &str, observer: &dyn Observer) -> Result<(Vec<u8>, Option<String>), Error> {
+        let url = format!("{}/manifests/{tag}", self.base);
+        let (answer, bytes) = self.whole(&url, &[("Accept", media_type::OCI_INDEX)], observer)?;
+        Ok((bytes, header(&answer, "ETag").map(str::to_owned)))
+    }
+
     /// Keeps a verified document. Not being able to costs a request later, nothing else.
     fn keep(&self, digest: Digest, bytes: &[u8]) {
         if self.cache.document(digest, &self.limits).is_none() {
@@ -119,7 +146,12 @@ impl Registry {
     }
 
     /// A document and its bytes, asked for again when the connection breaks while it comes.
-    fn whole(&self, url: &str, headers: &[(&str, &str)], observer: &dyn Observer) -> Result<(Answer, Vec<u8>), Error> {
+    pub(crate) fn whole(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        observer: &dyn Observer,
+    ) -> Result<(Answer, Vec<u8>), Error> {
         let mut failures = 0;
         loop {
             let mut answer = self.transport()?.get(url, headers, observer).map_err(|error| self.absent(error))?;
@@ -217,6 +249,23 @@ impl Source for Registry {
 
     fn missing(&self, layer: &Layer) -> u64 {
         self.cache.missing(layer)
+    }
+
+    fn top(&self, observer: &dyn Observer) -> Result<(Descriptor, Vec<u8>), Error> {
+        let kept = self.name.digest.and_then(|digest| self.cache.document(digest, &self.limits));
+        let (bytes, digest, media_type) = match (kept, self.name.digest) {
+            (Some(bytes), Some(digest)) => (bytes, digest, String::new()),
+            _ => self.manifest(&self.name.target(), observer)?,
+        };
+        Ok((Descriptor::new(media_type, digest, bytes.len() as u64), bytes))
+    }
+
+    fn document(&self, descriptor: &Descriptor, observer: &dyn Observer) -> Result<Vec<u8>, Error> {
+        Watched { registry: self, observer }.document(descriptor)
+    }
+
+    fn referrers(&self, subject: &Digest, kind: Option<&str>, observer: &dyn Observer) -> Result<Vec<Referrer>, Error> {
+        self.all_referrers(subject, kind, observer)
     }
 
     fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {

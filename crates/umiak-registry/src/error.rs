@@ -39,6 +39,12 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// What was to be stored cannot be read.
+    #[error("cannot read what was to be sent")]
+    Unreadable {
+        /// What the system said.
+        source: io::Error,
+    },
     /// A server could not be talked to, or gave up.
     #[error("cannot {action} {url}")]
     Network {
@@ -164,7 +170,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::Io { .. } => ErrorKind::System,
+            Self::Io { .. } | Self::Unreadable { .. } => ErrorKind::System,
             Self::Network { .. } => ErrorKind::Network,
             Self::Status { status: 404, .. } | Self::NotFound { .. } | Self::Ambiguous { .. } => ErrorKind::NotFound,
             Self::Status { .. } => ErrorKind::Network,

@@ -5,13 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
-use umiak_spec::{Descriptor, Digest, Document, ImageReference, Index, Limits, Observer, Platform, Selector};
+use umiak_spec::{Descriptor, Digest, Document, ImageReference, Index, Limits, Observer, Platform, Referrer, Selector};
 
 use crate::archive::Members;
 use crate::blob::BlobFile;
 use crate::error::{Error, IoContext as _};
 use crate::image::{Documents, Image, Layer, Resolver};
 use crate::source::Source;
+
+/// The file that lists what a layout holds.
+pub(crate) const INDEX: &str = "index.json";
 
 /// Where the files of a layout are.
 enum Place {
@@ -30,6 +33,11 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// Bounds on its documents.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// A layout directory.
     pub(crate) fn directory(path: &Path, selector: Option<Selector>, limits: Limits) -> Result<Self, Error> {
         let reference = ImageReference::Layout { path: path.to_owned(), selector: None };
@@ -77,11 +85,11 @@ impl Layout {
         }
     }
 
-    fn blob(&self, digest: &Digest) -> Result<BlobFile, Error> {
+    fn stored(&self, digest: &Digest) -> Result<BlobFile, Error> {
         self.file(&format!("blobs/sha256/{}", digest.hex()))
     }
 
-    fn small(&self, name: &str) -> Result<Vec<u8>, Error> {
+    pub(crate) fn small(&self, name: &str) -> Result<Vec<u8>, Error> {
         let (file, path) = (self.file(name)?, self.path.join(name));
         if file.len() > self.limits.document {
             let (size, limit) = (file.len(), self.limits.document);
@@ -93,8 +101,8 @@ impl Layout {
 
     /// What index.json has for the selector.
     fn entries(&self) -> Result<Vec<Descriptor>, Error> {
-        let bytes = self.small("index.json")?;
-        let what = || self.path.join("index.json").display().to_string();
+        let bytes = self.small(INDEX)?;
+        let what = || self.path.join(INDEX).display().to_string();
         let index = match Document::parse(&bytes, umiak_spec::media_type::OCI_INDEX, &self.limits) {
             Ok(Document::Index(index)) => index,
             Ok(Document::Manifest(_)) => {
@@ -107,7 +115,14 @@ impl Layout {
                 self.one_image(index.manifests.iter().filter(|entry| is_named(entry, tag)), &index)
             }
             Some(Selector::Digest(digest)) => self.by_digest(&index, *digest).map(|entry| vec![entry]),
-            None => self.one_image(index.manifests.iter(), &index),
+            None => {
+                // What refers to an image, a delta for one, may lie beside it.
+                let images = || index.manifests.iter().filter(|entry| entry.artifact_type.is_none());
+                match images().next() {
+                    Some(_) => self.one_image(images(), &index),
+                    None => self.one_image(index.manifests.iter(), &index),
+                }
+            }
         }
     }
 
@@ -141,15 +156,8 @@ impl Layout {
         if let Some(entry) = index.manifests.iter().find(|entry| entry.digest == digest) {
             return Ok(entry.clone());
         }
-        let size = self.blob(&digest).map_err(|_| self.not_found(&digest.to_string(), index))?.len();
-        Ok(Descriptor {
-            media_type: String::new(),
-            digest,
-            size,
-            platform: None,
-            annotations: umiak_spec::Annotations::default(),
-            artifact_type: None,
-        })
+        let size = self.stored(&digest).map_err(|_| self.not_found(&digest.to_string(), index))?.len();
+        Ok(Descriptor::new("", digest, size))
     }
 
     fn not_found(&self, name: &str, index: &Index) -> Error {
@@ -189,16 +197,44 @@ impl Source for Layout {
         let resolver = Resolver { name: &self.name, platforms, limits: &self.limits, documents: self };
         let several = Index { manifests: self.entries()? };
         match &several.manifests[..] {
-            [only] => resolver.image(self.document(only)?, only.digest, &only.media_type),
+            [only] => resolver.image(Documents::document(self, only)?, only.digest, &only.media_type),
             _ => {
                 let chosen = resolver.choose(&several)?;
-                resolver.image(self.document(chosen)?, chosen.digest, &chosen.media_type)
+                resolver.image(Documents::document(self, chosen)?, chosen.digest, &chosen.media_type)
             }
         }
     }
 
+    fn top(&self, _: &dyn Observer) -> Result<(Descriptor, Vec<u8>), Error> {
+        match &self.entries()?[..] {
+            [only] => Ok((only.clone(), Documents::document(self, only)?)),
+            several => {
+                let available = several.iter().map(|entry| entry.digest.to_string()).collect();
+                Err(Error::Ambiguous { place: self.name.clone(), available })
+            }
+        }
+    }
+
+    fn document(&self, descriptor: &Descriptor, _: &dyn Observer) -> Result<Vec<u8>, Error> {
+        Documents::document(self, descriptor)
+    }
+
+    /// Unlike a layer of an image, the blob is compared with its digest here: whoever asks for it is told that it is good.
+    fn blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<BlobFile, Error> {
+        let Descriptor { digest, size, media_type, .. } = blob.clone();
+        let layer = Layer { digest, size, media_type, diff_id: None };
+        let file = self.fetch(&layer, observer)?;
+        observer.check()?;
+        file.verify(&layer, &self.path)?;
+        Ok(file)
+    }
+
+    fn referrers(&self, subject: &Digest, kind: Option<&str>, observer: &dyn Observer) -> Result<Vec<Referrer>, Error> {
+        self.all_referrers(subject, kind, observer)
+    }
+
     fn fetch(&self, layer: &Layer, _: &dyn Observer) -> Result<BlobFile, Error> {
-        let blob = self.blob(&layer.digest)?;
+        let blob = self.stored(&layer.digest)?;
         if blob.len() == layer.size {
             return Ok(blob);
         }

@@ -11,22 +11,30 @@
 //! where it stopped. What this crate does not do: look into layers, print, read the environment.
 
 mod archive;
+mod archive_sink;
 mod auth;
 mod blob;
+mod body;
 mod cache;
 mod daemon;
 mod distribution;
 mod download;
+mod durable;
 mod error;
 mod fetch;
 mod image;
 mod layout;
+mod layout_sink;
 mod login;
 mod parallel;
 mod redirect;
+mod referrers;
+mod registry_sink;
 mod rootfs;
+mod sink;
 mod source;
 mod transport;
+mod upload;
 mod watch;
 
 pub use auth::Credentials;
@@ -36,4 +44,5 @@ pub use error::{Error, ErrorKind};
 pub use fetch::fetch_all;
 pub use image::{Image, Layer};
 pub use parallel::in_parallel;
+pub use sink::{Sink, Stored, open_sink, put_delta};
 pub use source::{Context, Place, Source, open, open_watched};

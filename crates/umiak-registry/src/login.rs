@@ -14,10 +14,17 @@ use crate::distribution::RegistrySettings;
 use crate::error::Error;
 use crate::transport::{Answer, Setback, detail, retry_after};
 
+/// Reading.
+pub(crate) const PULL: &str = "pull";
+/// Writing; reading is part of it.
+pub(crate) const PUSH: &str = "pull,push";
+
 /// One repository's Authorization header, once there is one.
 pub(crate) struct Login {
     host: String,
     repository: String,
+    /// What is going to be done: [`PULL`] or [`PUSH`].
+    actions: &'static str,
     settings: RegistrySettings,
     authorization: Mutex<Option<String>>,
 }
@@ -38,10 +45,11 @@ struct Token {
 }
 
 impl Login {
-    pub(crate) fn new(host: &str, repository: &str, settings: &RegistrySettings) -> Self {
+    pub(crate) fn new(host: &str, repository: &str, actions: &'static str, settings: &RegistrySettings) -> Self {
         Self {
             host: host.to_owned(),
             repository: repository.to_owned(),
+            actions,
             settings: settings.clone(),
             authorization: Mutex::default(),
         }
@@ -79,8 +87,11 @@ impl Login {
                 return Err(self.denied(Some(reason.into())).into());
             }
             Some(Challenge::Bearer { realm, service, scope }) => {
-                let own = format!("repository:{}:pull", self.repository);
-                let scope = scope.as_deref().unwrap_or(&own);
+                let own = format!("repository:{}:", self.repository);
+                // Asked for all at once: the token for looking whether a blob is there must serve for sending it, too.
+                let all = format!("{own}{}", self.actions);
+                let scope =
+                    scope.as_deref().filter(|scope| self.actions == PULL || !scope.starts_with(&own)).unwrap_or(&all);
                 format!("Bearer {}", self.token(agent, realm, service.as_deref(), scope, credentials.as_ref())?)
             }
             Some(Challenge::Basic) => basic(credentials.as_ref().ok_or_else(|| self.denied(None))?),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use umiak_spec::{ImageReference, Limits, Observer, Platform, RegistryName, Silent};
+use umiak_spec::{Descriptor, Digest, ImageReference, Limits, Observer, Platform, Referrer, RegistryName, Silent};
 
 use crate::archive::{DockerArchive, Members};
 use crate::blob::BlobFile;
@@ -13,6 +13,7 @@ use crate::distribution::{Registry, RegistrySettings};
 use crate::error::{Error, ErrorKind};
 use crate::image::{Image, Layer};
 use crate::layout::Layout;
+use crate::login::PULL;
 use crate::rootfs::RootFs;
 
 /// A place that has one image, for one or several platforms.
@@ -44,6 +45,46 @@ pub trait Source: Sync {
     /// # Errors
     /// [`Error`].
     fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error>;
+
+    /// The document that the reference names, as it is: a manifest, of an image or an artifact, or an index.
+    ///
+    /// # Errors
+    /// [`Error`]; `Unsupported` where images have no manifests.
+    fn top(&self, _: &dyn Observer) -> Result<(Descriptor, Vec<u8>), Error> {
+        Err(no_manifests())
+    }
+
+    /// A manifest, config or other small document by digest, verified. What the descriptor's media type calls a
+    /// manifest is asked for as one.
+    ///
+    /// # Errors
+    /// [`Error`]; `Unsupported` where images have no manifests.
+    fn document(&self, _: &Descriptor, _: &dyn Observer) -> Result<Vec<u8>, Error> {
+        Err(no_manifests())
+    }
+
+    /// A blob by digest, whichever manifest names it: verified, resumed where an earlier fetch was interrupted.
+    ///
+    /// # Errors
+    /// [`Error`]; of kind `Corrupt` when it is not what the descriptor says.
+    fn blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<BlobFile, Error> {
+        let Descriptor { digest, size, media_type, .. } = blob.clone();
+        self.fetch(&Layer { digest, size, media_type, diff_id: None }, observer)
+    }
+
+    /// The manifests whose subject is `subject`, of one artifact type or of all. None is no error.
+    ///
+    /// # Errors
+    /// [`Error`]; `Unsupported` where images have no manifests.
+    fn referrers(&self, _: &Digest, _: Option<&str>, _: &dyn Observer) -> Result<Vec<Referrer>, Error> {
+        Err(no_manifests())
+    }
+}
+
+fn no_manifests() -> Error {
+    Error::Unsupported(
+        "images of archives of `docker save`, of daemons and of root file systems have no manifests".into(),
+    )
 }
 
 /// Where a bare reference may be looked for.
@@ -107,7 +148,7 @@ pub fn open_watched(
             Box::new(DockerArchive::new(members, reference.name(), name.clone(), limits))
         }
         ImageReference::RootFs { path } => Box::new(RootFs::new(path, cache, limits)),
-        ImageReference::Registry(name) => Box::new(Registry::new(name, reference.name(), context)),
+        ImageReference::Registry(name) => Box::new(Registry::new(name, reference.name(), context, PULL)),
         ImageReference::Daemon(name) => Box::new(Daemon::new(name, reference.name(), context)),
         ImageReference::Bare(name) => {
             Box::new(Somewhere { name: name.clone(), context: context.clone(), found: Mutex::default() })
@@ -134,9 +175,15 @@ impl Somewhere {
     fn place(&self, place: Place) -> Arc<dyn Source + Send> {
         let written = self.name.written().to_owned();
         match place {
-            Place::Remote => Arc::new(Registry::new(&self.name, written, &self.context)),
+            Place::Remote => Arc::new(Registry::new(&self.name, written, &self.context, PULL)),
             Place::Local => Arc::new(Daemon::new(&self.name, written, &self.context)),
         }
+    }
+
+    /// Where the image was found; before that, the registry, if it may be asked: the daemon has no manifests.
+    fn with_manifests(&self) -> Result<Arc<dyn Source + Send>, Error> {
+        let remote = || self.context.order.contains(&Place::Remote).then(|| self.place(Place::Remote));
+        self.found().or_else(remote).ok_or_else(no_manifests)
     }
 
     fn found(&self) -> Option<Arc<dyn Source + Send>> {
@@ -179,5 +226,21 @@ impl Source for Somewhere {
             Some(source) => source.fetch(layer, observer),
             None => Err(Error::Unsupported("a layer was asked for before its image was found".into())),
         }
+    }
+
+    fn top(&self, observer: &dyn Observer) -> Result<(Descriptor, Vec<u8>), Error> {
+        self.with_manifests()?.top(observer)
+    }
+
+    fn document(&self, descriptor: &Descriptor, observer: &dyn Observer) -> Result<Vec<u8>, Error> {
+        self.with_manifests()?.document(descriptor, observer)
+    }
+
+    fn blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<BlobFile, Error> {
+        self.with_manifests()?.blob(blob, observer)
+    }
+
+    fn referrers(&self, subject: &Digest, kind: Option<&str>, observer: &dyn Observer) -> Result<Vec<Referrer>, Error> {
+        self.with_manifests()?.referrers(subject, kind, observer)
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP for registries: one request with its credentials, tried again when trying again may help.
 //!
-//! Guarantees: the Authorization header goes only to the registry's host, never to where a redirect leads; a server
-//! that is silent for the patience is given up; waiting times are bounded, also those that a server asks for.
+//! Guarantees: the Authorization header goes only to the registry's host, never to where a redirect leads or to where an
+//! upload is to be sent; a server that is silent for the patience is given up; waiting times are bounded, also those that a server asks for.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::ErrorKind;
@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use umiak_spec::{Cancelled, Observer};
-use ureq::Agent;
-use ureq::http::Response;
+use ureq::http::{Method, Request, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
+use ureq::{Agent, SendBody};
 
+use crate::body::Stretch;
 use crate::distribution::RegistrySettings;
 use crate::error::Error;
 use crate::login::Login;
@@ -33,11 +34,22 @@ pub(crate) type Answer = Response<ureq::Body>;
 pub(crate) struct Transport {
     agent: Agent,
     login: Login,
+    /// An address of the registry: only its server is shown credentials.
+    home: String,
     pause: fn(Duration),
     /// Whether the registry has ever answered.
     met: AtomicBool,
     /// Whether it was asked over http and wants https.
     speaks_tls: AtomicBool,
+}
+
+/// What is asked of a server.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    pub method: &'a Method,
+    pub url: &'a str,
+    pub headers: &'a [(&'a str, &'a str)],
+    pub body: Option<&'a Stretch<'a>>,
 }
 
 /// A failed request, and what may be done about it.
@@ -57,9 +69,7 @@ impl From<Error> for Setback {
 
 /// Where one request has got to.
 struct Journey {
-    /// What was asked for.
-    start: String,
-    /// Where redirects led.
+    /// Where it is now: what was asked for, or where redirects led.
     at: String,
     redirects: u32,
     logged_in: bool,
@@ -67,16 +77,17 @@ struct Journey {
 
 impl Journey {
     fn from(start: String) -> Self {
-        Self { at: start.clone(), start, redirects: 0, logged_in: false }
+        Self { at: start, redirects: 0, logged_in: false }
     }
 }
 
 impl Transport {
-    /// For one repository of `host`.
-    pub(crate) fn new(host: &str, repository: &str, settings: &RegistrySettings) -> Result<Self, Error> {
+    /// For the repository that `login` is for, whose addresses begin with `home`.
+    pub(crate) fn new(home: &str, login: Login, settings: &RegistrySettings) -> Result<Self, Error> {
         Ok(Self {
             agent: agent(settings)?,
-            login: Login::new(host, repository, settings),
+            login,
+            home: home.to_owned(),
             pause: settings.pause,
             met: AtomicBool::new(false),
             speaks_tls: AtomicBool::new(false),
@@ -86,36 +97,52 @@ impl Transport {
     /// GETs `url`. Statuses that mean success or say something about the range (2xx, 416) are returned, others are
     /// errors. `observer` may end the waiting between attempts.
     pub(crate) fn get(&self, url: &str, headers: &[(&str, &str)], observer: &dyn Observer) -> Result<Answer, Error> {
+        self.ask(Ask { method: &Method::GET, url, headers, body: None }, observer)
+    }
+
+    /// The same for any request that may be made twice.
+    pub(crate) fn ask(&self, ask: Ask<'_>, observer: &dyn Observer) -> Result<Answer, Error> {
         let mut failures = 0;
-        let mut journey = Journey::from(self.spoken(url));
         loop {
-            observer.check()?;
-            let setback = match self.step(&mut journey, headers) {
-                Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => continue,
+            let setback = match self.once(ask, observer) {
+                Ok(answer) => return Ok(answer),
                 Err(setback) => setback,
             };
             failures += 1;
             if !setback.again || failures >= ATTEMPTS {
                 return Err(*setback.error);
             }
-            // From the beginning: what a redirect led to may have expired, and so may a token.
-            journey = Journey::from(self.spoken(url));
             self.pause(failures, setback.wait, observer)?;
         }
     }
 
+    /// One try, with the redirects and logins that it takes. It begins at the beginning: what a redirect led to before
+    /// may have expired, and so may a token.
+    pub(crate) fn once(&self, ask: Ask<'_>, observer: &dyn Observer) -> Result<Answer, Setback> {
+        let mut journey = Journey::from(self.spoken(ask.url));
+        loop {
+            observer.check().map_err(Error::from)?;
+            if let Some(answer) = self.step(&mut journey, ask)? {
+                return Ok(answer);
+            }
+        }
+    }
+
     /// One request; `None` when another one has to follow: after a redirect, a login, a change to https.
-    fn step(&self, journey: &mut Journey, headers: &[(&str, &str)]) -> Result<Option<Answer>, Setback> {
+    fn step(&self, journey: &mut Journey, ask: Ask<'_>) -> Result<Option<Answer>, Setback> {
         let at = journey.at.clone();
-        let at_home = redirect::same_server(&at, &journey.start);
-        let answer = self.call(&at, headers, at_home).map_err(|error| Setback {
-            again: !self.is_hopeless(&error),
-            error: Error::Network { action: "reach", url: at.clone(), source: error.into() }.into(),
-            wait: None,
+        let at_home = redirect::same_server(&at, &self.spoken(&self.home));
+        let answer = self.call(&at, ask, at_home).map_err(|error| match ask.body.and_then(Stretch::failure) {
+            Some(failure) => unreadable(failure).into(),
+            None => Setback {
+                again: !self.is_hopeless(&error),
+                error: Error::Network { action: "reach", url: at.clone(), source: error.into() }.into(),
+                wait: None,
+            },
         })?;
         match answer.status().as_u16() {
-            200..=299 | 416 => Ok(Some(answer)),
+            200..=299 => Ok(Some(answer)),
+            416 if ask.method == Method::GET => Ok(Some(answer)),
             301 | 302 | 303 | 307 | 308 => {
                 journey.redirects += 1;
                 journey.at = redirected(&answer, &at, journey.redirects)?;
@@ -131,7 +158,7 @@ impl Transport {
                 let wait = retry_after(&answer);
                 let detail = detail(answer);
                 if status == 400 && at_home && self.wants_tls(&at, detail.as_deref()) {
-                    *journey = Journey::from(self.spoken(&journey.start));
+                    *journey = Journey::from(self.spoken(ask.url));
                     return Ok(None);
                 }
                 let error = Box::new(Error::Status { url: at, status, detail });
@@ -140,15 +167,23 @@ impl Transport {
         }
     }
 
-    fn call(&self, url: &str, headers: &[(&str, &str)], with_credentials: bool) -> Result<Answer, ureq::Error> {
-        let mut request = self.agent.get(url);
-        for (name, value) in headers {
+    fn call(&self, url: &str, ask: Ask<'_>, with_credentials: bool) -> Result<Answer, ureq::Error> {
+        let mut request = Request::builder().method(ask.method.clone()).uri(url);
+        for (name, value) in ask.headers {
             request = request.header(*name, *value);
         }
         if let Some(value) = self.login.authorization().filter(|_| with_credentials) {
             request = request.header("Authorization", value);
         }
-        request.call().inspect(|_| self.met.store(true, Ordering::Relaxed))
+        let answer = match ask.body {
+            None => self.agent.run(request.body(())?),
+            Some(body) => {
+                // The length makes it one piece: not every registry takes a body in chunks of HTTP's own.
+                let request = request.header("Content-Length", body.length());
+                self.agent.run(request.body(SendBody::from_reader(&mut body.reader()))?)
+            }
+        };
+        answer.inspect(|_| self.met.store(true, Ordering::Relaxed))
     }
 
     /// The address in the scheme that the registry speaks.
@@ -169,9 +204,8 @@ impl Transport {
     /// answered and refuses is most likely not there.
     fn is_hopeless(&self, error: &ureq::Error) -> bool {
         match error {
-            ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_) | ureq::Error::InvalidProxyUrl => {
-                true
-            }
+            ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::InvalidProxyUrl => true,
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => true,
             // What rustls finds wrong with a certificate comes as this.
             ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => true,
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => !self.met.load(Ordering::Relaxed),
@@ -210,6 +244,14 @@ impl Transport {
     }
 }
 
+/// What was to be sent cannot be read, or the work was stopped while it was sent.
+pub(crate) fn unreadable(failure: std::io::Error) -> Error {
+    if failure.get_ref().is_some_and(|inner| inner.is::<Cancelled>()) {
+        return Cancelled.into();
+    }
+    Error::Unreadable { source: failure }
+}
+
 /// The client that all requests to one registry go through.
 fn agent(settings: &RegistrySettings) -> Result<Agent, Error> {
     let mut config = Agent::config_builder()
@@ -219,7 +261,8 @@ fn agent(settings: &RegistrySettings) -> Result<Agent, Error> {
         .user_agent(concat!("umiak/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(settings.patience.min(Duration::from_secs(20))))
         .timeout_recv_response(Some(settings.patience))
-        .timeout_per_read(Some(settings.patience));
+        .timeout_per_read(Some(settings.patience))
+        .timeout_per_write(Some(settings.patience));
     let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
     if let Some(pem) = &settings.ca_certificates {
         tls = tls.root_certs(roots(pem)?);
