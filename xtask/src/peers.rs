@@ -9,14 +9,17 @@ use std::process::{Command, Stdio};
 use crate::{Failure, command};
 
 /// Package and what it is here for.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("attr", "getfattr and setfattr: extended attributes as others see them"),
+    ("bsdiff", "bsdiff and bspatch: the delta of two files that ours is measured with"),
     ("crun", "an OCI runtime: the app that was built starts"),
     ("docker-registry", "a registry on loopback: pull, resume, authenticate"),
     ("fakeroot", "trees with owners, as people build them without root"),
     ("mmdebstrap", "a small real Debian tree"),
     ("mount", "mount and umount: the kernel shows what we wrote"),
     ("openssl", "a certificate for a registry on loopback that speaks https"),
+    ("ostree", "static deltas of two trees: the bench's peer"),
+    ("rdiff", "librsync's own program: deltas as balena sends them, to be read and to be measured with"),
     ("rsync", "compares trees in the benches' peer"),
     ("runc", "the other OCI runtime"),
     ("skopeo", "makes and copies layouts, archives, registry contents"),
@@ -24,6 +27,7 @@ const PACKAGES: [(&str, &str); 16] = [
     ("tar", "GNU tar: layers as others write and read them"),
     ("time", "wall, CPU and peak memory of a measured command, all its processes together"),
     ("umoci", "unpacks images: the tree that others make of them"),
+    ("xdelta3", "VCDIFF deltas: the bench's peer"),
     ("xz-utils", "xz: streams as others write and read them"),
     ("zstd", "zstd: streams as others write and read them"),
 ];
