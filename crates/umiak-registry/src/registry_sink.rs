@@ -62,10 +62,9 @@ impl RegistrySink {
     fn list(&self, subject: &Digest, referrer: &Referrer, observer: &dyn Observer) -> Result<(), Error> {
         let digest = referrer.descriptor.digest;
         // Registries that had the API before the header: if this one lists it, that is enough.
-        if let Some(found) = self.registry.referrers_by_api(subject, None, observer)? {
-            if found.iter().any(|found| found.descriptor.digest == digest) {
-                return Ok(());
-            }
+        let by_api = self.registry.referrers_by_api(subject, None, observer)?;
+        if by_api.iter().flatten().any(|found| found.descriptor.digest == digest) {
+            return Ok(());
         }
         let tag = fallback_tag(subject);
         let mut failures = 0;

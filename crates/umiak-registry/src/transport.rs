@@ -246,10 +246,10 @@ impl Transport {
 
 /// What was to be sent cannot be read, or the work was stopped while it was sent.
 pub(crate) fn unreadable(failure: std::io::Error) -> Error {
-    if failure.get_ref().is_some_and(|inner| inner.is::<Cancelled>()) {
-        return Cancelled.into();
+    match failure.get_ref() {
+        Some(inner) if inner.is::<Cancelled>() => Cancelled.into(),
+        _ => Error::Unreadable { source: failure },
     }
-    Error::Unreadable { source: failure }
 }
 
 /// The client that all requests to one registry go through.
