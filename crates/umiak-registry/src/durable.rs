@@ -15,12 +15,15 @@ use umiak_spec::Cancelled;
 
 use crate::error::{Error, IoContext as _};
 
-/// Names of files that are being written: with the process's number they are its own.
+/// How names of files that are being written begin.
+pub(crate) const PREFIX: &str = ".umiak-";
+
+/// How they go on: with the process's number they are its own.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 fn beside(directory: &Path) -> PathBuf {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    directory.join(format!(".umiak-{}-{number}", std::process::id()))
+    directory.join(format!("{PREFIX}{}-{number}", std::process::id()))
 }
 
 /// The directory that `path` is in.

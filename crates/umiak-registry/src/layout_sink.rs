@@ -4,10 +4,11 @@
 //! name; index.json is exchanged whole, and by one of us at a time; what others listed in it stays. A manifest with a
 //! subject is listed there with its artifact type, which is where [`crate::Source::referrers`] finds it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use umiak_spec::{Descriptor, Digest, Limits, Listing, Observer, ReadAt, Sha256};
+use umiak_spec::{Descriptor, Digest, Limits, Listing, Observer, ReadAt, Sha256, Silent};
 
 use crate::body::{PHASE, Stretch};
 use crate::durable;
@@ -33,13 +34,11 @@ impl LayoutSink {
     /// Opens a layout, or makes one: in an empty directory, or where there is none.
     pub(crate) fn open(path: &Path, tag: Option<String>, limits: Limits) -> Result<Self, Error> {
         let sink = Self { path: path.to_owned(), tag, limits };
+        durable::create_directories(path)?;
+        // Others may be making the same one.
+        let _alone = sink.lock(&Silent)?;
         if !path.join(MARK).exists() {
-            let strange = path.is_dir() && std::fs::read_dir(path).at("read", path)?.next().is_some();
-            if strange {
-                let text =
-                    format!("{} is no OCI image layout, and not empty: nothing is written there", path.display());
-                return Err(Error::Unsupported(text));
-            }
+            sink.check_empty()?;
         }
         durable::create_directories(&sink.blobs())?;
         if !path.join(INDEX).exists() {
@@ -60,6 +59,28 @@ impl LayoutSink {
     /// Where its blobs are.
     pub(crate) fn blobs(&self) -> PathBuf {
         self.path.join("blobs/sha256")
+    }
+
+    /// Fails for a directory that others use for something else: only what we may have begun is overlooked.
+    fn check_empty(&self) -> Result<(), Error> {
+        for entry in std::fs::read_dir(&self.path).at("read", &self.path)? {
+            let name = entry.at("read", &self.path)?.file_name();
+            let name = name.to_string_lossy();
+            if name != "blobs" && name != INDEX && !name.starts_with(durable::PREFIX) {
+                let place = self.path.display();
+                let text = format!("{place} is no OCI image layout, and not empty: nothing is written there");
+                return Err(Error::Unsupported(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self, observer: &dyn Observer) -> Result<File, Error> {
+        durable::lock(&self.path, || {
+            observer.check()?;
+            std::thread::sleep(SHORT);
+            Ok(())
+        })
     }
 
     fn write(&self, place: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -100,11 +121,7 @@ impl LayoutSink {
     }
 
     fn change_index(&self, observer: &dyn Observer, change: impl FnOnce(&mut Listing)) -> Result<(), Error> {
-        let _alone = durable::lock(&self.path, || {
-            observer.check()?;
-            std::thread::sleep(SHORT);
-            Ok(())
-        })?;
+        let _alone = self.lock(observer)?;
         let place = self.path.join(INDEX);
         let bytes = std::fs::read(&place).at("read", &place)?;
         let mut listing = Listing::parse(&bytes, &self.limits)

@@ -67,17 +67,25 @@ impl RegistrySink {
             return Ok(());
         }
         let tag = fallback_tag(subject);
-        let mut failures = 0;
+        let (mut failures, mut swept) = (0, false);
         loop {
             let (mut listing, version) = self.listing(&tag, observer)?;
             if !listing.add(referrer) {
                 return Ok(());
+            }
+            if swept {
+                self.sweep(&mut listing, observer)?;
             }
             // For registries that know conditions. For the others the list is read again, until it has the entry.
             let condition = version.as_deref().map_or(("If-None-Match", "*"), |version| ("If-Match", version));
             match self.put(&listing.to_bytes(), media_type::OCI_INDEX, &tag, Some(condition), observer) {
                 Ok(_) => {}
                 Err(Error::Status { status: 409 | 412, .. }) => {}
+                // Many registries take no list with an entry that has been deleted.
+                Err(Error::Status { status: 400 | 404, .. }) if !swept => {
+                    swept = true;
+                    continue;
+                }
                 Err(error) => return Err(error),
             }
             if self.listing(&tag, observer)?.0.has(&digest) {
@@ -94,6 +102,21 @@ impl RegistrySink {
             }
             self.registry.transport()?.pause(failures, None, observer)?;
         }
+    }
+
+    /// Removes the entries whose manifests are gone.
+    fn sweep(&self, listing: &mut Listing, observer: &dyn Observer) -> Result<(), Error> {
+        for entry in listing.referrers() {
+            let digest = entry.descriptor.digest;
+            let url = format!("{}/manifests/{digest}", self.registry.base());
+            let accept = media_type::MANIFESTS.join(", ");
+            let ask = Ask { method: &Method::HEAD, url: &url, headers: &[("Accept", &accept)], body: None };
+            match self.registry.transport()?.ask(ask, observer) {
+                Err(Error::Status { status: 404, .. }) => listing.remove(&digest),
+                result => drop(result?),
+            }
+        }
+        Ok(())
     }
 
     /// The list under the fallback tag, and what the registry calls its present version.

@@ -7,9 +7,11 @@
 //! ```
 //!
 //! One thread per connection, one request per connection. A stall lasts until the server is dropped; only drips wait for
-//! a clock. It reads no request bodies beyond what `Content-Length` says, and knows no TLS.
+//! a clock. It reads no request bodies beyond what `Content-Length` says, or a [`Server::start_cutting`] less; it knows no
+//! TLS. A [`Store`] is a registry that can be pushed to.
 
 mod files;
+mod store;
 mod wire;
 
 use std::io;
@@ -21,6 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 pub use files::{Fault, Files};
+pub use store::{Manner, PushFault, Store};
 
 /// What a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// Whether the body is all of it. Otherwise the connection is going to be closed, whatever is answered.
+    pub whole: bool,
 }
 
 impl Request {
@@ -90,6 +95,9 @@ impl Response {
 /// Answers requests; called from several threads.
 pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
 
+/// Bytes of a request's body after which the connection breaks; the request is shown without it.
+pub type Limit = dyn Fn(&Request) -> Option<usize> + Send + Sync;
+
 /// A running server. Dropping it ends its threads.
 pub struct Server {
     shared: Arc<Shared>,
@@ -104,6 +112,7 @@ enum Place {
 
 pub(crate) struct Shared {
     handler: Box<Handler>,
+    limit: Box<Limit>,
     requests: Mutex<Vec<Request>>,
     stopped: Mutex<bool>,
     wake: Condvar,
@@ -120,9 +129,20 @@ impl Server {
     /// # Errors
     /// The system has no port.
     pub fn start(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> io::Result<Self> {
+        Self::start_cutting(handler, |_| None)
+    }
+
+    /// The same, with connections that break while a request comes: after as many bytes of its body as `limit` says.
+    ///
+    /// # Errors
+    /// The system has no port.
+    pub fn start_cutting(
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+        limit: impl Fn(&Request) -> Option<usize> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let place = Place::Tcp(listener.local_addr()?);
-        Ok(Self::run(handler, place, move || listener.accept().map(|(stream, _)| Box::new(stream) as _)))
+        Ok(Self::run(handler, limit, place, move || listener.accept().map(|(stream, _)| Box::new(stream) as _)))
     }
 
     /// Listens on a Unix socket that does not exist yet.
@@ -132,16 +152,18 @@ impl Server {
     pub fn start_unix(path: &Path, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         let place = Place::Unix(path.to_owned());
-        Ok(Self::run(handler, place, move || listener.accept().map(|(stream, _)| Box::new(stream) as _)))
+        Ok(Self::run(handler, |_| None, place, move || listener.accept().map(|(stream, _)| Box::new(stream) as _)))
     }
 
     fn run(
         handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+        limit: impl Fn(&Request) -> Option<usize> + Send + Sync + 'static,
         place: Place,
         accept: impl Fn() -> io::Result<Box<dyn wire::Stream>> + Send + 'static,
     ) -> Self {
         let shared = Arc::new(Shared {
             handler: Box::new(handler),
+            limit: Box::new(limit),
             requests: Mutex::default(),
             stopped: Mutex::new(false),
             wake: Condvar::new(),
@@ -189,9 +211,12 @@ impl Server {
 impl Shared {
     fn serve(&self, mut stream: Box<dyn wire::Stream>) {
         // A client that goes away is its own affair.
-        let Ok(Some(request)) = wire::read_request(&mut stream) else { return };
+        let Ok(Some(request)) = wire::read_request(&mut stream, &*self.limit) else { return };
         locked(&self.requests).push(request.clone());
         let response = (self.handler)(&request);
+        if !request.whole {
+            return;
+        }
         let _ = wire::write_response(&mut stream, &response, request.method == "HEAD");
         if matches!(response.end, End::Stall(_)) {
             let mut stopped = locked(&self.stopped);

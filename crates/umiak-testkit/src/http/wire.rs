@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::time::Duration;
 
-use super::{End, Request, Response};
+use super::{End, Limit, Request, Response};
 
 /// A connection.
 pub trait Stream: Read + Write + Send {
@@ -33,7 +33,7 @@ impl Stream for std::os::unix::net::UnixStream {
 }
 
 /// One request, `None` when the client closes without one.
-pub fn read_request(stream: &mut Box<dyn Stream>) -> io::Result<Option<Request>> {
+pub fn read_request(stream: &mut Box<dyn Stream>, limit: &Limit) -> io::Result<Option<Request>> {
     stream.limit()?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
@@ -42,7 +42,7 @@ pub fn read_request(stream: &mut Box<dyn Stream>) -> io::Result<Option<Request>>
     }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(None) };
-    let mut request = Request { method, target, headers: Vec::new(), body: Vec::new() };
+    let mut request = Request { method, target, headers: Vec::new(), body: Vec::new(), whole: true };
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
@@ -55,7 +55,9 @@ pub fn read_request(stream: &mut Box<dyn Stream>) -> io::Result<Option<Request>>
     if length > MAX_BODY {
         return Ok(None);
     }
-    request.body.resize(length, 0);
+    let taken = limit(&request).map_or(length, |limit| limit.min(length));
+    request.whole = taken == length;
+    request.body.resize(taken, 0);
     reader.read_exact(&mut request.body)?;
     Ok(Some(request))
 }
