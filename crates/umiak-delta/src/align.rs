@@ -17,7 +17,7 @@ pub struct Copy {
 }
 
 /// A match must agree in this many bytes more than the copy before it would, to begin a copy.
-const CLEARLY: usize = 8;
+const CLEARLY: usize = 12;
 
 /// While the copy before goes on without a mismatch for this long, nothing better is looked for.
 const GOING_WELL: usize = 32;
@@ -27,10 +27,32 @@ const GOING_WELL: usize = 32;
 /// # Errors
 /// The base is too long to be sorted.
 pub fn align(base: &[u8], target: &[u8]) -> Result<Vec<Copy>, SortError> {
-    let suffixes = Suffixes::new(base)?;
-    let mut scan = Scan { base, target, suffixes, copies: Vec::new(), from: Place { base: 0, target: 0 } };
-    scan.run();
-    Ok(scan.copies)
+    Ok(Aligner::new(base)?.align(target, CLEARLY))
+}
+
+/// A base that targets can be aligned to.
+pub struct Aligner<'a> {
+    base: &'a [u8],
+    suffixes: Suffixes<'a>,
+}
+
+impl<'a> Aligner<'a> {
+    /// Sorts the suffixes of `base`.
+    ///
+    /// # Errors
+    /// The base is too long to be sorted.
+    pub fn new(base: &'a [u8]) -> Result<Self, SortError> {
+        Ok(Self { base, suffixes: Suffixes::new(base)? })
+    }
+
+    /// Aligns `target`; a match must agree in `clearly` bytes more than the copy before it would, to begin a copy.
+    #[must_use]
+    pub fn align(&self, target: &[u8], clearly: usize) -> Vec<Copy> {
+        let from = Place { base: 0, target: 0 };
+        let mut scan = Scan { base: self.base, target, suffixes: &self.suffixes, clearly, copies: Vec::new(), from };
+        scan.run();
+        scan.copies
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -42,7 +64,8 @@ struct Place {
 struct Scan<'a> {
     base: &'a [u8],
     target: &'a [u8],
-    suffixes: Suffixes<'a>,
+    suffixes: &'a Suffixes<'a>,
+    clearly: usize,
     copies: Vec<Copy>,
     /// Where the copy that is being decided begins; it goes on along this diagonal.
     from: Place,
@@ -100,7 +123,7 @@ impl Scan<'_> {
                 (counted, agreeing) = (at, 0);
                 continue;
             }
-            if length > agreeing + CLEARLY {
+            if length > agreeing + self.clearly {
                 return (Place { base: position, target: at }, length);
             }
             if counted > at {

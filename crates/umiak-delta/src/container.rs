@@ -84,7 +84,10 @@ impl<R: ReadAt> Plain<R> {
     /// `bytes`, which have this size and digest.
     pub fn new(bytes: R, name: &[u8], size: u64, digest: Digest) -> Self {
         let part = (size > 0).then(|| Part { name: name.to_vec(), size, digest, spacing: 1 });
-        Self { bytes, parts: Parts { shape: Shape::Raw, size, digest, skeleton: 0, contents: part.into_iter().collect() } }
+        Self {
+            bytes,
+            parts: Parts { shape: Shape::Raw, size, digest, skeleton: 0, contents: part.into_iter().collect() },
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Binary deltas: from the bytes a device has to the bytes it shall have, in as few bytes between as can be.
 
-#![allow(clippy::cast_possible_truncation, reason = "a codec cuts numbers into bytes; what comes from a delta is checked")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "a codec cuts numbers into bytes; what comes from a delta is checked"
+)]
 
 mod align;
 pub mod apply;
@@ -12,6 +15,7 @@ pub mod exe;
 pub mod foreign;
 pub mod index;
 pub mod make;
+mod model;
 mod patch;
 mod piece;
 pub mod plan;
@@ -21,7 +25,7 @@ pub mod streams;
 mod suffix;
 pub mod varint;
 
-pub use align::{Copy, align};
+pub use align::{Aligner, Copy, align};
 pub use apply::{Scratch, Space, apply};
 pub use codec::Effort;
 pub use error::DeltaError;

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use umiak_spec::ReadAt;
 
 use crate::align::Copy;
+use crate::model::{BLOCK, Progress};
 use crate::reading::LaneIn;
-use crate::varint;
 
 /// A source that copies are taken from.
 #[derive(Clone, Copy)]
@@ -19,21 +19,24 @@ pub struct Source<'a> {
 
 /// How far a content is made.
 pub struct Patch {
-    /// Bytes not yet made.
-    left: u64,
+    progress: Progress,
     literal: u64,
     copy: u64,
-    /// Where the copy goes on, or where the last one ended.
+    /// Where the copy goes on.
     base: u64,
+    /// Bytes of the copy that were corrected and not yet given out.
+    block: Vec<u8>,
+    given: usize,
     /// Base bytes read ahead.
     window: Window,
 }
 
 impl Patch {
-    /// A content of this size, nothing of it made.
+    /// A content of this size, made from a source of `base` bytes; nothing of it made.
     #[must_use]
-    pub fn new(size: u64) -> Self {
-        Self { left: size, literal: 0, copy: 0, base: 0, window: Window::default() }
+    pub fn new(size: u64, base: u64) -> Self {
+        let progress = Progress::new(size, base);
+        Self { progress, literal: 0, copy: 0, base: 0, block: Vec::new(), given: 0, window: Window::default() }
     }
 
     /// Makes some more bytes, as many as fit into `buffer` or fewer; 0 at the end.
@@ -41,60 +44,38 @@ impl Patch {
     /// # Errors
     /// The delta asks for what is not there, or something cannot be read.
     pub fn read(&mut self, lane: &mut LaneIn<'_>, source: Source<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.literal == 0 && self.copy == 0 {
-            if self.left == 0 {
+        while self.literal == 0 && self.given == self.block.len() {
+            if self.copy > 0 {
+                self.next_block(lane, source)?;
+            } else if self.progress.is_done() {
                 return Ok(0);
+            } else {
+                let operation = lane.model.operation(None, &mut self.progress)?;
+                self.literal = operation.literal;
+                (self.base, self.copy) = operation.copy.unwrap_or((0, 0));
             }
-            self.next(lane, source.size)?;
         }
-        let part = if self.literal > 0 { self.literal } else { self.copy };
-        let length = usize::try_from(part).unwrap_or(usize::MAX).min(buffer.len());
-        let buffer = &mut buffer[..length];
         if self.literal > 0 {
-            lane.bytes.read_exact(buffer)?;
+            let length = usize::try_from(self.literal).unwrap_or(usize::MAX).min(buffer.len());
+            lane.bytes.read_exact(&mut buffer[..length])?;
             self.literal -= length as u64;
-        } else {
-            self.window.read(source, self.base, buffer)?;
-            lane.correct(buffer)?;
-            self.copy -= length as u64;
-            self.base += length as u64;
+            return Ok(length);
         }
-        self.left -= length as u64;
+        let length = buffer.len().min(self.block.len() - self.given);
+        buffer[..length].copy_from_slice(&self.block[self.given..self.given + length]);
+        self.given += length;
         Ok(length)
     }
 
-    /// Reads the next literal's length and, unless it ends the content, the next copy.
-    fn next(&mut self, lane: &mut LaneIn<'_>, size: u64) -> io::Result<()> {
-        let step = Operation::read(lane, self.left, self.base, size)?;
-        self.literal = step.literal;
-        if let Some((base, length)) = step.copy {
-            (self.base, self.copy) = (base, length);
-        }
+    fn next_block(&mut self, lane: &mut LaneIn<'_>, source: Source<'_>) -> io::Result<()> {
+        let length = self.copy.min(BLOCK);
+        self.block.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+        self.window.read(source, self.base, &mut self.block)?;
+        lane.model.correct(&mut self.block, None, 0)?;
+        self.given = 0;
+        self.copy -= length;
+        self.base += length;
         Ok(())
-    }
-}
-
-/// A literal and the copy behind it.
-struct Operation {
-    literal: u64,
-    copy: Option<(u64, u64)>,
-}
-
-impl Operation {
-    /// `left`: bytes of the target to come; `expected`: where the last copy ended; `size`: of the source.
-    fn read(lane: &mut LaneIn<'_>, left: u64, expected: u64, size: u64) -> io::Result<Self> {
-        let literal = varint::get(&mut lane.literals)?;
-        let room = left.checked_sub(literal).ok_or_else(|| invalid("a literal reaches over the end of its file"))?;
-        if room == 0 {
-            return Ok(Self { literal, copy: None });
-        }
-        let length = varint::get(&mut lane.copies)?;
-        let base = expected.checked_add_signed(varint::get_signed(&mut lane.seeks)?);
-        let inside = base.and_then(|base| base.checked_add(length)).is_some_and(|end| end <= size);
-        match base {
-            Some(base) if inside && length > 0 && length <= room => Ok(Self { literal, copy: Some((base, length)) }),
-            _ => Err(invalid("a copy reaches over the end of its base or its file")),
-        }
     }
 }
 
@@ -109,19 +90,17 @@ pub fn copies(
     limit: usize,
     mut literal: impl FnMut(&mut LaneIn<'_>, u64, u64) -> io::Result<()>,
 ) -> io::Result<Vec<Copy>> {
-    let (mut at, mut expected) = (0, 0);
+    let mut progress = Progress::new(size, base);
     let mut copies = Vec::new();
-    while at < size {
-        let step = Operation::read(lane, size - at, expected, base)?;
-        literal(lane, at, step.literal)?;
-        at += step.literal;
-        if let Some((base, length)) = step.copy {
+    while !progress.is_done() {
+        let at = progress.at();
+        let operation = lane.model.operation(None, &mut progress)?;
+        literal(lane, at, operation.literal)?;
+        if let Some((base, length)) = operation.copy {
             if copies.len() == limit {
                 return Err(invalid("a program has too many copies"));
             }
-            copies.push(Copy { base, target: at, length });
-            at += length;
-            expected = base + length;
+            copies.push(Copy { base, target: at + operation.literal, length });
         }
     }
     Ok(copies)

@@ -1,57 +1,58 @@
-//! One patched or new content on the maker's side: its copies, what they get wrong, and what they leave out.
+//! One patched content on the maker's side: its copies, and writing it into the streams of a lane.
 
 use std::io;
 
 use umiak_spec::ReadAt;
 
 use crate::DeltaError;
-use crate::align::{Copy, align};
+use crate::align::{Aligner, Copy};
+use crate::model::{self, BLOCK, Operation, Progress};
 use crate::plan::Method;
 use crate::settle::Settle;
-use crate::streams::{Kind, Lane, Streams};
 use crate::varint;
 use crate::{deflate, exe};
 
-/// A content as a delta says it.
+/// How a content is patched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// How its copies are predicted; plain when there is no source.
+    /// How its copies are predicted.
     pub method: Method,
-    /// Bytes that copies and literals add up to: of the content, or of it with its deflate streams opened.
-    size: u64,
     copies: Vec<Copy>,
-    literals: Vec<u8>,
-    /// Right bytes before each wrong one.
-    gaps: Vec<u64>,
-    /// Right bytes after the last wrong one.
-    tail: u64,
-    mismatches: Vec<u8>,
-    notes: Vec<u8>,
+    note: Vec<u8>,
+    /// About how many bytes it takes in a delta.
+    pub cost: u64,
 }
 
-impl Piece {
-    /// All literal.
-    #[must_use]
-    pub fn literal(target: &[u8]) -> Self {
-        Self::of(Method::Plain, Vec::new(), target, Differ::new(target), Vec::new())
-    }
+/// A match must agree in this many bytes more than the copy before it would, to begin a copy: what suits files that hardly
+/// moved, and such that were shuffled.
+const CLEARLY: [usize; 3] = [24, 14, 8];
 
+impl Piece {
     /// Copies of `base` as it is.
     ///
     /// # Errors
     /// The base is too large.
     pub fn plain(base: &[u8], target: &[u8]) -> Result<Self, DeltaError> {
-        let copies = align(base, target).map_err(DeltaError::Match)?;
-        Ok(Self::copied(base, target, copies))
+        let aligner = Aligner::new(base).map_err(DeltaError::Match)?;
+        let mut best: Option<Self> = None;
+        for clearly in CLEARLY {
+            let piece = Self::copied(base, target, aligner.align(target, clearly))?;
+            if best.as_ref().is_some_and(|best| best.cost <= piece.cost) {
+                break;
+            }
+            best = Some(piece);
+        }
+        best.ok_or(DeltaError::Malformed("nothing was tried"))
     }
 
-    fn copied(base: &[u8], target: &[u8], copies: Vec<Copy>) -> Self {
-        let mut differ = Differ::new(target);
+    fn copied(base: &[u8], target: &[u8], copies: Vec<Copy>) -> Result<Self, DeltaError> {
+        let mut trace = Trace::new(target);
         for copy in &copies {
             let (from, to, length) = (copy.base as usize, copy.target as usize, copy.length as usize);
-            differ.compare(&base[from..from + length], &target[to..to + length]);
+            trace.compare(&base[from..from + length], &target[to..to + length]);
         }
-        Self::of(Method::Plain, copies, target, differ, Vec::new())
+        let cost = trace.cost(&copies)?;
+        Ok(Self { method: Method::Plain, copies, note: Vec::new(), cost })
     }
 
     /// Both are programs: references are predicted. `None` when they are not, or when plain copies say it shorter.
@@ -60,14 +61,17 @@ impl Piece {
     /// Prediction fails, which its own input never makes it do.
     pub fn program(base: &[u8], target: &[u8]) -> Result<Option<Self>, DeltaError> {
         let Some(alignment) = exe::align(base, target) else { return Ok(None) };
-        let mut differ = Differ::new(target);
-        exe::predict(&base, &alignment.note, &alignment.copies, &mut differ).map_err(DeltaError::Program)?;
-        let mut notes = Vec::new();
-        varint::put(&mut notes, alignment.note.len() as u64);
-        notes.extend_from_slice(&alignment.note);
-        let plain = Self::copied(base, target, alignment.copies.clone());
-        let program = Self::of(Method::Program, alignment.copies, target, differ, notes);
-        Ok(Some(if program.cost()? <= plain.cost()? { program } else { plain }))
+        if alignment.copies.len() > crate::apply::MAX_COPIES {
+            return Ok(None);
+        }
+        let mut trace = Trace::new(target);
+        exe::predict(&base, &alignment.note, &alignment.copies, &mut trace).map_err(DeltaError::Program)?;
+        let cost = trace.cost(&alignment.copies)? + alignment.note.len() as u64;
+        let plain = Self::copied(base, target, alignment.copies.clone())?;
+        if plain.cost < cost {
+            return Ok(Some(plain));
+        }
+        Ok(Some(Self { method: Method::Program, copies: alignment.copies, note: alignment.note, cost }))
     }
 
     /// Both hold deflate streams: these are opened. `None` when there is nothing to open.
@@ -76,86 +80,132 @@ impl Piece {
     /// The opened base is too large.
     pub fn deflate(base: &[u8], target: &[u8]) -> Result<Option<Self>, DeltaError> {
         let Some((recipe, opened)) = deflate::Recipe::of_target(target) else { return Ok(None) };
-        let mut notes = Vec::new();
-        recipe.encode(&mut notes);
-        let base_opened = match deflate::Recipe::of_base(base) {
-            Some((layout, base_opened)) => {
-                layout.encode(&mut notes);
-                base_opened
-            }
-            None => return Ok(None),
-        };
+        let Some((layout, base_opened)) = deflate::Recipe::of_base(base) else { return Ok(None) };
         let mut piece = Self::plain(&base_opened, &opened)?;
         piece.method = Method::Deflate;
-        let mut head = Vec::new();
-        varint::put(&mut head, opened.len() as u64);
-        varint::put(&mut head, notes.len() as u64);
-        head.extend_from_slice(&notes);
-        piece.notes = head;
+        recipe.encode(&mut piece.note);
+        layout.encode(&mut piece.note);
+        piece.cost += piece.note.len() as u64;
         Ok(Some(piece))
     }
 
-    fn of(method: Method, copies: Vec<Copy>, target: &[u8], differ: Differ<'_>, notes: Vec<u8>) -> Self {
-        let mut literals = Vec::new();
-        let mut at = 0;
-        for copy in &copies {
-            literals.extend_from_slice(&target[at..copy.target as usize]);
-            at = (copy.target + copy.length) as usize;
-        }
-        literals.extend_from_slice(&target[at..]);
-        let Differ { gaps, gap, mismatches, .. } = differ;
-        Self { method, size: target.len() as u64, copies, literals, gaps, tail: gap, mismatches, notes }
-    }
-
-    /// About how many bytes this takes in a delta.
+    /// Writes the content into the streams of its lane.
     ///
     /// # Errors
-    /// The compressor has no memory.
-    pub fn cost(&self) -> io::Result<u64> {
-        let mut streams = Streams::default();
-        self.write(&mut streams, Lane::Binary, &mut 0);
-        let mut cost = 0;
-        for (_, bytes) in streams.finish() {
-            // What is compressed alone pays for a header that it would not pay among others.
-            cost += (zstd::bulk::compress(&bytes, 6)?.len() as u64).saturating_sub(12);
+    /// Prediction fails, which its own input never makes it do.
+    pub fn write(&self, base: &[u8], target: &[u8], lane: &mut LaneOut) -> Result<(), DeltaError> {
+        match self.method {
+            Method::Plain => Ok(self.write_plain(base, target, lane)?),
+            Method::Program => {
+                lane.note(&self.note);
+                let mut progress = Progress::new(target.len() as u64, base.len() as u64);
+                self.operations(target, &mut progress, lane, |_, _| Ok(()))?;
+                let mut correcting = Correcting { target, lane };
+                exe::predict(&base, &self.note, &self.copies, &mut correcting).map_err(DeltaError::Program)
+            }
+            Method::Deflate => {
+                let opened = deflate::Recipe::of_target(target).zip(deflate::Recipe::of_base(base));
+                let ((_, opened), (_, base)) = opened.ok_or(DeltaError::Malformed("a stream opens only once"))?;
+                varint::put(&mut lane.notes, opened.len() as u64);
+                lane.note(&self.note);
+                Ok(self.write_plain(&base, &opened, lane)?)
+            }
         }
-        Ok(cost)
     }
 
-    /// Appends to the streams of `lane`. `gap` is the number of right bytes since the lane's last wrong one.
-    pub fn write(&self, streams: &mut Streams, lane: Lane, gap: &mut u64) {
-        let (mut at, mut expected) = (0, 0);
+    fn write_plain(&self, base: &[u8], target: &[u8], lane: &mut LaneOut) -> io::Result<()> {
+        let mut progress = Progress::new(target.len() as u64, base.len() as u64);
+        let mut block = Vec::new();
+        self.operations(target, &mut progress, lane, |copy, lane| {
+            let copied = &base[copy.base as usize..][..copy.length as usize];
+            let actual = &target[copy.target as usize..][..copy.length as usize];
+            for (copied, actual) in copied.chunks(BLOCK as usize).zip(actual.chunks(BLOCK as usize)) {
+                block.clear();
+                block.extend_from_slice(copied);
+                lane.model.correct(&mut block, Some(actual), 0)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn operations(
+        &self,
+        target: &[u8],
+        progress: &mut Progress,
+        lane: &mut LaneOut,
+        mut copied: impl FnMut(&Copy, &mut LaneOut) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut literal = |from: u64, to: u64, copy: Option<(u64, u64)>, lane: &mut LaneOut| {
+            lane.bytes.extend_from_slice(&target[from as usize..to as usize]);
+            lane.model.operation(Some(Operation { literal: to - from, copy }), progress)
+        };
+        let mut at = 0;
         for copy in &self.copies {
-            varint::put(streams.get(lane, Kind::Literals), copy.target - at);
-            varint::put(streams.get(lane, Kind::Copies), copy.length);
-            varint::put_signed(streams.get(lane, Kind::Seeks), copy.base.wrapping_sub(expected).cast_signed());
+            literal(at, copy.target, Some((copy.base, copy.length)), lane)?;
+            copied(copy, lane)?;
             at = copy.target + copy.length;
-            expected = copy.base + copy.length;
         }
-        if at < self.size {
-            varint::put(streams.get(lane, Kind::Literals), self.size - at);
+        if at < target.len() as u64 {
+            literal(at, target.len() as u64, None, lane)?;
         }
-        let gaps = streams.get(lane, Kind::Gaps);
-        for right in &self.gaps {
-            varint::put(gaps, *gap + right);
-            *gap = 0;
-        }
-        *gap += self.tail;
-        streams.get(lane, Kind::Mismatches).extend_from_slice(&self.mismatches);
-        streams.get(lane, Kind::Bytes).extend_from_slice(&self.literals);
-        streams.get(lane, Kind::Notes).extend_from_slice(&self.notes);
+        Ok(())
     }
 }
 
-/// Writes down where predictions are wrong.
-struct Differ<'a> {
+/// The streams of a lane that are being written.
+pub struct LaneOut {
+    model: model::Lane<model::Encoder>,
+    /// See [`crate::streams::Kind::Bytes`].
+    pub bytes: Vec<u8>,
+    /// See [`crate::streams::Kind::Notes`].
+    pub notes: Vec<u8>,
+}
+
+impl LaneOut {
+    /// Empty.
+    pub fn new() -> Self {
+        Self { model: model::Lane::new(model::Encoder::default()), bytes: Vec::new(), notes: Vec::new() }
+    }
+
+    fn note(&mut self, note: &[u8]) {
+        varint::put(&mut self.notes, note.len() as u64);
+        self.notes.extend_from_slice(note);
+    }
+
+    /// Model, literals, notes.
+    pub fn finish(self) -> [Vec<u8>; 3] {
+        [self.model.coder.finish(), self.bytes, self.notes]
+    }
+}
+
+/// Writes what predictions get wrong.
+struct Correcting<'a, 'l> {
     target: &'a [u8],
-    gaps: Vec<u64>,
+    lane: &'l mut LaneOut,
+}
+
+impl Settle for Correcting<'_, '_> {
+    fn settle(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let actual = part(self.target, offset, bytes.len())?;
+        self.lane.model.correct(bytes, Some(actual), 0)
+    }
+}
+
+fn part(target: &[u8], offset: u64, length: usize) -> io::Result<&[u8]> {
+    let start = usize::try_from(offset).ok();
+    let part = start.and_then(|start| target.get(start..start.checked_add(length)?));
+    part.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Notes where predictions are wrong, to estimate what they cost.
+struct Trace<'a> {
+    target: &'a [u8],
+    gaps: Vec<u8>,
     gap: u64,
     mismatches: Vec<u8>,
 }
 
-impl<'a> Differ<'a> {
+impl<'a> Trace<'a> {
     fn new(target: &'a [u8]) -> Self {
         Self { target, gaps: Vec::new(), gap: 0, mismatches: Vec::new() }
     }
@@ -167,21 +217,47 @@ impl<'a> Differ<'a> {
             self.gap += run as u64;
             at += run;
             if at < actual.len() {
-                self.gaps.push(self.gap);
+                varint::put(&mut self.gaps, self.gap);
                 self.gap = 0;
                 self.mismatches.push(actual[at].wrapping_sub(predicted[at]));
                 at += 1;
             }
         }
     }
+
+    /// With what `copies` cost and the literals between them.
+    fn cost(&self, copies: &[Copy]) -> io::Result<u64> {
+        let (mut numbers, mut literals) = (Vec::new(), Vec::new());
+        let (mut at, mut end) = (0, 0);
+        for copy in copies {
+            literals.extend_from_slice(&self.target[at..copy.target as usize]);
+            varint::put(&mut numbers, copy.target - at as u64);
+            varint::put(&mut numbers, copy.length);
+            varint::put_signed(&mut numbers, copy.base.wrapping_sub(end).cast_signed());
+            at = (copy.target + copy.length) as usize;
+            end = copy.base + copy.length;
+        }
+        literals.extend_from_slice(&self.target[at..]);
+        let mut cost = 0;
+        for bytes in [&numbers, &literals, &self.gaps, &self.mismatches] {
+            cost += compressed(bytes)?;
+        }
+        Ok(cost)
+    }
 }
 
-impl Settle for Differ<'_> {
+/// About how many bytes `bytes` take among others of their kind.
+///
+/// # Errors
+/// The compressor has no memory.
+pub fn compressed(bytes: &[u8]) -> io::Result<u64> {
+    // What is compressed alone pays for a header that it would not pay among others.
+    Ok((zstd::bulk::compress(bytes, 6)?.len() as u64).saturating_sub(12))
+}
+
+impl Settle for Trace<'_> {
     fn settle(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let start = usize::try_from(offset).ok();
-        let target = self.target;
-        let actual = start.and_then(|start| target.get(start..start.checked_add(bytes.len())?));
-        let actual = actual.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let actual = part(self.target, offset, bytes.len())?;
         self.compare(bytes, actual);
         bytes.copy_from_slice(actual);
         Ok(())

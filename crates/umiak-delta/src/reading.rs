@@ -7,8 +7,8 @@ use umiak_spec::{Digest, ReadAt};
 use crate::DeltaError;
 use crate::codec::Decoder;
 use crate::index::{FRAME, HEAD, Head, Index, StreamEntry, index_digest};
+use crate::model;
 use crate::streams::{Kind, Lane, StreamId};
-use crate::varint;
 
 /// A delta blob whose index was read and verified.
 pub struct Delta<B> {
@@ -71,14 +71,9 @@ impl<B: ReadAt> Delta<B> {
     pub(crate) fn lane(&self, lane: Lane) -> Result<LaneIn<'_>, DeltaError> {
         let stream = |kind| self.stream(StreamId { lane, kind });
         Ok(LaneIn {
-            literals: stream(Kind::Literals)?,
-            copies: stream(Kind::Copies)?,
-            seeks: stream(Kind::Seeks)?,
-            gaps: stream(Kind::Gaps)?,
-            mismatches: stream(Kind::Mismatches)?,
+            model: model::Lane::new(model::Decoder::new(stream(Kind::Model)?)),
             bytes: stream(Kind::Bytes)?,
             notes: stream(Kind::Notes)?,
-            right: None,
         })
     }
 }
@@ -112,7 +107,8 @@ impl Read for Frames<'_> {
             let length = (self.entry.stored - start).min(FRAME);
             self.frame.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
             self.blob.read_exact_at(&mut self.frame, self.entry.offset + start)?;
-            let name = format!("frame {} of the {} of {}", self.next, self.entry.id.kind.name(), self.entry.id.lane.name());
+            let name =
+                format!("frame {} of the {} of {}", self.next, self.entry.id.kind.name(), self.entry.id.lane.name());
             compare(&name, *digest, Digest::of(&self.frame)).map_err(io::Error::other)?;
             self.next += 1;
             self.at = 0;
@@ -148,45 +144,10 @@ impl BufRead for Values<'_> {
 
 /// The streams of one lane.
 pub struct LaneIn<'a> {
-    /// See [`Kind`].
-    pub literals: Values<'a>,
-    /// See [`Kind`].
-    pub copies: Values<'a>,
-    /// See [`Kind`].
-    pub seeks: Values<'a>,
-    gaps: Values<'a>,
-    mismatches: Values<'a>,
-    /// See [`Kind`].
+    /// See [`Kind::Model`].
+    pub model: model::Lane<model::Decoder<Values<'a>>>,
+    /// See [`Kind::Bytes`].
     pub bytes: Values<'a>,
-    /// See [`Kind`].
+    /// See [`Kind::Notes`].
     pub notes: Values<'a>,
-    /// Right bytes until the next wrong one.
-    right: Option<u64>,
-}
-
-impl LaneIn<'_> {
-    /// Puts predicted bytes right.
-    ///
-    /// # Errors
-    /// The streams end early or cannot be read.
-    pub fn correct(&mut self, mut predicted: &mut [u8]) -> io::Result<()> {
-        loop {
-            let right = match self.right {
-                Some(right) => right,
-                None if self.gaps.fill_buf()?.is_empty() => u64::MAX,
-                None => varint::get(&mut self.gaps)?,
-            };
-            let length = predicted.len() as u64;
-            if right >= length {
-                self.right = Some(if right == u64::MAX { right } else { right - length });
-                return Ok(());
-            }
-            let (_, rest) = predicted.split_at_mut(usize::try_from(right).unwrap_or(usize::MAX));
-            let mut add = [0];
-            self.mismatches.read_exact(&mut add)?;
-            rest[0] = rest[0].wrapping_add(add[0]);
-            predicted = &mut rest[1..];
-            self.right = None;
-        }
-    }
 }

@@ -41,51 +41,30 @@ impl Lane {
     }
 }
 
-/// What the values of a stream mean.
+/// What a stream holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
     /// Instructions: where each content comes from. Only in [`Lane::Skeleton`].
     Plan = 0,
-    /// Lengths of literals before copies, varints.
-    Literals = 1,
-    /// Lengths of copies, varints.
-    Copies = 2,
-    /// Where copies begin in the base, signed varints from the end of the copy before.
-    Seeks = 3,
-    /// Predicted bytes that are right before each that is wrong, varints.
-    Gaps = 4,
-    /// What is added to each wrong byte.
-    Mismatches = 5,
+    /// Copies, and what they get wrong: arithmetically coded, see docs/formats/delta-model.md.
+    Model = 1,
     /// Bytes that nothing predicts.
-    Bytes = 6,
+    Bytes = 2,
     /// What the methods need to know, in their own forms.
-    Notes = 7,
+    Notes = 3,
 }
 
 impl Kind {
     /// All kinds, by number.
-    pub const ALL: [Self; 8] = [
-        Self::Plan,
-        Self::Literals,
-        Self::Copies,
-        Self::Seeks,
-        Self::Gaps,
-        Self::Mismatches,
-        Self::Bytes,
-        Self::Notes,
-    ];
+    pub const ALL: [Self; 4] = [Self::Plan, Self::Model, Self::Bytes, Self::Notes];
 
     /// A word for people.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Plan => "plan",
-            Self::Literals => "literal lengths",
-            Self::Copies => "copy lengths",
-            Self::Seeks => "seeks",
-            Self::Gaps => "gaps",
-            Self::Mismatches => "mismatches",
+            Self::Model => "copies and corrections",
             Self::Bytes => "literals",
             Self::Notes => "notes",
         }
@@ -105,17 +84,17 @@ impl StreamId {
     /// The instructions of a delta.
     pub const PLAN: Self = Self { lane: Lane::Skeleton, kind: Kind::Plan };
 
-    /// Lane times 8 plus kind.
+    /// Lane times 4 plus kind.
     #[must_use]
     pub fn number(self) -> u64 {
-        self.lane as u64 * 8 + self.kind as u64
+        self.lane as u64 * 4 + self.kind as u64
     }
 
     /// The stream with a number.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        let kind = *Kind::ALL.get(usize::try_from(number % 8).ok()?)?;
-        Some(Self { lane: Lane::from_number(number / 8)?, kind })
+        let kind = *Kind::ALL.get(usize::try_from(number % 4).ok()?)?;
+        Some(Self { lane: Lane::from_number(number / 4)?, kind })
     }
 }
 
@@ -143,9 +122,9 @@ mod tests {
 
     #[test]
     fn numbers_name_streams() {
-        for number in 0..32 {
+        for number in 0..16 {
             assert_eq!(StreamId::from_number(number).unwrap().number(), number);
         }
-        assert_eq!(StreamId::from_number(32), None);
+        assert_eq!(StreamId::from_number(16), None);
     }
 }

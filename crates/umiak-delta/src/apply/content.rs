@@ -50,7 +50,7 @@ impl Walk<'_> {
                 let source = Source { bytes: &bytes, size };
                 match method {
                     Method::Plain => {
-                        let mut making = Making { patch: Patch::new(step.size), lane, source };
+                        let mut making = Making { patch: Patch::new(step.size, size), lane, source };
                         making.all(step.size, &mut self.output)
                     }
                     Method::Program => program(lane, source, step.size, &mut self.output),
@@ -146,7 +146,7 @@ struct Correcting<'s, 'l, 'a> {
 
 impl Settle for Correcting<'_, '_, '_> {
     fn settle(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.lane.correct(bytes)?;
+        self.lane.model.correct(bytes, None, 0)?;
         self.placed.write(offset, bytes)
     }
 }
@@ -206,7 +206,8 @@ fn opened(
     let base_size = layout.unwrap(source.bytes, &mut base).map_err(DeltaError::Deflate)?;
     base.settle()?;
     let opened: Arc<dyn ReadAt + '_> = Arc::new(SpaceReader(space.as_ref()));
-    let mut making = Making { patch: Patch::new(size), lane, source: Source { bytes: &opened, size: base_size } };
+    let mut making =
+        Making { patch: Patch::new(size, base_size), lane, source: Source { bytes: &opened, size: base_size } };
     recipe.wrap(&mut making, output).map_err(DeltaError::Deflate)?;
     let mut rest = [0];
     if making.read(&mut rest)? == 0 { Ok(()) } else { Err(DeltaError::Malformed("bytes follow an opened file")) }

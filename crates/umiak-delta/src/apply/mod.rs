@@ -20,6 +20,7 @@ use crate::streams::{Lane, StreamId};
 use output::Output;
 use skeleton::Skeleton;
 
+pub(crate) use content::MAX_COPIES;
 pub use output::Space;
 
 /// The phase that bytes of the target are counted in.
@@ -86,7 +87,11 @@ pub fn apply(
         // The hash ends when nobody can tell it of more bytes.
         drop(walk);
         let digest = hash.join().map_err(|_| DeltaError::Malformed("hashing stopped"))??;
-        if size == target.size { Ok(digest) } else { Err(DeltaError::Malformed("the parts are shorter than the whole")) }
+        if size == target.size {
+            Ok(digest)
+        } else {
+            Err(DeltaError::Malformed("the parts are shorter than the whole"))
+        }
     })?;
     check_target(target.digest, actual)
 }

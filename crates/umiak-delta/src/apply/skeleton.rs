@@ -27,7 +27,16 @@ pub struct Skeleton<'a> {
 impl<'a> Skeleton<'a> {
     /// A skeleton of `size` bytes; in a tar checksum fields are flipped back.
     pub fn new(lane: LaneIn<'a>, source: Arc<dyn ReadAt + 'a>, source_size: u64, size: u64, flip: bool) -> Self {
-        Self { lane, source, source_size, patch: Patch::new(size), left: size, flip, block: [0; BLOCK], ready: 0..0 }
+        Self {
+            lane,
+            source,
+            source_size,
+            patch: Patch::new(size, source_size),
+            left: size,
+            flip,
+            block: [0; BLOCK],
+            ready: 0..0,
+        }
     }
 
     /// Writes the next `count` bytes, or all that are left when there are fewer and `count` is [`u64::MAX`].

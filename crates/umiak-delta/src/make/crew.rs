@@ -91,7 +91,13 @@ mod tests {
         let jobs: Vec<u64> = (0..100).map(|n| n * 37 % 101).collect();
         let done = run(&jobs, NonZeroUsize::new(3).unwrap(), 150, |job| *job, |job| Ok::<_, ()>(job * 2)).unwrap();
         assert_eq!(done, jobs.iter().map(|job| job * 2).collect::<Vec<_>>());
-        let failed = run(&jobs, NonZeroUsize::new(3).unwrap(), 150, |job| *job, |job| if *job == 50 { Err("no") } else { Ok(()) });
+        let failed = run(
+            &jobs,
+            NonZeroUsize::new(3).unwrap(),
+            150,
+            |job| *job,
+            |job| if *job == 50 { Err("no") } else { Ok(()) },
+        );
         assert_eq!(failed, Err("no"));
     }
 }

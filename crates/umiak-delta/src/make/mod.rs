@@ -16,7 +16,7 @@ use crate::DeltaError;
 use crate::codec::{self, Effort};
 use crate::container::{Bases, Container, Part, Shape};
 use crate::index::{FRAME, Index, StreamEntry, Whole, feature};
-use crate::piece::{Piece, read_all};
+use crate::piece::{LaneOut, Piece, compressed, read_all};
 use crate::plan::{Method, Origin, PlanWriter, Step};
 use crate::streams::{Kind, Lane, StreamId, Streams};
 use pairing::Pair;
@@ -59,11 +59,21 @@ pub fn make(
     let part = |number: &usize| &target.parts().contents[*number];
     observer.expect(PHASE, jobs.iter().map(|number| part(number).size).sum());
     let weight = |number: &usize| maker.weight(*number, &pairs[*number]);
-    let coded = crew::run(&jobs, options.threads, options.memory, weight, |number| maker.code(*number, &pairs[*number]))?;
+    let coded =
+        crew::run(&jobs, options.threads, options.memory, weight, |number| maker.code(*number, &pairs[*number]))?;
 
+    let (plan, features) = maker.plan(&pairs, &jobs, &coded);
     let mut streams = Streams::default();
-    let features = maker.write(&pairs, coded, &mut streams)?;
-    maker.write_skeleton(&mut streams)?;
+    *streams.get(Lane::Skeleton, Kind::Plan) = plan;
+    let weight = |lane: &Lane| maker.lane_weight(*lane, &jobs, &coded);
+    let lanes =
+        crew::run(&Lane::ALL, options.threads, options.memory, weight, |lane| maker.lane(*lane, &jobs, &coded))?;
+    for (lane, out) in Lane::ALL.into_iter().zip(lanes) {
+        let [model, bytes, notes] = out.finish();
+        *streams.get(lane, Kind::Model) = model;
+        *streams.get(lane, Kind::Bytes) = bytes;
+        *streams.get(lane, Kind::Notes) = notes;
+    }
     let streams = streams.finish();
     let compress = |(_, plain): &(StreamId, Vec<u8>)| {
         observer.check()?;
@@ -89,11 +99,10 @@ pub fn make(
     Ok(index)
 }
 
-/// How one content is made, and its piece of the streams.
+/// How one content is made.
 struct Coded {
     origin: Origin,
     piece: Option<Piece>,
-    literal: Vec<u8>,
 }
 
 struct Maker<'a> {
@@ -120,65 +129,93 @@ impl Maker<'_> {
         let size = self.part(number).size;
         let target = read_all(&self.target.content(number)?, size)?;
         let lane = lane(&target);
-        let mut best: Option<(u64, usize, Piece)> = None;
+        let mut best: Option<(usize, Piece)> = None;
         let like = if let Pair::Like(like) = pair { like.as_slice() } else { &[] };
         for source in like {
-            let (bytes, base_size) = self.sources.open(*source)?;
-            let base = read_all(&bytes, base_size)?;
-            let piece = shortest(&base, &target, lane)?;
-            let cost = piece.cost()?;
-            if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
-                best = Some((cost, *source, piece));
+            let piece = shortest(&self.source(*source)?, &target, lane)?;
+            if best.as_ref().is_none_or(|(_, best)| piece.cost < best.cost) {
+                best = Some((*source, piece));
             }
         }
         self.observer.advance(PHASE, size);
-        let literal = || Coded { origin: Origin::New(lane), piece: None, literal: target.clone() };
         Ok(match best {
             // Only a poor patch is worth a trial without its source.
-            Some((cost, ..)) if cost * 4 > size && cost >= Piece::literal(&target).cost()? => literal(),
-            Some((_, source, piece)) => {
-                let method = piece.method;
-                Coded { origin: Origin::Patched { source, method, lane }, piece: Some(piece), literal: Vec::new() }
+            Some((_, piece)) if piece.cost * 4 > size && piece.cost >= compressed(&target)? => {
+                Coded { origin: Origin::New(lane), piece: None }
             }
-            None => literal(),
+            Some((source, piece)) => {
+                let method = piece.method;
+                Coded { origin: Origin::Patched { source, method, lane }, piece: Some(piece) }
+            }
+            None => Coded { origin: Origin::New(lane), piece: None },
         })
     }
 
-    /// Plan and streams of all contents; gives the features they use.
-    fn write(&self, pairs: &[Pair], coded: Vec<Coded>, streams: &mut Streams) -> Result<u32, DeltaError> {
+    fn source(&self, number: usize) -> Result<Vec<u8>, DeltaError> {
+        let (bytes, size) = self.sources.open(number)?;
+        Ok(read_all(&bytes, size)?)
+    }
+
+    /// The plan of all contents, and the features they use.
+    fn plan(&self, pairs: &[Pair], jobs: &[usize], coded: &[Coded]) -> (Vec<u8>, u32) {
         let mut plan = PlanWriter::new(self.sources);
-        let mut coded = coded.into_iter();
-        let (mut features, mut gaps) = (0, [0; 4]);
+        let mut coded = jobs.iter().zip(coded).map(|(_, coded)| coded.origin);
+        let mut features = 0;
         for (number, pair) in pairs.iter().enumerate() {
             let origin = match pair {
-                Pair::Equal(source) => Origin::Kept(*source),
-                Pair::Again(earlier) => Origin::Again(*earlier),
-                Pair::Like(_) => {
-                    let coded = coded.next().ok_or(DeltaError::Malformed("a content was not coded"))?;
-                    if let Origin::New(lane) = coded.origin {
-                        streams.get(lane, Kind::Bytes).extend_from_slice(&coded.literal);
-                    }
-                    if let (Origin::Patched { lane, method, .. }, Some(piece)) = (coded.origin, &coded.piece) {
-                        piece.write(streams, lane, &mut gaps[lane as usize]);
-                        features |= feature_of(method);
-                    }
-                    coded.origin
-                }
+                Pair::Equal(source) => Some(Origin::Kept(*source)),
+                Pair::Again(earlier) => Some(Origin::Again(*earlier)),
+                Pair::Like(_) => coded.next(),
             };
+            let Some(origin) = origin else { continue };
+            if let Origin::Patched { method, .. } = origin {
+                features |= feature_of(method);
+            }
             let part = self.part(number);
             plan.push(&Step { origin, size: part.size, spacing: part.spacing });
         }
-        streams.get(Lane::Skeleton, Kind::Plan).extend_from_slice(&plan.finish());
-        Ok(features)
+        (plan.finish(), features)
     }
 
-    fn write_skeleton(&self, streams: &mut Streams) -> Result<(), DeltaError> {
-        let size = self.target.parts().skeleton;
-        let target = read_all(&self.target.skeleton()?, size)?;
-        let (bytes, base_size) = self.sources.open(0)?;
-        let base = read_all(&bytes, base_size)?;
-        Piece::plain(&base, &target)?.write(streams, Lane::Skeleton, &mut 0);
-        Ok(())
+    /// The contents of a lane, in order.
+    fn of_lane<'c>(
+        &self,
+        lane: Lane,
+        jobs: &'c [usize],
+        coded: &'c [Coded],
+    ) -> impl Iterator<Item = (usize, &'c Coded)> {
+        let jobs = jobs.iter().copied().zip(coded);
+        jobs.filter(move |(_, coded)| match coded.origin {
+            Origin::New(of) | Origin::Patched { lane: of, .. } => of == lane,
+            Origin::Kept(_) | Origin::Again(_) => false,
+        })
+    }
+
+    /// Bytes of memory that writing a lane takes.
+    fn lane_weight(&self, lane: Lane, jobs: &[usize], coded: &[Coded]) -> u64 {
+        let sizes = self.of_lane(lane, jobs, coded).map(|(number, _)| self.part(number).size);
+        sizes.max().unwrap_or(0) * 4 + (32 << 20)
+    }
+
+    /// Streams of all contents of a lane.
+    fn lane(&self, lane: Lane, jobs: &[usize], coded: &[Coded]) -> Result<LaneOut, DeltaError> {
+        let mut out = LaneOut::new();
+        if lane == Lane::Skeleton {
+            let target = read_all(&self.target.skeleton()?, self.target.parts().skeleton)?;
+            let base = self.source(0)?;
+            Piece::plain(&base, &target)?.write(&base, &target, &mut out)?;
+        }
+        for (number, coded) in self.of_lane(lane, jobs, coded) {
+            self.observer.check()?;
+            let target = read_all(&self.target.content(number)?, self.part(number).size)?;
+            match (coded.origin, &coded.piece) {
+                (Origin::Patched { source, .. }, Some(piece)) => {
+                    piece.write(&self.source(source)?, &target, &mut out)?
+                }
+                _ => out.bytes.extend_from_slice(&target),
+            }
+        }
+        Ok(out)
     }
 
     fn index(&self, bases: &[&dyn Container], features: u32) -> Index {
@@ -215,7 +252,7 @@ fn shortest(base: &[u8], target: &[u8], lane: Lane) -> Result<Piece, DeltaError>
     }
     let plain = Piece::plain(base, target)?;
     match Piece::deflate(base, target)? {
-        Some(opened) if opened.cost()? < plain.cost()? => Ok(opened),
+        Some(opened) if opened.cost < plain.cost => Ok(opened),
         _ => Ok(plain),
     }
 }

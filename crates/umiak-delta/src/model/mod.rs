@@ -1,0 +1,66 @@
+//! The model of a lane: operations and corrections of all its contents, in one arithmetically coded stream.
+//!
+//! Both sides run this very code: the maker with an [`Encoder`], the applier with a [`Decoder`]. What is learned from one content
+//! serves the next. The exact computation is in `docs/formats/delta-model.md`.
+
+mod coder;
+mod mixer;
+mod number;
+mod operations;
+mod residual;
+
+use std::io;
+
+pub use coder::{Coder, Decoder, Encoder};
+pub use operations::{Operation, Operations, Progress};
+pub use residual::Residual;
+
+/// Bytes of a copy that are corrected at once when nothing else divides it.
+pub const BLOCK: u64 = 4096;
+
+/// Everything that a lane learns.
+pub struct Model {
+    /// Copies and literals.
+    pub operations: Operations,
+    /// Wrong bytes.
+    pub residual: Residual,
+}
+
+impl Model {
+    /// Knows nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { operations: Operations::new(), residual: Residual::new() }
+    }
+}
+
+/// A model and its coder.
+pub struct Lane<C> {
+    /// Where bits go or come from.
+    pub coder: C,
+    /// What they mean.
+    pub model: Model,
+}
+
+impl<C: Coder> Lane<C> {
+    /// With nothing learned.
+    pub fn new(coder: C) -> Self {
+        Self { coder, model: Model::new() }
+    }
+
+    /// See [`Operations::code`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn operation(&mut self, operation: Option<Operation>, progress: &mut Progress) -> io::Result<Operation> {
+        self.model.operations.code(&mut self.coder, operation, progress)
+    }
+
+    /// See [`Residual::code`].
+    ///
+    /// # Errors
+    /// The decoder's source.
+    pub fn correct(&mut self, predicted: &mut [u8], actual: Option<&[u8]>, hint: u32) -> io::Result<()> {
+        self.model.residual.code(&mut self.coder, predicted, actual, hint)
+    }
+}
