@@ -7,14 +7,15 @@
 use std::collections::BTreeSet;
 
 use umiak_spec::referrers::fallback_tag;
-use umiak_spec::{Descriptor, Digest, Listing, Observer, Referrer, media_type};
+use umiak_spec::{Descriptor, Digest, Limits, Listing, Observer, Referrer, media_type};
 use ureq::ResponseExt as _;
 
 use crate::distribution::Registry;
 use crate::error::{Error, ErrorKind};
-use crate::image::Documents as _;
+use crate::image::Documents;
 use crate::layout::{INDEX, Layout};
 use crate::redirect;
+use crate::source::Source as _;
 use crate::transport::Answer;
 use crate::upload::header;
 
@@ -23,6 +24,9 @@ const MAX_PAGES: usize = 100;
 
 /// Referrers of one manifest, or manifests of a layout that are looked through.
 const MAX_REFERRERS: usize = 10_000;
+
+/// Manifests that are fetched because a list does not say what they are.
+const MAX_READ: usize = 100;
 
 /// What registries that know nothing of referrers answer.
 const NO_API: [u16; 5] = [400, 404, 405, 406, 501];
@@ -77,14 +81,14 @@ impl Registry {
     }
 
     fn referrers_by_tag(&self, subject: &Digest, observer: &dyn Observer) -> Result<Vec<Referrer>, Error> {
-        match self.tagged(&fallback_tag(subject), observer) {
-            // What is no list of referrers is none of ours: somebody may call an image like that.
-            Ok((bytes, _)) => {
-                Ok(Listing::parse(&bytes, self.limits()).map(|list| list.referrers()).unwrap_or_default())
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        let bytes = match self.tagged(&fallback_tag(subject), observer) {
+            Ok((bytes, _)) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        // What is no list of referrers is none of ours: somebody may call an image like that.
+        let listed = Listing::parse(&bytes, self.limits()).map(|list| list.referrers()).unwrap_or_default();
+        Ok(completed(listed, self.limits(), |entry| self.document(entry, observer).ok()))
     }
 }
 
@@ -109,7 +113,8 @@ impl Layout {
             observer.check()?;
             if entry.descriptor.annotations.ref_name.as_deref() == Some(&fallback_tag(subject)) {
                 let list = self.read(&entry.descriptor).and_then(|bytes| Listing::parse(&bytes, self.limits()).ok());
-                found.extend(list.map(|list| list.referrers()).unwrap_or_default());
+                let listed = list.map(|list| list.referrers()).unwrap_or_default();
+                found.extend(completed(listed, self.limits(), |entry| self.read(entry)));
             } else if let Some((of, referrer)) = self.referrer(&entry.descriptor) {
                 found.extend((of == *subject).then_some(referrer));
             }
@@ -122,9 +127,28 @@ impl Layout {
     }
 
     fn read(&self, descriptor: &Descriptor) -> Option<Vec<u8>> {
-        let known = [media_type::OCI_MANIFEST, media_type::OCI_INDEX].contains(&descriptor.media_type.as_str());
-        known.then(|| self.document(descriptor).ok())?
+        is_manifest(descriptor).then(|| Documents::document(self, descriptor).ok())?
     }
+}
+
+/// The entries of a list, with what their manifests say where the list does not: programs that copy indexes and do not
+/// know artifact types lose them.
+fn completed(listed: Vec<Referrer>, limits: &Limits, read: impl Fn(&Descriptor) -> Option<Vec<u8>>) -> Vec<Referrer> {
+    let mut reads = 0;
+    let complete = |entry: Referrer| {
+        let is_known = entry.descriptor.artifact_type.is_some();
+        if is_known || !is_manifest(&entry.descriptor) || reads >= MAX_READ {
+            return entry;
+        }
+        reads += 1;
+        let of = |bytes: Vec<u8>| Referrer::of(&bytes, &entry.descriptor.media_type, limits).ok().flatten();
+        read(&entry.descriptor).and_then(of).map_or(entry, |(_, referrer)| referrer)
+    };
+    listed.into_iter().map(complete).collect()
+}
+
+fn is_manifest(descriptor: &Descriptor) -> bool {
+    [media_type::OCI_MANIFEST, media_type::OCI_INDEX].contains(&descriptor.media_type.as_str())
 }
 
 /// Those of the wanted artifact type, each once.

@@ -280,14 +280,25 @@ fn a_list_with_entries_that_are_gone_is_still_changed() {
 }
 
 #[test]
+fn a_list_that_lost_the_artifact_types_is_completed_from_the_manifests() {
+    let setting = round_trip(Manner { referrers: false, ..Manner::default() });
+    let tag = umiak_spec::referrers::fallback_tag(&subject().digest);
+    let list = String::from_utf8(setting.store.manifest(&tag).unwrap()).unwrap();
+    let poorer = list.replace(&format!(r#""artifactType":"{}","#, umiak_spec::delta::ARTIFACT_TYPE), "");
+    assert_ne!(poorer, list);
+    setting.store.put(&tag, umiak_spec::media_type::OCI_INDEX, poorer);
+    assert_eq!(found(&setting.reference(), &subject().digest, &setting.context).len(), 3);
+}
+
+#[test]
 fn a_tag_is_given_last_and_names_the_manifest() {
     let setting = setting(Manner::default());
     let sample = sample(&subject(), "one", 10);
     let reference = format!("{}:d1", setting.reference());
     let stored = sample.put_to(&reference, &setting.context).unwrap();
     assert_eq!(setting.store.manifest("d1").unwrap(), sample.delta.to_bytes());
-    let puts = setting.server.requests().into_iter().filter(|request| request.method == "PUT");
-    assert!(puts.last().unwrap().target.ends_with("/manifests/d1"));
+    let mut puts = setting.server.requests().into_iter().filter(|request| request.method == "PUT");
+    assert!(puts.next_back().unwrap().target.ends_with("/manifests/d1"));
     let source = common::source(&reference, &setting.context).unwrap();
     let (descriptor, bytes) = source.top(&Silent).unwrap();
     assert_eq!((descriptor.digest, bytes), (stored.digest, sample.delta.to_bytes()));
