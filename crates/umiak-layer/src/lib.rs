@@ -7,6 +7,7 @@
 //!                                                             file digests
 //!            for_each_content: the same way again, only for the files that are wanted
 //! entries, tree -- LayerWriter --> tar
+//! skeleton: tar --> contents of its files + every other byte, which make it again bit for bit
 //! ```
 //!
 //! Nothing is extracted to a directory and no file content is ever held in memory. Everything is bounded by
@@ -27,6 +28,8 @@ mod index_file;
 mod member;
 mod pax;
 mod reader;
+mod skeleton;
+mod skeleton_view;
 mod sparse;
 mod writer;
 
@@ -39,4 +42,6 @@ pub use flatten::flatten;
 pub use index::{FileContent, IndexedEntry, LayerContent, LayerIndex, index};
 pub use index_file::IndexFileError;
 pub use reader::{Counted, TarReader};
+pub use skeleton::{Skeleton, SkeletonContent, is_tar, skeleton};
+pub use skeleton_view::{SkeletonView, flip_checksum};
 pub use writer::{LayerWriter, WriteError};
