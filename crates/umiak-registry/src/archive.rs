@@ -209,7 +209,8 @@ impl Source for DockerArchive {
             return Err(Error::Inconsistent { name: self.place.clone(), reason });
         }
         let layers = saved.layers.iter().zip(&config.diff_ids).map(|(name, diff_id)| self.layer(name, *diff_id));
-        Ok(Image { reference: id.to_string(), layers: layers.collect::<Result<_, _>>()?, config })
+        let layers = layers.collect::<Result<_, _>>()?;
+        Ok(Image { reference: id.to_string(), manifest: None, layers, config })
     }
 
     fn fetch(&self, layer: &Layer, _: &dyn Observer) -> Result<BlobFile, Error> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use umiak_spec::Verified;
+use umiak_spec::{ReadAt, Verified};
 
 use crate::error::{Error, IoContext as _};
 use crate::image::Layer;
@@ -79,6 +79,18 @@ impl BlobFile {
     }
 }
 
+impl ReadAt for BlobFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.length);
+        end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.file.read_exact_at(buffer, self.offset + offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.length)
+    }
+}
+
 /// Reads a [`BlobFile`].
 #[derive(Debug, Clone)]
 pub struct BlobReader {
@@ -99,5 +111,26 @@ impl Read for BlobReader {
         }
         self.position += count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_ends_where_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, b"0123456789").unwrap();
+        let whole = BlobFile::open(&path).unwrap();
+        let part = BlobFile::part(&whole.file(), 2, 5);
+        let mut buffer = [0; 3];
+        part.read_exact_at(&mut buffer, 2).unwrap();
+        assert_eq!(&buffer, b"456");
+        for offset in [3, 5, u64::MAX] {
+            assert!(part.read_exact_at(&mut buffer, offset).is_err(), "{offset}");
+        }
+        assert_eq!(ReadAt::len(&part).unwrap(), 5);
     }
 }

@@ -10,7 +10,7 @@
 //! Guarantees: a file without suffix was complete when it was renamed into place; a blob was verified before that, is
 //! verified again before every use, and dropped if it is damaged. Several processes and threads may use one cache: a
 //! partial file is written by the one that holds its lock. After a power cut a rename may be undone: then the partial
-//! file is found complete. This is the only module of the crate that changes files.
+//! file is found complete. Beside `durable`, this is the only module of the crate that changes files.
 #![allow(clippy::disallowed_methods)]
 
 use std::fs::{self, File, TryLockError};

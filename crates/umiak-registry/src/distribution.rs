@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use umiak_spec::{Descriptor, Digest, DocumentError, Limits, Observer, Platform, Referrer, RegistryName, media_type};
+use umiak_spec::{
+    Descriptor, Digest, Document, DocumentError, Limits, Observer, Platform, Referrer, RegistryName, media_type,
+};
 
 use crate::auth::Credentials;
 use crate::blob::BlobFile;
@@ -257,7 +259,8 @@ impl Source for Registry {
             (Some(bytes), Some(digest)) => (bytes, digest, String::new()),
             _ => self.manifest(&self.name.target(), observer)?,
         };
-        Ok((Descriptor::new(media_type, digest, bytes.len() as u64), bytes))
+        let kind = Document::media_type_of(&bytes, &media_type);
+        Ok((Descriptor::new(kind, digest, bytes.len() as u64), bytes))
     }
 
     fn document(&self, descriptor: &Descriptor, observer: &dyn Observer) -> Result<Vec<u8>, Error> {

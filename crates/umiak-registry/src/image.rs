@@ -24,10 +24,19 @@ pub struct Layer {
 pub struct Image {
     /// What src.json calls it: `<name>@sha256:…`, or `sha256:…` for an image that has no manifest's digest.
     pub reference: String,
+    /// Its manifest, to be had from [`crate::Source::document`]; `None` where there is none: in archives of `docker save`,
+    /// in daemons, for a root file system.
+    pub manifest: Option<Descriptor>,
     /// The configuration.
     pub config: ImageConfig,
     /// Bottom first.
     pub layers: Vec<Layer>,
+}
+
+impl From<&Descriptor> for Layer {
+    fn from(blob: &Descriptor) -> Self {
+        Self { digest: blob.digest, size: blob.size, media_type: blob.media_type.clone(), diff_id: None }
+    }
 }
 
 /// Gives documents by descriptor: a layout's blobs, a registry's answers.
@@ -56,7 +65,11 @@ impl Resolver<'_> {
         let mut from_index = false;
         for _ in 0..MAX_NESTING {
             match self.parse(&bytes, &digest, &media_type)? {
-                Document::Manifest(manifest) => return self.finish(&manifest, digest, from_index),
+                Document::Manifest(manifest) => {
+                    let kind = Document::media_type_of(&bytes, &media_type);
+                    let descriptor = Descriptor::new(kind, digest, bytes.len() as u64);
+                    return self.finish(&manifest, descriptor, from_index);
+                }
                 Document::Index(index) => {
                     let chosen = self.choose(&index)?;
                     bytes = self.documents.document(chosen)?;
@@ -110,7 +123,7 @@ impl Resolver<'_> {
         Error::Inconsistent { name: self.name.to_owned(), reason }
     }
 
-    fn finish(&self, manifest: &Manifest, digest: Digest, from_index: bool) -> Result<Image, Error> {
+    fn finish(&self, manifest: &Manifest, descriptor: Descriptor, from_index: bool) -> Result<Image, Error> {
         let bytes = self.documents.document(&manifest.config)?;
         let config =
             parse_config(&bytes, self.name, self.limits).map_err(|error| self.unless_artifact(manifest, error))?;
@@ -130,7 +143,8 @@ impl Resolver<'_> {
             media_type: layer.media_type.clone(),
             diff_id: Some(*diff_id),
         });
-        Ok(Image { reference: format!("{}@{digest}", self.name), layers: layers.collect(), config })
+        let reference = format!("{}@{}", self.name, descriptor.digest);
+        Ok(Image { reference, manifest: Some(descriptor), layers: layers.collect(), config })
     }
 }
 

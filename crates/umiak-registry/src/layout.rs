@@ -207,7 +207,11 @@ impl Source for Layout {
 
     fn top(&self, _: &dyn Observer) -> Result<(Descriptor, Vec<u8>), Error> {
         match &self.entries()?[..] {
-            [only] => Ok((only.clone(), Documents::document(self, only)?)),
+            [only] => {
+                let bytes = Documents::document(self, only)?;
+                let kind = Document::media_type_of(&bytes, &only.media_type);
+                Ok((Descriptor { media_type: kind, ..only.clone() }, bytes))
+            }
             several => {
                 let available = several.iter().map(|entry| entry.digest.to_string()).collect();
                 Err(Error::Ambiguous { place: self.name.clone(), available })
@@ -221,8 +225,7 @@ impl Source for Layout {
 
     /// Unlike a layer of an image, the blob is compared with its digest here: whoever asks for it is told that it is good.
     fn blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<BlobFile, Error> {
-        let Descriptor { digest, size, media_type, .. } = blob.clone();
-        let layer = Layer { digest, size, media_type, diff_id: None };
+        let layer = Layer::from(blob);
         let file = self.fetch(&layer, observer)?;
         observer.check()?;
         file.verify(&layer, &self.path)?;

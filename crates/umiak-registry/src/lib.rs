@@ -1,9 +1,13 @@
-//! Where container images come from: registries, image layouts, archives, the Docker daemon, root file systems.
+//! Where container images come from: registries, image layouts, archives, the Docker daemon, root file systems; and
+//! where artifacts go to: registries, layouts, archives of layouts.
 //!
 //! ```text
-//! reference --open--> Source --resolve(platforms)--> Image { reference@digest, config, layers }
-//!                        |                              |
-//!                        +------------fetch(layer)------+--> BlobFile   (a local file, or a stretch of one)
+//! reference --open--> Source --resolve(platforms)--> Image { reference@digest, manifest, config, layers }
+//!                      |  |                             |
+//!                      |  +-----------fetch(layer)------+--> BlobFile   (a local file, or a stretch of one)
+//!                      +--referrers(manifest)--> Referrer --document, blob-->
+//!
+//! reference --open_sink--> Sink <--put_blob, put_manifest, finish--
 //! ```
 //!
 //! Guarantees: manifests and configurations are verified before they are looked into; a layer that came over a network

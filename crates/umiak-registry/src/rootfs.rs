@@ -62,6 +62,7 @@ impl Source for RootFs {
         let (digest, size) = Verified::new(reader).finish().at("read", &self.path)?;
         Ok(Image {
             reference: digest.to_string(),
+            manifest: None,
             config: ImageConfig { platform: Platform::host(), diff_ids: Vec::new(), text: "{}".into() },
             layers: vec![Layer { digest, size, media_type: String::new(), diff_id: None }],
         })

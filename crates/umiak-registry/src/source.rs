@@ -68,8 +68,7 @@ pub trait Source: Sync {
     /// # Errors
     /// [`Error`]; of kind `Corrupt` when it is not what the descriptor says.
     fn blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<BlobFile, Error> {
-        let Descriptor { digest, size, media_type, .. } = blob.clone();
-        self.fetch(&Layer { digest, size, media_type, diff_id: None }, observer)
+        self.fetch(&Layer::from(blob), observer)
     }
 
     /// The manifests whose subject is `subject`, of one artifact type or of all. None is no error.

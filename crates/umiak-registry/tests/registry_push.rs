@@ -5,7 +5,10 @@
 mod common;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Mutex;
 
 use common::deltas::{assert_same, found, sample, subject};
 use common::{assert_layers, context, image, run, source};
@@ -38,7 +41,11 @@ fn an_image_and_its_deltas_are_pushed_found_and_copied() {
     let sample_image = image("linux/amd64", 4, 300_000);
     let target = put_image(sink(&format!("{name}:1"), &context).as_ref(), &sample_image);
     let pulled = source(&format!("{name}:1"), &context).unwrap();
-    assert_layers(pulled.as_ref(), &pulled.resolve(&[]).unwrap(), &sample_image);
+    let pinned = pulled.resolve(&[]).unwrap();
+    assert_layers(pulled.as_ref(), &pinned, &sample_image);
+    let manifest = pinned.manifest.unwrap();
+    assert_eq!(manifest, target);
+    assert_eq!(pulled.document(&manifest, &Silent).unwrap(), samples::image(&sample_image).last().unwrap().bytes);
 
     assert!(found(&name, &target.digest, &context).is_empty());
     let (one, other) = (sample(&target, "one", 700_000), sample(&target, "other", 5));
@@ -112,6 +119,50 @@ fn blobs_that_are_there_are_not_sent_and_chunks_are_taken() {
     assert_eq!(sink(&name, &context).put_blob(&blob, &content, &Silent).unwrap(), Stored::There);
     let fetched = source(&name, &context).unwrap().blob(&blob, &Silent).unwrap();
     assert_eq!(common::bytes(&fetched), content);
+}
+
+/// A line to `registry` that breaks while the first requests go over it: after so many bytes each. What has gone over it
+/// arrives.
+fn breaking_line(registry: &str, breaks: Vec<usize>) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (address, registry) = (listener.local_addr().unwrap().to_string(), registry.to_owned());
+    let left = Mutex::new(breaks);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) = (client.unwrap(), TcpStream::connect(&registry).unwrap());
+            let (mut answers, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut to_client));
+            let (mut buffer, mut passed) = (vec![0; 64 << 10], 0);
+            while let Ok(count @ 1..) = client.read(&mut buffer) {
+                server.write_all(&buffer[..count]).unwrap();
+                passed += count;
+                let mut left = left.lock().unwrap();
+                if left.first().is_some_and(|limit| passed > *limit) {
+                    left.remove(0);
+                    break;
+                }
+            }
+            let _ = (server.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
+        }
+    });
+    address
+}
+
+#[test]
+#[ignore = "needs: docker-registry"]
+fn a_push_over_a_line_that_breaks_arrives() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(directory.path());
+    let registry = Registry::start(directory.path()).unwrap();
+    let content: Vec<u8> = (0..20_000_000_u32).map(|at| (at.wrapping_mul(7) >> 5).to_le_bytes()[0]).collect();
+    let blob = Descriptor::new("a/b", Digest::of(&content), content.len() as u64);
+    let line = breaking_line(&registry.address(), vec![3_000_000, 5_000_000, 9_000_000]);
+    let watch = common::watch::Watch::until(u64::MAX);
+    let sink = sink(&format!("docker://{line}/team/app"), &context);
+    assert_eq!(sink.put_blob(&blob, &content, &watch).unwrap(), Stored::New);
+    assert_eq!(watch.expected.into_inner(), watch.done.into_inner());
+    let direct = source(&format!("docker://{}/team/app", registry.address()), &context).unwrap();
+    assert_eq!(common::bytes(&direct.blob(&blob, &Silent).unwrap()), content);
 }
 
 /// The password `secret`, as htpasswd hashes it.

@@ -149,6 +149,23 @@ impl Document {
     }
 }
 
+impl Document {
+    /// What kind of document `bytes` are: by their own word, else by what a server or descriptor called them, else by
+    /// their shape. Parameters are left out.
+    #[must_use]
+    pub fn media_type_of(bytes: &[u8], named: &str) -> String {
+        let shape: Option<Shape> = serde_json::from_slice(bytes).ok();
+        let own = shape.as_ref().and_then(|shape| shape.media_type.as_deref()).unwrap_or(named);
+        let bare = own.split(';').next().unwrap_or("").trim();
+        let by_shape = || shape.as_ref().is_some_and(|shape| shape.manifests.is_some());
+        match bare {
+            "" if by_shape() => OCI_INDEX.to_owned(),
+            "" => OCI_MANIFEST.to_owned(),
+            bare => bare.to_owned(),
+        }
+    }
+}
+
 /// Fails for documents beyond `Limits::document`.
 pub(crate) fn check_size(bytes: &[u8], limits: &Limits) -> Result<(), DocumentError> {
     let (size, limit) = (bytes.len() as u64, limits.document);
@@ -213,6 +230,14 @@ mod tests {
         assert!(matches!(parse(&index, ""), Ok(Document::Index(i)) if i.manifests.len() == 1));
         assert!(parse(&manifest, "application/vnd.oci.image.manifest.v1+json; charset=utf-8").is_ok());
         assert!(matches!(parse(&index, OCI_MANIFEST), Err(DocumentError::Json(_))));
+    }
+
+    #[test]
+    fn a_document_says_what_it_is() {
+        assert_eq!(Document::media_type_of(br#"{"mediaType":"a/b"}"#, "c/d"), "a/b");
+        assert_eq!(Document::media_type_of(b"{}", "c/d; charset=utf-8"), "c/d");
+        assert_eq!(Document::media_type_of(br#"{"manifests":[]}"#, ""), OCI_INDEX);
+        assert_eq!(Document::media_type_of(br#"{"config":{}}"#, ""), OCI_MANIFEST);
     }
 
     #[test]
