@@ -29,8 +29,10 @@ cargo xtask TASK
   ci              what CI runs: formatting, house rules, lints, documentation, the demo, all tests
   fuzz [SECONDS]  a few seconds of each fuzz target, when `cargo fuzz` is there
   tidy            the house rules that compilers do not know
-  bench apps      the measures of docs/benchmarks.md, with the peers in the same run
+  bench apps      device apps, and
+  bench delta     deltas: the measures of docs/benchmarks.md, with the peers in the same run
                     [--pairs DIR] [--make-pairs SCRIPT] [--only PAIR,..] [--measure NAME,..] [--runs N] [--write]
+                    [--umiak FILE] [--peers-cache DIR]
 ";
 
 /// Why a task did not succeed: one line for a person.

@@ -74,6 +74,13 @@ fn installed(package: &str) -> bool {
     output.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
 }
 
+/// The version of an installed package, as Debian counts it.
+pub fn version(package: &str) -> Option<String> {
+    let output = Command::new("dpkg-query").args(["-W", "-f=${Version}", package]).stderr(Stdio::null()).output();
+    let output = output.ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 fn apt(action: &str) -> Command {
     let mut apt = Command::new("apt-get");
     apt.args(["-q", "-y", action]).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
@@ -88,6 +95,8 @@ mod tests {
     fn a_package_without_a_reason_is_refused() {
         assert!(install(&["sl".to_owned()].into()).unwrap_err().contains("reason"));
         assert!(stranger(&["tar".to_owned()].into()).is_none());
+        assert!(version("tar").unwrap().starts_with("1."));
+        assert_eq!(version("no-such-package"), None);
         assert!(PACKAGES.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each once");
     }
 }

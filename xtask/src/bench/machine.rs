@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::peers;
+
 /// One line for under a table.
 pub fn describe(peers: &[&str]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -25,10 +27,15 @@ fn load() -> Option<String> {
 }
 
 fn version(program: &str) -> Option<String> {
+    printed(program).or_else(|| Some(format!("{program} {}", peers::version(program)?)))
+}
+
+/// What a program says of itself; some say nothing.
+fn printed(program: &str) -> Option<String> {
     let line = first_line(program, &["--version"]).or_else(|| first_line(program, &["-version"]))?;
-    // `mksquashfs version 4.5.1 (2022/03/17)`, `rsync  version 3.2.7  protocol version 31`
+    // `mksquashfs version 4.5.1 (2022/03/17)`, `rsync  version 3.2.7  protocol version 31`, `rdiff (librsync 2.3.2)`
     let number = line.split_whitespace().find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))?;
-    Some(format!("{program} {number}"))
+    Some(format!("{program} {}", number.trim_end_matches([')', ','])))
 }
 
 /// The first line that a successful command prints, on either stream.

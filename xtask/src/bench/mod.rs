@@ -5,6 +5,7 @@
 //! Benches are no tests: nothing fails because a machine was slow.
 
 mod apps;
+mod delta;
 mod machine;
 mod measure;
 mod noise;
@@ -12,9 +13,12 @@ mod pairs;
 mod shell;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::{Failure, command};
+use crate::{Failure, command, tidy};
+
+/// Compressor and block size of squashfs images, ours and the peers': pvr's.
+const FORMAT: &str = "-comp xz -b 128K";
 
 /// How to run a bench.
 #[derive(Debug)]
@@ -29,6 +33,10 @@ pub struct Options {
     only: Vec<String>,
     /// Which measures; all when empty.
     measures: Vec<String>,
+    /// The program to measure; built when it is not given.
+    umiak: Option<PathBuf>,
+    /// Where sizes of peers' results are remembered.
+    peers_cache: Option<PathBuf>,
     /// Whether the table goes into the document.
     write: bool,
 }
@@ -41,7 +49,8 @@ pub fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
     let options = Options::parse(words, std::env::var_os("UMIAK_PAIRS").map(PathBuf::from))?;
     match name {
         "apps" => apps::bench(&options),
-        other => Err(format!("there is no bench `{other}`; there is: apps")),
+        "delta" => delta::bench(&options),
+        other => Err(format!("there is no bench `{other}`; there are: apps, delta")),
     }
 }
 
@@ -53,6 +62,8 @@ impl Options {
             runs: 3,
             only: Vec::new(),
             measures: Vec::new(),
+            umiak: None,
+            peers_cache: None,
             write: false,
         };
         let mut words = words.iter();
@@ -65,12 +76,17 @@ impl Options {
                 "--runs" => options.runs = value()?.parse().map_err(|_| "--runs needs a number".to_owned())?,
                 "--only" => options.only = list(value()?),
                 "--measure" => options.measures = list(value()?),
+                "--umiak" => options.umiak = Some(value()?.into()),
+                "--peers-cache" => options.peers_cache = Some(value()?.into()),
                 "--write" => options.write = true,
                 other => return Err(format!("bench does not know `{other}`")),
             }
         }
         if options.write && !(options.only.is_empty() && options.measures.is_empty()) {
             return Err("--write is for the whole table: leave --only and --measure out".into());
+        }
+        if options.write && options.umiak.is_some() {
+            return Err("--write is for what this source makes: leave --umiak out".into());
         }
         if options.runs == 0 {
             return Err("--runs needs at least 1".into());
@@ -84,6 +100,18 @@ impl Options {
     }
 }
 
+/// The program to measure, built unless the options name one, and cargo's target directory.
+fn program(options: &Options) -> Result<(PathBuf, PathBuf), Failure> {
+    let metadata = tidy::metadata()?;
+    let target = metadata["target_directory"].as_str().map(Path::new).ok_or("cargo names no target directory")?;
+    if let Some(umiak) = &options.umiak {
+        let whole = umiak.canonicalize().map_err(|error| format!("cannot find {}: {error}", umiak.display()))?;
+        return Ok((whole, target.to_owned()));
+    }
+    command::run(command::cargo().args(["build", "--release", "--package", "umiak"]))?;
+    Ok((target.join("release/umiak"), target.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +120,7 @@ mod tests {
     fn a_part_of_the_table_does_not_replace_the_whole() {
         assert!(Options::parse(&["--write", "--runs", "1"], None).unwrap().write);
         assert!(Options::parse(&["--write", "--only", "a"], None).is_err());
+        assert!(Options::parse(&["--write", "--umiak", "x"], None).is_err());
         assert!(Options::parse(&["--runs", "0"], None).is_err());
         assert!(Options::parse(&["--fast"], None).is_err());
         let part = Options::parse(&["--measure", "patch,status", "--pairs", "x"], Some("y".into())).unwrap();

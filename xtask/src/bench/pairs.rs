@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Options;
 use crate::{Failure, command};
 
-/// Letters of all pairs; each is a layout `NAME.oci` with the tags `base` and `target`.
+/// Letters of all pairs; each is a layout `NAME.oci` with the tags `base` and `target`, and a tar of each beside it.
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// The pairs that the options choose; those that are missing are built.
@@ -47,6 +47,13 @@ impl Layout {
         self.directory.join("index.json").exists()
     }
 
+    /// The root file system of one tag as one uncompressed tar, beside the layout.
+    pub fn tar(&self, tag: &str) -> Result<PathBuf, Failure> {
+        let path = self.directory.with_file_name(format!("{}-{tag}.tar", self.name));
+        let whole = path.canonicalize();
+        whole.map_err(|error| format!("cannot find {}: {error}", path.display()))
+    }
+
     /// The index.
     pub fn index(&self) -> Result<Value, Failure> {
         json(&self.directory.join("index.json"))
@@ -81,6 +88,14 @@ pub fn tagged<'a>(index: &'a Value, tag: &str) -> Result<&'a Value, Failure> {
 
 /// The annotation that holds a tag.
 pub const TAG: &str = "org.opencontainers.image.ref.name";
+
+/// The SHA-256 of a file, in hexadecimal.
+pub fn sha256(path: &Path) -> Result<String, Failure> {
+    let output = Command::new("sha256sum").arg(path).output().map_err(|error| format!("cannot hash: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let hex = text.split(' ').next().filter(|hex| hex.len() == 64);
+    hex.map(str::to_owned).ok_or_else(|| format!("sha256sum printed no digest of {}", path.display()))
+}
 
 fn json(path: &Path) -> Result<Value, Failure> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;

@@ -13,43 +13,63 @@ pub struct Row {
     peer: String,
     ratio: String,
     bar: String,
-    met: bool,
+    /// Nothing to be met: `None`.
+    met: Option<bool>,
 }
 
 impl Row {
     /// Wall times of ours and the peer; the bar is for their ratio.
     pub fn times(measure: String, ours: Run, peer: Run, bar: f64) -> Self {
         let cell = |run: Run| format!("{:.2} s ({:.1} s CPU)", run.wall, run.cpu);
+        Self::ratio(measure, (ours.wall, cell(ours)), (peer.wall, cell(peer)), Some(bar))
+    }
+
+    /// Wall times and peak memory of ours and the peer; the bar, if there is one, is for the ratio of the times.
+    pub fn costs(measure: String, ours: Run, peer: Run, bar: Option<f64>) -> Self {
+        let cell = |run: Run| format!("{:.2} s, {:.0} MiB", run.wall, run.memory);
         Self::ratio(measure, (ours.wall, cell(ours)), (peer.wall, cell(peer)), bar)
     }
 
     /// Lengths in bytes of ours and the peer's; the bar is for their ratio.
-    #[expect(clippy::cast_precision_loss, reason = "lengths of files, far below 2^53")]
     pub fn sizes(measure: String, ours: u64, peer: u64, bar: f64) -> Self {
+        Self::sizes_if(measure, ours, peer, Some(bar))
+    }
+
+    /// Lengths in bytes of ours and the peer's; the bar, if there is one, is for their ratio.
+    #[expect(clippy::cast_precision_loss, reason = "lengths of files, far below 2^53")]
+    pub fn sizes_if(measure: String, ours: u64, peer: u64, bar: Option<f64>) -> Self {
         Self::ratio(measure, (ours as f64, bytes(ours)), (peer as f64, bytes(peer)), bar)
     }
 
-    fn ratio(measure: String, ours: (f64, String), peer: (f64, String), bar: f64) -> Self {
+    fn ratio(measure: String, ours: (f64, String), peer: (f64, String), bar: Option<f64>) -> Self {
         let ratio = ours.0 / peer.0;
-        let met = ratio <= bar;
-        Self { measure, ours: ours.1, peer: peer.1, ratio: format!("{ratio:.3}"), bar: format!("≤ {bar}"), met }
+        let text = bar.map(|bar| format!("≤ {bar}")).unwrap_or_default();
+        let met = bar.map(|bar| ratio <= bar);
+        Self { measure, ours: ours.1, peer: peer.1, ratio: format!("{ratio:.3}"), bar: text, met }
     }
 
     /// A length in bytes against an absolute bar.
     pub fn size(measure: String, ours: u64, bar: u64) -> Self {
         let bar_text = format!("≤ {}", bytes(bar));
-        Self { measure, ours: bytes(ours), peer: String::new(), ratio: String::new(), bar: bar_text, met: ours <= bar }
+        Self {
+            measure,
+            ours: bytes(ours),
+            peer: String::new(),
+            ratio: String::new(),
+            bar: bar_text,
+            met: Some(ours <= bar),
+        }
     }
 
     /// Peak memory in MiB against an absolute bar.
     pub fn memory(measure: String, ours: f64, bar: f64) -> Self {
         let (text, bar_text) = (format!("{ours:.0} MiB"), format!("≤ {bar:.0} MiB"));
-        Self { measure, ours: text, peer: String::new(), ratio: String::new(), bar: bar_text, met: ours <= bar }
+        Self { measure, ours: text, peer: String::new(), ratio: String::new(), bar: bar_text, met: Some(ours <= bar) }
     }
 }
 
 /// Bytes with thousands apart: figures that are compared are not rounded.
-fn bytes(number: u64) -> String {
+pub fn bytes(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -73,11 +93,18 @@ pub fn markdown(rows: &[Row]) -> String {
 /// One row as Markdown.
 pub fn line(row: &Row) -> String {
     let mut text = String::new();
-    let verdict = if row.met { "met" } else { "**missed**" };
+    let verdict = row.met.map_or("", |met| if met { "met" } else { "**missed**" });
     // Writing to a string cannot fail.
     let _ =
         writeln!(text, "| {} | {} | {} | {} | {} | {verdict} |", row.measure, row.ours, row.peer, row.ratio, row.bar);
     text
+}
+
+/// A table of words whose first column is text and whose others are numbers.
+pub fn grid(heads: Vec<String>, lines: Vec<Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rule = format!("|---{}|\n", "|---:".repeat(heads.len().saturating_sub(1)));
+    std::iter::once(line(&heads) + &rule).chain(lines.iter().map(|cells| line(cells))).collect()
 }
 
 /// Puts `text` between the markers of bench `name` in docs/benchmarks.md.

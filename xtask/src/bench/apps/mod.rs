@@ -9,16 +9,13 @@ mod patch;
 mod prepared;
 mod status;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::measure::Run;
 use super::table::{self, Row};
-use super::{Options, machine, pairs};
-use crate::{Failure, command, peers, tidy};
+use super::{Options, machine, pairs, program};
+use crate::{Failure, peers};
 use prepared::Prepared;
-
-/// Ours and the peer's compressor and block size: pvr's.
-const FORMAT: &str = "-comp xz -b 128K";
 
 /// The most memory that any of ours may take, in MiB.
 const MEMORY_BAR: f64 = 300.0;
@@ -29,7 +26,7 @@ const LARGEST: &str = "b";
 /// What the measures need to know, and the rows so far.
 struct Bench<'a> {
     options: &'a Options,
-    /// The release binary.
+    /// The program.
     umiak: PathBuf,
     /// Cargo's target directory.
     target: PathBuf,
@@ -49,9 +46,7 @@ pub fn bench(options: &Options) -> Result<(), Failure> {
     }
     let layouts = pairs::chosen(options)?;
     let machine = machine::describe(&["mksquashfs", "tar", "rsync"]);
-    command::run(command::cargo().args(["build", "--release", "--package", "umiak"]))?;
-    let target = target_directory()?;
-    let umiak = target.join("release/umiak");
+    let (umiak, target) = program(options)?;
     let mut bench = Bench { options, umiak, target, rows: Vec::new(), memory: 0.0 };
     for layout in &layouts {
         bench.pair(layout)?;
@@ -103,10 +98,4 @@ impl Bench<'_> {
         self.memory = self.memory.max(run.memory);
         run
     }
-}
-
-fn target_directory() -> Result<PathBuf, Failure> {
-    let metadata = tidy::metadata()?;
-    let target = metadata["target_directory"].as_str().map(Path::new);
-    Ok(target.ok_or("cargo names no target directory")?.to_owned())
 }

@@ -95,9 +95,7 @@ fn replace(descriptor: &mut Value, other: &Value) {
 fn store(layout: &Layout, bytes: &[u8]) -> Result<Value, Failure> {
     let path = layout.directory.join("new-blob");
     write(&path, bytes)?;
-    let output = Command::new("sha256sum").arg(&path).output().map_err(|error| format!("cannot hash: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let hex = text.split(' ').next().filter(|hex| hex.len() == 64).ok_or("sha256sum printed no digest")?;
+    let hex = pairs::sha256(&path)?;
     let descriptor = json!({"digest": format!("sha256:{hex}"), "size": bytes.len()});
     let blob = layout.blob(&descriptor)?;
     std::fs::rename(&path, &blob).map_err(|error| format!("cannot store {}: {error}", blob.display()))?;

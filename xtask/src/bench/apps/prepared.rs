@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::FORMAT;
 use crate::Failure;
+use crate::bench::FORMAT;
 use crate::bench::measure::Run;
 use crate::bench::pairs::Layout;
 use crate::bench::shell::Shell;
