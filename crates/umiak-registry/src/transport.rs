@@ -136,7 +136,7 @@ impl Transport {
             Some(failure) => unreadable(failure).into(),
             None => Setback {
                 again: !self.is_hopeless(&error),
-                error: Error::Network { action: "reach", url: at.clone(), source: error.into() }.into(),
+                error: Error::Network { action: "reach", url: bare(&at), source: error.into() }.into(),
                 wait: None,
             },
         })?;
@@ -161,7 +161,7 @@ impl Transport {
                     *journey = Journey::from(self.spoken(ask.url));
                     return Ok(None);
                 }
-                let error = Box::new(Error::Status { url: at, status, detail });
+                let error = Box::new(Error::Status { url: bare(&at), status, detail });
                 Err(Setback { error, again: status == 429 || status >= 500, wait })
             }
         }
@@ -242,6 +242,11 @@ impl Transport {
         }
         observer.check()
     }
+}
+
+/// An address as messages show it: without its query, which tells nobody anything and may be a secret of the server's.
+fn bare(url: &str) -> String {
+    url.split('?').next().unwrap_or(url).to_owned()
 }
 
 /// What was to be sent cannot be read, or the work was stopped while it was sent.

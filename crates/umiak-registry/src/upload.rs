@@ -73,7 +73,7 @@ impl Upload<'_> {
             let arrived = session.as_ref().map_or(0, |session| session.offset);
             if arrived < before {
                 self.observer.expect(PHASE, before - arrived);
-            } else {
+            } else if arrived > before {
                 // Sent by the request that broke, and counted again as not sent by it.
                 self.observer.advance(PHASE, arrived - before);
             }
@@ -84,7 +84,8 @@ impl Upload<'_> {
                 return Err(*setback.error);
             }
             if !refused {
-                self.observer.note(&format!("sending broke off, going on at {arrived} bytes: {}", setback.error));
+                self.observer
+                    .note(&format!("sending broke off, going on at {arrived} bytes: {}", cause(&setback.error)));
                 self.transport.pause(in_a_row, setback.wait, self.observer)?;
             }
         }
@@ -131,7 +132,9 @@ impl Upload<'_> {
             let error = Error::Network { action: "send to", url: session.location.clone(), source: reason.into() };
             return Err(Setback { error: error.into(), again: true, wait: None });
         }
-        self.observer.expect(PHASE, end - arrived);
+        if arrived < end {
+            self.observer.expect(PHASE, end - arrived);
+        }
         session.location = location(&answer, Some(&session.location))?;
         session.offset = arrived;
         Ok(())
@@ -161,6 +164,14 @@ impl Upload<'_> {
         let offset = arrived(&answer).filter(|offset| *offset <= self.blob.size)?;
         let location = location(&answer, Some(&session.location)).ok()?;
         Some(Session { location, offset, chunk: session.chunk })
+    }
+}
+
+/// What broke the connection: that it was this one is known.
+fn cause(error: &Error) -> String {
+    match error {
+        Error::Network { source, .. } => source.to_string(),
+        other => other.to_string(),
     }
 }
 
