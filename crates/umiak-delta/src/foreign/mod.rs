@@ -18,6 +18,26 @@ pub use error::ForeignError;
 pub use rdiff::rdiff;
 pub use tar_diff::{Files, tar_diff};
 
+/// What a file of another's is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For [`rdiff()`].
+    Librsync,
+    /// For [`tar_diff()`].
+    TarDiff,
+}
+
+impl Format {
+    /// Told by the first bytes; eight are enough.
+    #[must_use]
+    pub fn of(first: &[u8]) -> Option<Self> {
+        if first.starts_with(&rdiff::MAGIC) {
+            return Some(Self::Librsync);
+        }
+        tar_diff::MAGICS.iter().any(|magic| first.starts_with(*magic)).then_some(Self::TarDiff)
+    }
+}
+
 /// Bytes that are copied at once.
 const PIECE: usize = 64 << 10;
 
@@ -36,5 +56,20 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self { output: umiak_spec::Limits::default().expanded, operations: 64_000_000, window: 512 << 20 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_by_their_first_bytes() {
+        assert_eq!(Format::of(b"rs\x026\0"), Some(Format::Librsync));
+        assert_eq!(Format::of(b"tardf1\n\0"), Some(Format::TarDiff));
+        assert_eq!(Format::of(b"tardf2\n\0("), Some(Format::TarDiff));
+        for other in [&b"rs\x01"[..], b"tardf3\n\0", b"tardf1\n", b""] {
+            assert_eq!(Format::of(other), None);
+        }
     }
 }

@@ -10,7 +10,8 @@ use umiak_spec::{Observer, ReadAt};
 use super::output::{Output, check_range};
 use super::{Bounds, ForeignError, PIECE};
 
-const MAGIC: [u8; 4] = 0x7273_0236_u32.to_be_bytes();
+/// What it begins with.
+pub(super) const MAGIC: [u8; 4] = 0x7273_0236_u32.to_be_bytes();
 
 /// Bytes of a number, in the order in which operations are numbered.
 const WIDTHS: [usize; 4] = [1, 2, 4, 8];

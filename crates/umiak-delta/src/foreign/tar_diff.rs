@@ -12,6 +12,9 @@ use umiak_spec::{Observer, ReadAt};
 use super::output::{Output, check_range};
 use super::{Bounds, ForeignError, PIECE};
 
+/// What it begins with, by version.
+pub(super) const MAGICS: [&[u8; 8]; 2] = [b"tardf1\n\0", b"tardf2\n\0"];
+
 const DATA: u8 = 0;
 const OPEN: u8 = 1;
 const COPY: u8 = 2;
@@ -53,11 +56,8 @@ pub fn tar_diff(
 ) -> Result<u64, ForeignError> {
     let mut magic = [0; 8];
     delta.read_exact(&mut magic).map_err(ForeignError::delta)?;
-    let dictionaries = match &magic {
-        b"tardf1\n\0" => false,
-        b"tardf2\n\0" => true,
-        _ => return Err(ForeignError::Magic("a tar-diff blob")),
-    };
+    let version = MAGICS.iter().position(|known| **known == magic);
+    let dictionaries = version.ok_or(ForeignError::Magic("a tar-diff blob"))? > 0;
     let mut frames = zstd::stream::read::Decoder::new(delta).map_err(ForeignError::Delta)?;
     frames.window_log_max(window_log(bounds.window).min(WINDOW_LOG)).map_err(ForeignError::Delta)?;
     let mut operations = BufReader::with_capacity(PIECE, frames);
