@@ -14,7 +14,9 @@ type File = (Vec<u8>, String, Vec<u8>);
 /// Text made of few words, so that files share much.
 fn words() -> impl Strategy<Value = Vec<u8>> {
     vec((any::<u8>(), 1..40usize), 0..60).prop_map(|runs| {
-        runs.iter().flat_map(|(seed, length)| (0..*length).map(move |at| (seed % 7).wrapping_mul(31) ^ at as u8)).collect()
+        runs.iter()
+            .flat_map(|(seed, length)| (0..*length).map(move |at| (seed % 7).wrapping_mul(31) ^ at as u8))
+            .collect()
     })
 }
 
@@ -108,6 +110,7 @@ fn the_same_again_is_almost_nothing() {
 #[test]
 fn threads_do_not_matter() {
     let (base, target) = pair();
-    let threads = |count| MakeOptions { threads: std::num::NonZeroUsize::new(count).unwrap(), ..MakeOptions::default() };
+    let threads =
+        |count| MakeOptions { threads: std::num::NonZeroUsize::new(count).unwrap(), ..MakeOptions::default() };
     assert_eq!(make_delta(&[&base], &target, &threads(1)), make_delta(&[&base], &target, &threads(4)));
 }
