@@ -14,6 +14,7 @@ mod error;
 pub mod exe;
 pub mod foreign;
 pub mod index;
+pub mod inspect;
 pub mod make;
 mod model;
 mod patch;

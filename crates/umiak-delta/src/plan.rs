@@ -107,14 +107,14 @@ impl<'a> PlanWriter<'a> {
         match step.origin {
             Origin::Kept(source) => {
                 if source != self.expected {
-                    self.instruction(1, zigzag(self.from_expected(source)));
+                    self.instruction(1, zigzag(self.beyond_expected(source)));
                 }
                 self.run += 1;
                 self.expected = source + 1;
             }
             Origin::Patched { source, method, lane } => {
                 self.instruction(2, method as u64 * 4 + lane as u64);
-                let from = self.from_expected(source);
+                let from = self.beyond_expected(source);
                 varint::put_signed(&mut self.out, from);
                 let base = self.bases.part(source).map_or(0, |part| part.size);
                 varint::put_signed(&mut self.out, step.size.wrapping_sub(base).cast_signed());
@@ -135,7 +135,7 @@ impl<'a> PlanWriter<'a> {
         self.out
     }
 
-    fn from_expected(&self, source: usize) -> i64 {
+    fn beyond_expected(&self, source: usize) -> i64 {
         (source as u64).wrapping_sub(self.expected as u64).cast_signed()
     }
 

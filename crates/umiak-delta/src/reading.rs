@@ -1,6 +1,8 @@
 //! Streams on the applier's side: frames are verified, then decoded, then read as values.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use umiak_spec::{Digest, ReadAt};
 
@@ -57,24 +59,23 @@ impl<B: ReadAt> Delta<B> {
     /// Opens a stream; one that the delta lacks is empty.
     pub(crate) fn stream(&self, id: StreamId) -> Result<Values<'_>, DeltaError> {
         let entry = self.index.streams.iter().find(|entry| entry.id == id);
-        Ok(Values(match entry {
+        let values = match entry {
             None => None,
             Some(entry) => {
                 let frames = Frames { blob: &self.blob, entry, next: 0, frame: Vec::new(), at: 0 };
                 let limited = Decoder::new(entry.codec, frames)?.take(entry.plain);
                 Some(BufReader::with_capacity(buffer_size(entry.plain), limited))
             }
-        }))
+        };
+        Ok(Values { values, meter: Meter::default() })
     }
 
     /// Opens all streams of a lane.
     pub(crate) fn lane(&self, lane: Lane) -> Result<LaneIn<'_>, DeltaError> {
         let stream = |kind| self.stream(StreamId { lane, kind });
-        Ok(LaneIn {
-            model: model::Lane::new(model::Decoder::new(stream(Kind::Model)?)),
-            bytes: stream(Kind::Bytes)?,
-            notes: stream(Kind::Notes)?,
-        })
+        let (model, bytes, notes) = (stream(Kind::Model)?, stream(Kind::Bytes)?, stream(Kind::Notes)?);
+        let meters = [&model, &bytes, &notes].map(|values| values.meter.clone());
+        Ok(LaneIn { model: model::Lane::new(model::Decoder::new(model)), bytes, notes, meters })
     }
 }
 
@@ -122,23 +123,45 @@ impl Read for Frames<'_> {
 }
 
 /// The decoded bytes of one stream.
-pub struct Values<'a>(Option<BufReader<io::Take<Decoder<Frames<'a>>>>>);
+pub struct Values<'a> {
+    values: Option<BufReader<io::Take<Decoder<Frames<'a>>>>>,
+    meter: Meter,
+}
 
 impl Read for Values<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.as_mut().map_or(Ok(0), |values| values.read(buffer))
+        let read = self.values.as_mut().map_or(Ok(0), |values| values.read(buffer))?;
+        self.meter.count(read);
+        Ok(read)
     }
 }
 
 impl BufRead for Values<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.0.as_mut().map_or(Ok(&[]), BufRead::fill_buf)
+        self.values.as_mut().map_or(Ok(&[]), BufRead::fill_buf)
     }
 
     fn consume(&mut self, amount: usize) {
-        if let Some(values) = &mut self.0 {
+        if let Some(values) = &mut self.values {
             values.consume(amount);
+            self.meter.count(amount);
         }
+    }
+}
+
+/// How many decoded bytes of a stream were used, to be read by whoever has a copy.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// Bytes so far.
+    pub fn used(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Only the reader counts, so that nothing is lost between reading and writing the number.
+    fn count(&self, bytes: usize) {
+        self.0.store(self.used() + bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -150,4 +173,6 @@ pub struct LaneIn<'a> {
     pub bytes: Values<'a>,
     /// See [`Kind::Notes`].
     pub notes: Values<'a>,
+    /// Of the three, in this order.
+    pub meters: [Meter; 3],
 }

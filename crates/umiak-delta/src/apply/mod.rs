@@ -16,7 +16,7 @@ use crate::DeltaError;
 use crate::container::{Bases, Container, Shape};
 use crate::plan::{Origin, PlanReader, Step};
 use crate::reading::{Delta, LaneIn};
-use crate::streams::{Lane, StreamId};
+use crate::streams::{Kind, Lane, StreamId};
 use output::Output;
 use skeleton::Skeleton;
 
@@ -25,6 +25,9 @@ pub use output::Space;
 
 /// The phase that bytes of the target are counted in.
 pub const PHASE: &str = "Applying";
+
+/// Most bytes in a spool: compressed, the whole may be far smaller than its contents.
+const SPOOL: u64 = 1 << 48;
 
 /// Makes temporary files that are read and written at random, for what must be unpacked before it can be used.
 pub trait Scratch: Sync {
@@ -109,13 +112,33 @@ pub fn spool(
     observer: &dyn Observer,
 ) -> Result<Spool, DeltaError> {
     check_bases(delta, bases)?;
-    // Compressed, the whole may be far smaller than its contents.
-    let limit = 1 << 48;
-    let mut walk = Walk::new(delta, bases, Output::new(space, limit, None), scratch, observer)?;
+    let mut walk = Walk::new(delta, bases, Output::new(space, SPOOL, None), scratch, observer)?;
     let listing = walk.run()?;
     walk.output.settle()?;
     let size = walk.output.position();
     Ok(Spool { contents: walk.places, listing, size })
+}
+
+/// Makes all contents in `space`, for nothing but to see what each takes: `watch` is told after each what it was and how
+/// many decoded bytes of each stream were used up to then. The result is not verified.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) fn watch(
+    delta: &Delta<impl ReadAt>,
+    bases: &[&dyn Container],
+    space: &dyn Space,
+    scratch: &dyn Scratch,
+    observer: &dyn Observer,
+    mut watch: impl FnMut(&Step, &dyn Fn(StreamId) -> u64),
+) -> Result<(), DeltaError> {
+    check_bases(delta, bases)?;
+    let target = delta.index().target;
+    let limit = if target.shape == Shape::Squashfs { SPOOL } else { target.size };
+    let mut walk = Walk::new(delta, bases, Output::new(space, limit, None), scratch, observer)?;
+    walk.run_watched(|walk, step| watch(step, &|id| walk.used(id)))?;
+    walk.output.settle()?;
+    Ok(())
 }
 
 /// Fails when `actual` is not the target's digest.
@@ -192,6 +215,11 @@ impl<'a> Walk<'a> {
 
     /// Makes everything; gives where the rest of the skeleton begins.
     fn run(&mut self) -> Result<u64, DeltaError> {
+        self.run_watched(|_, _| ())
+    }
+
+    /// The same; `watch` sees each content when it is made.
+    fn run_watched(&mut self, mut watch: impl FnMut(&Self, &Step)) -> Result<u64, DeltaError> {
         let plan = self.plan.take().ok_or(DeltaError::Malformed("a plan is walked once"))?;
         let bases = Bases::new(self.bases.containers());
         let mut plan = PlanReader::new(&bases, plan);
@@ -199,11 +227,24 @@ impl<'a> Walk<'a> {
             self.observer.check()?;
             let before = self.output.position();
             self.step(&step)?;
+            watch(self, &step);
             self.observer.advance(PHASE, self.output.position() - before);
         }
         let rest = self.output.position();
         self.skeleton.write(u64::MAX, &mut self.output)?;
         Ok(rest)
+    }
+
+    /// Decoded bytes of a content's stream that were used.
+    fn used(&self, StreamId { lane, kind }: StreamId) -> u64 {
+        let number = match kind {
+            Kind::Plan => return 0,
+            Kind::Model => 0,
+            Kind::Bytes => 1,
+            Kind::Notes => 2,
+        };
+        let lane = self.lanes.get(lane as usize).and_then(Option::as_ref);
+        lane.map_or(0, |lane| lane.meters[number].used())
     }
 
     fn step(&mut self, step: &Step) -> Result<(), DeltaError> {

@@ -210,7 +210,7 @@ impl Maker<'_> {
             let target = read_all(&self.target.content(number)?, self.part(number).size)?;
             match (coded.origin, &coded.piece) {
                 (Origin::Patched { source, .. }, Some(piece)) => {
-                    piece.write(&self.source(source)?, &target, &mut out)?
+                    piece.write(&self.source(source)?, &target, &mut out)?;
                 }
                 _ => out.bytes.extend_from_slice(&target),
             }
