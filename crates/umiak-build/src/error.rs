@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use umiak_spec::Digest;
+
 /// Why an app could not be made. Whatever it is, the app's directory is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -23,7 +25,7 @@ pub enum BuildError {
     #[error("cannot read layer {layer}")]
     Layer {
         /// Digest of the layer's blob.
-        layer: umiak_spec::Digest,
+        layer: Digest,
         /// What is wrong with it.
         source: umiak_layer::LayerError,
     },
@@ -31,11 +33,11 @@ pub enum BuildError {
     #[error("layer {layer} is not what its image says: expected {expected}, found {found}")]
     WrongLayer {
         /// Digest of the layer's blob.
-        layer: umiak_spec::Digest,
+        layer: Digest,
         /// The digest that the image names.
-        expected: umiak_spec::Digest,
+        expected: Digest,
         /// The digest of what was read.
-        found: umiak_spec::Digest,
+        found: Digest,
     },
     /// The layers do not stack to a file tree.
     #[error("the layers of {image} do not make a file tree")]
@@ -106,12 +108,63 @@ pub enum BuildError {
     /// What was asked does not go with what the app is.
     #[error("{0}")]
     Refused(String),
+    /// A tar archive could not be read.
+    #[error("cannot read the archive {}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: umiak_layer::LayerError,
+    },
+    /// A delta artifact's manifest could not be read.
+    #[error("cannot read the delta's manifest")]
+    Artifact {
+        /// What is wrong with it.
+        source: umiak_spec::delta::DeltaError,
+    },
+    /// What is given as base lacks layers that the delta starts from.
+    #[error("{base} is not the base of the delta: it has no layer {}", shown(missing))]
+    NotTheBase {
+        /// What was given.
+        base: String,
+        /// Diff IDs of what it lacks.
+        missing: Vec<Digest>,
+    },
+    /// An image has deltas, or none, and none from this base.
+    #[error("{}", no_delta(base.as_deref(), target, known))]
+    NoDelta {
+        /// What was given as base, if anything.
+        base: Option<String>,
+        /// Whose deltas were looked at.
+        target: String,
+        /// Manifests or configs that there are deltas from.
+        known: Vec<Digest>,
+    },
+    /// Another run is making the same file.
+    #[error("{} is being written by another run", .0.display())]
+    Busy(PathBuf),
+    /// A delta could not be made or applied.
+    #[error(transparent)]
+    Delta(Box<umiak_delta::DeltaError>),
     /// The work was stopped on request.
     #[error(transparent)]
     Cancelled(#[from] umiak_spec::Cancelled),
 }
 
 /// Whatever was asked to stop says so in its own way; for the caller it is one error.
+fn shown(digests: &[Digest]) -> String {
+    digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn no_delta(base: Option<&str>, target: &str, known: &[Digest]) -> String {
+    match (base, known) {
+        (None, []) => format!("there is no delta to {target}"),
+        (None, known) => format!("there are deltas to {target} from {}", shown(known)),
+        (Some(base), []) => format!("there is no delta from {base} to {target}, nor from anything else"),
+        (Some(base), known) => format!("there is no delta from {base} to {target}, only from {}", shown(known)),
+    }
+}
+
 impl From<umiak_registry::Error> for BuildError {
     fn from(error: umiak_registry::Error) -> Self {
         match error {
@@ -122,6 +175,14 @@ impl From<umiak_registry::Error> for BuildError {
 }
 
 impl BuildError {
+    /// What went wrong with a delta; a request to stop stays one.
+    pub(crate) fn delta(error: umiak_delta::DeltaError) -> Self {
+        match error {
+            umiak_delta::DeltaError::Cancelled(cancelled) => cancelled.into(),
+            other => Self::Delta(Box::new(other)),
+        }
+    }
+
     /// A squashfs image that cannot be read.
     pub(crate) fn unreadable(path: &Path, error: umiak_squashfs::Error) -> Self {
         match error {

@@ -15,6 +15,7 @@ mod base;
 mod cache;
 mod content_list;
 mod cost;
+pub mod delta;
 mod documents;
 mod error;
 mod format;

@@ -43,6 +43,13 @@ pub struct SourceArgs {
     #[arg(short = 't', long = "type", value_name = "TYPE", env = "PVR_SOURCE_TYPE", hide_env_values = true)]
     #[arg(hide_possible_values = true)]
     pub source_type: Option<SourceType>,
+    #[command(flatten)]
+    pub images: ImageArgs,
+}
+
+/// Which images are meant, and how registries are reached.
+#[derive(Debug, Clone, Args)]
+pub struct ImageArgs {
     /// Which of an image's platforms, `linux/arm64` or `linux/arm/v7`
     #[arg(long, value_name = "PLATFORM", env = "PVR_PLATFORM", hide_env_values = true)]
     pub platform: Option<String>,

@@ -6,6 +6,7 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help pages: `[repeat]` is no link")]
 
 mod app;
+mod delta;
 pub mod later;
 mod one_dash;
 mod repository;
@@ -17,7 +18,10 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-pub use app::{AddArgs as AppAddArgs, AppCommand, InstallArgs, RuntimeArgs, SourceArgs, SourceType, UpdateArgs};
+pub use app::{
+    AddArgs as AppAddArgs, AppCommand, ImageArgs, InstallArgs, RuntimeArgs, SourceArgs, SourceType, UpdateArgs,
+};
+pub use delta::{ApplyArgs, DeltaCommand, EffortArg, InspectArgs, MakeArgs, PublishArgs, plain_file};
 pub use repository::{
     AddArgs, CheckoutArgs, CloneArgs, CommitArgs, DeployArgs, ExportArgs, FromArgs, ImportArgs, InitArgs, JsonArgs,
 };
@@ -61,6 +65,12 @@ To and from elsewhere:
   export          Write a package file
   import          Read a package file
   deploy          Put packages together into one directory, as a device has it
+
+Deltas:
+  delta make      Make the delta that leads from one image or file to another
+  delta apply     Make the target from the base and the delta, bit for bit
+  delta inspect   Show what a delta reuses, patches and carries
+  delta publish   Push deltas to a registry, beside the target
 
 More:
   demo            Show all of it in a temporary directory, without network
@@ -194,6 +204,9 @@ pub enum Command {
     Export(ExportArgs),
     Import(ImportArgs),
     Deploy(DeployArgs),
+    /// Make, apply, inspect and publish binary deltas
+    #[command(subcommand)]
+    Delta(DeltaCommand),
     Demo(DemoArgs),
     Completion(CompletionArgs),
     /// Print what this is
@@ -281,7 +294,7 @@ mod tests {
     fn the_first_page_names_every_visible_command() {
         let visible: Vec<_> = Cli::command()
             .get_subcommands()
-            .filter(|command| command.get_name() != "app" && !command.is_hide_set())
+            .filter(|command| !["app", "delta"].contains(&command.get_name()) && !command.is_hide_set())
             .map(|command| command.get_name().to_owned())
             .collect();
         assert!(visible.len() > 15);
@@ -290,6 +303,9 @@ mod tests {
         }
         for command in AppCommand::augment_subcommands(clap::Command::new("app")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  app {} ", command.get_name())));
+        }
+        for command in DeltaCommand::augment_subcommands(clap::Command::new("delta")).get_subcommands() {
+            assert!(TEMPLATE.contains(&format!("\n  delta {} ", command.get_name())));
         }
     }
 }

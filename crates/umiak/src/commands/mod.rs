@@ -6,6 +6,7 @@ mod checkout;
 mod clone;
 mod commit;
 mod completion;
+mod delta;
 mod deploy;
 mod diff;
 mod export;
@@ -14,6 +15,7 @@ mod import;
 mod init;
 mod json;
 mod preview;
+mod sources;
 mod status;
 mod version;
 
@@ -42,6 +44,7 @@ pub fn run(context: &Context<'_>, command: &Command) -> Outcome {
         Command::Export(arguments) => export::run(context, arguments),
         Command::Import(arguments) => import::run(context, arguments),
         Command::Deploy(arguments) => deploy::run(context, arguments),
+        Command::Delta(command) => delta::run(context, command),
         Command::Demo(arguments) => demo::run(context, arguments),
         Command::Completion(arguments) => completion::run(context, arguments),
         Command::Version => version::run(context),

@@ -77,9 +77,34 @@ impl From<BuildError> for Failure {
             E::NoApp(_) => (Kind::Usage, "`umiak app ls` lists the apps"),
             E::Document { .. } => (Kind::Untrusted, "`umiak checkout` writes the committed one back"),
             E::Format(_) => (Kind::Usage, "such as --format-options '-comp zstd -b 256K'"),
+            E::Delta(source) => of_delta(source),
+            E::NotTheBase { .. } => (Kind::Untrusted, BASE),
+            E::Artifact { .. } => (Kind::Untrusted, "get the delta again, or make it again with `umiak delta make`"),
+            E::Archive { source, .. } => of_cause(source, Kind::Untrusted, "get the archive again"),
+            E::NoDelta { known, .. } if known.is_empty() => {
+                (Kind::Usage, "`umiak delta publish BASE TARGET` makes one")
+            }
+            E::NoDelta { .. } => (Kind::Usage, "name one of these as the base"),
+            E::Busy(_) => (Kind::Environment, "wait for that run, or end it"),
             _ => (Kind::Usage, ""),
         };
         Self::from_error(&error, kind, hints(hint))
+    }
+}
+
+/// What to do when the base is something else.
+const BASE: &str = "name as base what the delta was made from, or make a delta from what is there";
+
+/// What is wrong with a delta by what can be done about it.
+fn of_delta(error: &umiak_delta::DeltaError) -> (Kind, &'static str) {
+    use umiak_delta::DeltaError as E;
+    const DAMAGED: &str = "get the delta again; without it, the target can be had in full";
+    match error {
+        E::Base { .. } => (Kind::Untrusted, BASE),
+        E::Version(_) | E::Features(_) => (Kind::Untrusted, "use the umiak that made it, or a later one"),
+        E::Match(_) => (Kind::Environment, ""),
+        E::Read(_) => of_cause(error, Kind::Untrusted, DAMAGED),
+        _ => (Kind::Untrusted, DAMAGED),
     }
 }
 

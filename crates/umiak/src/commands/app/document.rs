@@ -8,17 +8,15 @@ use umiak_pvr::app::{SourceDocument, parse_volume};
 use umiak_spec::Limits;
 
 use crate::cli::{AppAddArgs, RuntimeArgs, SourceArgs};
+use crate::commands::sources::DEFAULT_SOURCE;
 use crate::environment::Environment;
 use crate::error::{Failure, Kind};
 
 /// What an image's platform and source order are called in src.json.
 fn set_source(document: &mut SourceDocument, source: &SourceArgs) {
-    document.set_docker_platform(source.platform.as_deref());
-    document.set_docker_source(Some(source.source.as_deref().unwrap_or(DEFAULT_SOURCE)));
+    document.set_docker_platform(source.images.platform.as_deref());
+    document.set_docker_source(Some(source.images.source.as_deref().unwrap_or(DEFAULT_SOURCE)));
 }
-
-/// Where bare references are looked up unless --source says otherwise; pvr's default.
-pub const DEFAULT_SOURCE: &str = "remote,local";
 
 /// The document of a new app.
 ///

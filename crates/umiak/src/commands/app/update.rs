@@ -14,7 +14,7 @@ pub fn run(context: &Context<'_>, arguments: &UpdateArgs) -> Outcome {
     let mut request = UpdateRequest {
         from: None,
         base: arguments.base.clone(),
-        platform: arguments.source.platform.clone(),
+        platform: arguments.source.images.platform.clone(),
         mode: match (arguments.patch, arguments.newbase) {
             (true, _) => UpdateMode::Patch,
             (_, true) => UpdateMode::NewBase,

@@ -1,20 +1,18 @@
 //! What making an app needs, put together from flags, environment and the device's own settings.
 
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use umiak_build::{BuildError, Workshop};
 use umiak_pvr::app::SourceKind;
 use umiak_pvr::{Entry, Value};
-use umiak_registry::{Context as Sources, Credentials, Place, RegistrySettings};
+use umiak_registry::Context as Sources;
 use umiak_repository::{Lock, Repository};
 use umiak_spec::{ImageReference, Limits, Platform};
 
-use super::document::DEFAULT_SOURCE;
 use crate::cli::SourceArgs;
+use crate::commands::sources::sources;
 use crate::context::Context;
-use crate::environment::Environment;
 use crate::error::{Failure, Kind};
 
 /// The device's own list of platforms to pick from, as pvr has it.
@@ -38,15 +36,7 @@ impl Shop {
     /// Usage failures for flags that mean nothing; what locking says.
     pub fn new(context: &Context<'_>, repository: &Repository, arguments: &SourceArgs) -> Result<Self, Failure> {
         let environment = context.environment;
-        let order = Place::parse_list(arguments.source.as_deref().unwrap_or(DEFAULT_SOURCE))
-            .map_err(|error| Failure::from_error(&error, Kind::Usage, Vec::new()))?;
-        let sources = Sources {
-            cache: environment.cache_dir.clone(),
-            order,
-            docker_socket: docker_socket(environment)?,
-            registry: registry(context, arguments)?,
-            limits: Limits::default(),
-        };
+        let sources = sources(context, &arguments.images)?;
         Ok(Self {
             root: repository.root().to_owned(),
             directory: context.here()?,
@@ -94,43 +84,6 @@ impl Shop {
             observer: &progress,
         };
         Ok(work(&workshop)?)
-    }
-}
-
-fn registry(context: &Context<'_>, arguments: &SourceArgs) -> Result<RegistrySettings, Failure> {
-    let environment = context.environment;
-    let credentials = match (&arguments.username, &arguments.password) {
-        (Some(username), password) => {
-            Some(Credentials { username: username.clone(), password: password.clone().unwrap_or_default() })
-        }
-        (None, Some(_)) => {
-            return Err(Failure::new(Kind::Usage, "there is a password but no user name").hint("give both -u and -p"));
-        }
-        (None, None) => None,
-    };
-    let ca_certificates = match &environment.certificates {
-        Some(path) => Some(fs::read(path).map_err(|error| Failure::of_io("read", path, &error))?),
-        None => None,
-    };
-    Ok(RegistrySettings {
-        credentials,
-        docker_config: environment.registry_credentials.clone(),
-        insecure: context.world.insecure,
-        proxy: Some(context.world.http_proxy.clone()).filter(|proxy| proxy != "system"),
-        ca_certificates,
-        ..RegistrySettings::default()
-    })
-}
-
-/// The daemon's socket; only a local one can be talked to.
-fn docker_socket(environment: &Environment) -> Result<PathBuf, Failure> {
-    match environment.docker_host.as_deref() {
-        None => Ok(PathBuf::from("/var/run/docker.sock")),
-        Some(host) => match host.strip_prefix("unix://") {
-            Some(path) => Ok(PathBuf::from(path)),
-            None => Err(Failure::new(Kind::Usage, format!("DOCKER_HOST is `{host}`; umiak talks to unix:// sockets"))
-                .hint("unset DOCKER_HOST, or use --source remote")),
-        },
     }
 }
 

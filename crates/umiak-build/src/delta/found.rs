@@ -1,0 +1,108 @@
+//! Which delta is meant: an artifact by its name, or the one among an image's referrers that starts from the base at hand.
+//!
+//! Nothing but documents is fetched here. What the base lacks is found out before any layer or delta is.
+
+use umiak_registry::Source;
+use umiak_spec::delta::{ARTIFACT_TYPE, DeltaError, Offer, Part};
+use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference};
+
+use super::Work;
+use super::opened::Resolved;
+use crate::error::BuildError;
+
+/// A delta artifact and where its blobs are.
+pub(super) struct Found {
+    pub(super) source: Box<dyn Source>,
+    pub(super) manifest: DeltaManifest,
+}
+
+impl Work<'_> {
+    /// The delta that `reference` names; of an image's deltas the smallest that starts from `base`.
+    pub(super) fn find(&self, reference: &ImageReference, base: Option<&Resolved>) -> Result<Found, BuildError> {
+        let source = umiak_registry::open_watched(reference, self.sources, self.observer)?;
+        let (_, text) = source.top(self.observer)?;
+        match DeltaManifest::parse(&text, &self.limits) {
+            Ok(manifest) => return Ok(Found { source, manifest }),
+            Err(DeltaError::Other(_)) => {}
+            Err(source) => return Err(BuildError::Artifact { source }),
+        }
+        let image = source.resolve_watched(self.platforms, self.observer)?;
+        let offers = match &image.manifest {
+            Some(manifest) => self.offers(source.as_ref(), &manifest.digest)?,
+            None => Vec::new(),
+        };
+        let descriptor = choose(&offers, &image.reference, base)?;
+        let text = source.document(descriptor, self.observer)?;
+        let manifest = DeltaManifest::parse(&text, &self.limits).map_err(|source| BuildError::Artifact { source })?;
+        Ok(Found { source, manifest })
+    }
+
+    /// The deltas to the manifest `target`. Those of later versions are passed over.
+    pub(super) fn offers(&self, source: &dyn Source, target: &Digest) -> Result<Vec<(Descriptor, Offer)>, BuildError> {
+        let mut offers = Vec::new();
+        for referrer in source.referrers(target, Some(ARTIFACT_TYPE), self.observer)? {
+            let offer = match Offer::read(&referrer.annotations, &self.limits) {
+                Ok(offer) => Some(offer),
+                // Some registries list referrers without their annotations.
+                Err(DeltaError::Version(version)) if version.is_empty() => {
+                    let text = source.document(&referrer.descriptor, self.observer)?;
+                    DeltaManifest::parse(&text, &self.limits).ok().map(|manifest| offer(&manifest))
+                }
+                Err(_) => None,
+            };
+            offers.extend(offer.filter(|offer| offer.target == *target).map(|offer| (referrer.descriptor, offer)));
+        }
+        Ok(offers)
+    }
+}
+
+/// The one of these deltas to `target` that starts from `base`; without a base the only one.
+fn choose<'o>(
+    offers: &'o [(Descriptor, Offer)],
+    target: &str,
+    base: Option<&Resolved>,
+) -> Result<&'o Descriptor, BuildError> {
+    let held = base.and_then(Resolved::diff_ids);
+    let suits = |offer: &Offer| match &held {
+        Some(held) => offer.base_diff_ids.iter().all(|diff_id| held.contains(diff_id)),
+        // Of a base without config, what its layers are shows when they are read.
+        None => true,
+    };
+    let mut suitable: Vec<&(Descriptor, Offer)> = offers.iter().filter(|(_, offer)| suits(offer)).collect();
+    suitable.sort_by_key(|(descriptor, offer)| (offer.size, descriptor.digest));
+    match suitable.as_slice() {
+        [(only, _)] => Ok(only),
+        [(smallest, _), ..] if base.is_some() => Ok(smallest),
+        _ => Err(BuildError::NoDelta {
+            base: base.map(|base| base.image.reference.clone()),
+            target: target.to_owned(),
+            known: offers.iter().filter_map(|(_, offer)| offer.base.or(offer.base_config)).collect(),
+        }),
+    }
+}
+
+/// What a list of referrers would say of it.
+fn offer(manifest: &DeltaManifest) -> Offer {
+    Offer {
+        target: manifest.subject.digest,
+        base: manifest.base,
+        base_config: manifest.base_config,
+        base_diff_ids: manifest.base_diff_ids.clone(),
+        size: manifest.size(),
+        full_size: manifest.full_size,
+        expanded_size: manifest.expanded_size,
+    }
+}
+
+/// Fails when layers are missing among `held` that the delta starts from or takes over, and names them.
+pub(super) fn check_base(delta: &DeltaManifest, held: &[Digest], base: &str) -> Result<(), BuildError> {
+    let patched = delta.parts.iter().any(Part::is_delta);
+    let sources = delta.base_diff_ids.iter().filter(|_| patched);
+    // A reused document stands there with its digest.
+    let reused = delta.reused.iter().filter(|reused| delta.base_diff_ids.contains(&reused.diff_id));
+    let mut missing: Vec<Digest> = sources.chain(reused.map(|reused| &reused.diff_id)).copied().collect();
+    missing.retain(|diff_id| !held.contains(diff_id));
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() { Ok(()) } else { Err(BuildError::NotTheBase { base: base.to_owned(), missing }) }
+}

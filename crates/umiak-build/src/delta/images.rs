@@ -1,0 +1,137 @@
+//! Deltas between images: their layers at hand, made into an artifact.
+
+use std::sync::Arc;
+
+use umiak_delta::container::Container;
+use umiak_spec::delta::{Content, LAYER_DELTA, Part, Reused};
+use umiak_spec::{DeltaManifest, Descriptor, Digest, Document, Limits, Manifest, ReadAt};
+
+use super::opened::{Opened, OpenedLayer};
+use super::parts::Bytes;
+use super::place::Nameless;
+use super::{Work, files, worth};
+use crate::error::{BuildError, IoContext as _};
+
+/// What a delta between two images carries and leaves out.
+pub(super) struct Draft {
+    pub(super) manifest: DeltaManifest,
+    /// Of each part.
+    pub(super) contents: Vec<Bytes>,
+    /// Of each part that is a delta.
+    pub(super) indexes: Vec<(Digest, umiak_delta::index::Index)>,
+}
+
+impl Work<'_> {
+    /// Compares two images layer by layer.
+    pub(super) fn draft(&self, base: &Opened, target: &Opened) -> Result<Draft, BuildError> {
+        let subject = target.image.manifest.clone().ok_or_else(|| {
+            BuildError::Refused("the target has no manifest: take it from a registry, a layout or its archive".into())
+        })?;
+        let text = target.source.document(&subject, self.observer)?;
+        let parsed = parse(&text, &subject.media_type, &self.limits)
+            .ok_or_else(|| BuildError::Refused(format!("{} is no image manifest", subject.digest)))?;
+        let mut draft = Draft {
+            manifest: DeltaManifest {
+                base: base.image.manifest.as_ref().map(|manifest| manifest.digest),
+                base_config: Some(Digest::of(base.image.config.text.as_bytes())),
+                base_diff_ids: base.diff_ids(),
+                reused: Vec::new(),
+                parts: Vec::new(),
+                full_size: target.image.layers.iter().map(|layer| layer.size).sum(),
+                expanded_size: target.layers.iter().map(|layer| layer.parts().size).sum(),
+                subject: subject.clone(),
+            },
+            contents: Vec::new(),
+            indexes: Vec::new(),
+        };
+        let base_config = draft.manifest.base_config;
+        draft.document(Content::Manifest, subject, draft.manifest.base, text);
+        let config = target.image.config.text.as_bytes().to_vec();
+        draft.document(Content::Config, parsed.config.clone(), base_config, config);
+        self.layers(base, target, &mut draft)?;
+        Ok(draft)
+    }
+
+    fn layers(&self, base: &Opened, target: &Opened, draft: &mut Draft) -> Result<(), BuildError> {
+        let bases: Vec<&dyn Container> = base.layers.iter().map(OpenedLayer::container).collect();
+        for layer in &target.layers {
+            let diff_id = layer.parts().digest;
+            let known = draft.manifest.reused.iter().any(|reused| reused.diff_id == diff_id)
+                || draft.manifest.parts.iter().any(|part| part.to == diff_id);
+            if known {
+                continue;
+            }
+            if base.layers.iter().any(|base| base.parts().digest == diff_id) {
+                draft.manifest.reused.push(Reused { digest: layer.layer.digest, diff_id });
+                continue;
+            }
+            let (part, bytes, index) = self.layer(&bases, layer)?;
+            draft.manifest.parts.push(part);
+            draft.contents.push(bytes);
+            draft.indexes.extend(index.map(|index| (diff_id, index)));
+        }
+        Ok(())
+    }
+
+    /// A layer as a delta, or as it is when no delta pays.
+    fn layer(
+        &self,
+        bases: &[&dyn Container],
+        layer: &OpenedLayer,
+    ) -> Result<(Part, Bytes, Option<umiak_delta::index::Index>), BuildError> {
+        let to = layer.parts().digest;
+        let scratch = Nameless::new(self.scratch);
+        let file = scratch.file().at("create a scratch file in", self.scratch)?;
+        let index = files::make(bases, layer.container(), &file, self.scratch, self.options, self.observer)?;
+        let size = file.metadata().at("look at a scratch file in", self.scratch)?.len();
+        let pays = size < layer.layer.size
+            && worth::is_worth(size, &layer.bytes, self.observer).at("read a layer in", self.scratch)?;
+        if !pays {
+            let blob = Descriptor::new(layer.layer.media_type.clone(), layer.layer.digest, layer.layer.size);
+            return Ok((Part { content: Content::Layer, to, blob }, Arc::new(layer.blob.clone()), None));
+        }
+        files::verify(&file, bases, &scratch, self.scratch, self.observer)?;
+        let bytes: Bytes = Arc::new(file);
+        let digest = super::parts::digest(&bytes, self.observer).at("read a delta in", self.scratch)?;
+        let blob = Descriptor::new(LAYER_DELTA.to_owned(), digest, size);
+        Ok((Part { content: Content::Layer, to, blob }, bytes, Some(index)))
+    }
+}
+
+impl Draft {
+    /// Whether it saves anything: a layer became a delta, or all are in the base.
+    pub(super) fn worth(&self) -> bool {
+        let parts = &self.manifest.parts;
+        parts.iter().any(Part::is_delta) || parts.iter().all(|part| part.content != Content::Layer)
+    }
+
+    /// The target's manifest or config: carried unless the base has the same.
+    fn document(&mut self, content: Content, blob: Descriptor, base: Option<Digest>, text: Vec<u8>) {
+        let to = blob.digest;
+        if base == Some(to) {
+            self.manifest.reused.push(Reused { digest: to, diff_id: to });
+            return;
+        }
+        self.manifest.parts.push(Part { content, to, blob });
+        self.contents.push(Arc::new(text));
+    }
+}
+
+/// The target's manifest and config, wherever they are.
+pub(super) fn parse(text: &[u8], media_type: &str, limits: &Limits) -> Option<Manifest> {
+    match Document::parse(text, media_type, limits) {
+        Ok(Document::Manifest(manifest)) => Some(*manifest),
+        _ => None,
+    }
+}
+
+/// All bytes of a small blob.
+pub(super) fn small(blob: &dyn ReadAt, limits: &Limits) -> std::io::Result<Vec<u8>> {
+    let size = blob.len()?;
+    if size > limits.document {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "a document is too long"));
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    blob.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

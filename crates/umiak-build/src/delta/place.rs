@@ -1,0 +1,116 @@
+//! Files that a delta's work leaves behind, and those that it does not.
+//!
+//! Guarantees: a result is written beside its place, synced, renamed, and its directory synced: after a power cut it is there
+//! whole or not at all. Scratch files have no name. Only this module creates and renames files here.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use umiak_delta::{Scratch, Space};
+
+use crate::error::{BuildError, IoContext as _};
+
+/// The directory that `path` is in.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A result while it is being made; dropped without [`Beside::commit`] it vanishes.
+#[derive(Debug)]
+pub(super) struct Beside {
+    /// Empty at first; readable and writable.
+    pub(super) file: File,
+    path: PathBuf,
+    place: PathBuf,
+    /// It has its place.
+    named: bool,
+}
+
+impl Beside {
+    /// Beside `place`. What a run that was killed left there is written over; a run that goes on keeps it.
+    pub(super) fn create(place: &Path) -> Result<Self, BuildError> {
+        if place.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory)).at("write", place);
+        }
+        let mut name = std::ffi::OsString::from(".");
+        name.push(place.file_name().ok_or(io::ErrorKind::InvalidInput.into()).at("write", place)?);
+        name.push(".umiak");
+        let path = parent(place).join(name);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        loop {
+            let file: File = rustix::fs::open(&path, flags, mode).map_err(io::Error::from).at("create", &path)?.into();
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(BuildError::Busy(place.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(error).at("lock", &path),
+            }
+            // Another run may have ended between opening and locking: then this file has its place, or none.
+            let same = |there: fs::Metadata, own: &fs::Metadata| (there.dev(), there.ino()) == (own.dev(), own.ino());
+            let own = file.metadata().at("look at", &path)?;
+            if fs::symlink_metadata(&path).is_ok_and(|there| same(there, &own)) {
+                file.set_len(0).at("empty", &path)?;
+                return Ok(Self { file, path, place: place.to_owned(), named: false });
+            }
+        }
+    }
+
+    /// Gives it its place.
+    pub(super) fn commit(mut self) -> Result<(), BuildError> {
+        self.file.sync_all().at("write to disk", &self.path)?;
+        fs::rename(&self.path, &self.place).at("rename into place", &self.place)?;
+        self.named = true;
+        let directory = parent(&self.place);
+        File::open(directory).and_then(|directory| directory.sync_all()).at("write to disk", directory)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // After a commit, what has this name is another run's.
+        if !self.named {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes files without a name in one directory.
+#[derive(Debug, Clone)]
+pub(super) struct Nameless(PathBuf);
+
+impl Nameless {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self(directory.to_owned())
+    }
+
+    pub(super) fn file(&self) -> io::Result<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::open(&self.0, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(file.into()),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => self.unlinked(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the file system knows no nameless files.
+    fn unlinked(&self) -> io::Result<File> {
+        let path = self.0.join(format!(".umiak-scratch-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
+    }
+}
+
+impl Scratch for Nameless {
+    fn space(&self) -> io::Result<Box<dyn Space>> {
+        Ok(Box::new(self.file()?))
+    }
+}
