@@ -128,6 +128,17 @@ pub enum Error {
         /// What the format can count.
         limit: u64,
     },
+    /// A listing of an image that cannot be one.
+    #[error("the listing of a squashfs image is not valid: {0}")]
+    Listing(&'static str),
+    /// A listing of an image whose blocks another encoder compressed.
+    #[error(
+        "cannot rebuild the squashfs image: its {compressor} encoder makes other bytes than the one of this program"
+    )]
+    Encoder {
+        /// The compressor.
+        compressor: &'static str,
+    },
     /// An earlier call failed, so that the image under construction is unusable.
     #[error("the squashfs image under construction is unusable: an earlier step failed")]
     Broken,

@@ -22,6 +22,9 @@
 //! inode place      byte of its metadata block in the inode table << 16 | plain byte in that block
 //! ```
 //!
+//! [`take_apart`] and [`rebuild`] are for deltas: an image of this writer is made again, bit for bit, of a listing and the
+//! contents of its files (`docs/formats/delta-containers.md`).
+//!
 //! What our writer chooses within the format, and what is reproducible, is in `docs/formats/squashfs.md`.
 //!
 //! Guarantees: decoders return typed errors on any bytes and keep to [`umiak_spec::Limits`]; the bytes of an image do
@@ -55,6 +58,7 @@ mod error;
 mod layout;
 mod lzo;
 mod options;
+mod parts;
 mod reader;
 mod writer;
 
@@ -62,6 +66,7 @@ pub use compressor::Compressor;
 pub use error::Error;
 pub use layout::Superblock;
 pub use options::ImageOptions;
+pub use parts::{Contents, PartContent, PartReader, Parts, Rebuild, rebuild, take_apart};
 pub use reader::{ContentReader, Digests, Image, StoredContent};
 pub use umiak_spec::ReadAt;
 pub use writer::{Base, BaseMatch, FileRef, ImageWriter, NewContent, Report, check};

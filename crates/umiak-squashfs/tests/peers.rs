@@ -191,3 +191,28 @@ fn we_copy_blocks_out_of_what_mksquashfs_made() {
         assert_same(&read(&image).unwrap(), &tree, arguments);
     }
 }
+
+#[test]
+#[ignore = "needs: squashfs-tools, root"]
+fn what_mksquashfs_made_is_taken_apart_and_known_not_to_be_ours() {
+    let scratch = tempfile::tempdir().unwrap();
+    let source = unpacked(scratch.path());
+    let expected = of_directory(&source);
+    for arguments in ["-comp xz", "-comp gzip", "-comp lz4 -no-fragments", "-comp zstd -always-use-fragments -b 4K"] {
+        let made = scratch.path().join("made.squashfs");
+        let _ = std::fs::remove_file(&made);
+        let fixed = ["-noappend", "-quiet", "-no-progress"];
+        run(Command::new("mksquashfs").arg(&source).arg(&made).args(fixed).args(arguments.split(' ')));
+        let image: std::sync::Arc<dyn umiak_spec::ReadAt> = std::sync::Arc::new(std::fs::File::open(&made).unwrap());
+        let parts = umiak_squashfs::take_apart(image, &Limits::default()).unwrap();
+        for (number, part) in parts.contents().iter().enumerate() {
+            let mut bytes = vec![0; part.size as usize];
+            umiak_spec::ReadAt::read_exact_at(&parts.content(number).unwrap(), &mut bytes, 0).unwrap();
+            let id =
+                expected.lookup(&umiak_tree::TreePath::from_archive(&part.name, &Limits::default()).unwrap()).unwrap();
+            assert!(matches!(&expected.inode(id).kind, umiak_tree::Kind::File(content) if *content == bytes));
+        }
+        let one = std::num::NonZeroUsize::MIN;
+        assert!(parts.rebuildable(one, &Limits::default(), &umiak_spec::Silent).unwrap().is_none(), "{arguments}");
+    }
+}

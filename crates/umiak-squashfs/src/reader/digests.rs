@@ -104,7 +104,33 @@ impl<R: ReadAt> Image<R> {
         threads: NonZeroUsize,
         observer: &dyn Observer,
     ) -> Result<Digests, Error> {
-        let (work, which) = Work::plan(self, tree, observer);
+        let files = tree.inodes().filter_map(|(id, inode)| match &inode.kind {
+            Kind::File(content) => Some((id.index(), content)),
+            _ => None,
+        });
+        Ok(Digests(self.digests_of(files.collect(), tree.len(), threads, observer)?))
+    }
+
+    /// The digests of these contents of this image, in their order.
+    pub(crate) fn content_digests(
+        &self,
+        contents: &[StoredContent],
+        threads: NonZeroUsize,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Digest>, Error> {
+        let digests = self.digests_of(contents.iter().enumerate().collect(), contents.len(), threads, observer)?;
+        Ok(digests.into_iter().flatten().collect())
+    }
+
+    /// Digests by place: of `places`, those that are named with a content get one.
+    fn digests_of(
+        &self,
+        named: Vec<(usize, &StoredContent)>,
+        places: usize,
+        threads: NonZeroUsize,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Option<Digest>>, Error> {
+        let (work, which) = Work::plan(self, named, places, observer);
         observer.expect(PHASE, work.contents.iter().map(|content| content.stored.size()).sum());
         work.in_threads(threads, Work::blocks)?;
         work.in_threads(threads, Work::fragments)?;
@@ -116,24 +142,19 @@ impl<R: ReadAt> Image<R> {
 }
 
 impl<'a, R: ReadAt> Work<'a, R> {
-    /// The distinct contents in image order, and which of them each inode has.
+    /// The distinct contents in image order, and which of them each place has.
     fn plan(
         image: &'a Image<R>,
-        tree: &'a Tree<StoredContent>,
+        mut named: Vec<(usize, &'a StoredContent)>,
+        places: usize,
         observer: &'a dyn Observer,
     ) -> (Self, Vec<Option<usize>>) {
-        let mut files: Vec<(InodeId, &StoredContent)> = Vec::new();
-        for (id, inode) in tree.inodes() {
-            if let Kind::File(content) = &inode.kind {
-                files.push((id, content));
-            }
-        }
-        files.sort_by_key(|(id, content)| (content.start(), content.fragment(), *id));
+        named.sort_by_key(|(place, content)| (content.start(), content.fragment(), *place));
         let mut known: HashMap<&StoredContent, usize> = HashMap::new();
         let mut contents = Vec::new();
         let mut fragments: BTreeMap<u32, Vec<(usize, u32)>> = BTreeMap::new();
-        let mut which = vec![None; tree.len()];
-        for (id, stored) in files {
+        let mut which = vec![None; places];
+        for (place, stored) in named {
             let index = *known.entry(stored).or_insert_with(|| {
                 if let Some((fragment, offset)) = stored.fragment() {
                     fragments.entry(fragment).or_default().push((contents.len(), offset));
@@ -141,7 +162,7 @@ impl<'a, R: ReadAt> Work<'a, R> {
                 contents.push(Content { stored, progress: Mutex::default(), advanced: Condvar::new() });
                 contents.len() - 1
             });
-            which[id.index()] = Some(index);
+            which[place] = Some(index);
         }
         let work = Self {
             image,

@@ -45,7 +45,7 @@ pub struct Base {
 }
 
 /// What is needed of an image whose source type does not matter any more.
-pub(super) trait BaseSource: Send + Sync {
+pub(crate) trait BaseSource: Send + Sync {
     fn plain(&self, content: &StoredContent, offset: u64, buffer: &mut [u8]) -> Result<usize, Error>;
     fn raw(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error>;
     fn fragment_place(&self, index: u32) -> Option<(u64, u32)>;
@@ -120,24 +120,12 @@ impl Base {
         if !self.source.settings_match(&settings) {
             return Ok(BaseMatch::Unusable);
         }
-        let failed = |source| Error::Compress { compressor: settings.compressor.name(), source };
-        let mut encoder = Encoder::new(settings).map_err(failed)?;
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for (place, word, expected) in self.samples(settings.block_size) {
-            let plain = self.source.unpacked(place, word, expected)?;
-            theirs.resize(stored_bytes(word) as usize, 0);
-            self.source.raw(place, &mut theirs)?;
-            let smaller = encoder.compress(&plain, &mut ours).map_err(failed)?;
-            let stored = word & BLOCK_STORED != 0;
-            if smaller == stored || (smaller && ours != theirs) {
-                return Ok(BaseMatch::Foreign);
-            }
-        }
-        Ok(BaseMatch::Same)
+        let same = same_blocks(self.source.as_ref(), settings, &self.samples(settings.block_size))?;
+        Ok(if same { BaseMatch::Same } else { BaseMatch::Foreign })
     }
 
     /// The same blocks whatever the order of the map: of the contents with the smallest digests.
-    fn samples(&self, block_size: u32) -> Vec<(u64, u32, Option<usize>)> {
+    fn samples(&self, block_size: u32) -> Vec<Sample> {
         let mut full = BTreeMap::new();
         let mut fragments = BTreeMap::new();
         for (digest, content) in &self.contents {
@@ -152,6 +140,27 @@ impl Base {
         }
         full.into_values().take(SAMPLES).chain(fragments.into_values().take(SAMPLES)).collect()
     }
+}
+
+/// A block of a base: its place, its length word, its plain length where that is known.
+pub(crate) type Sample = (u64, u32, Option<usize>);
+
+/// Compresses blocks of `source` again: whether the same bytes come out.
+pub(crate) fn same_blocks(source: &dyn BaseSource, settings: Settings, samples: &[Sample]) -> Result<bool, Error> {
+    let failed = |source| Error::Compress { compressor: settings.compressor.name(), source };
+    let mut encoder = Encoder::new(settings).map_err(failed)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for (place, word, expected) in samples {
+        let plain = source.unpacked(*place, *word, *expected)?;
+        theirs.resize(stored_bytes(*word) as usize, 0);
+        source.raw(*place, &mut theirs)?;
+        let smaller = encoder.compress(&plain, &mut ours).map_err(failed)?;
+        let stored = word & BLOCK_STORED != 0;
+        if smaller == stored || (smaller && ours != theirs) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What a tail is known by: the content's digest when it is the whole content, else digest and place in it.
@@ -188,7 +197,7 @@ fn contiguous_key(members: &BTreeMap<(u32, u32), Digest>) -> Option<Digest> {
 }
 
 /// A part of a block to be.
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Bytes in memory.
     Plain(Vec<u8>),
     /// Bytes of a content in the base.

@@ -14,6 +14,7 @@ mod directories;
 mod fragments;
 mod inodes;
 mod metadata;
+mod placed;
 mod pool;
 mod tables;
 mod xattrs;
@@ -26,7 +27,8 @@ use umiak_spec::{Digest, Observer, Sha256};
 use umiak_tree::Tree;
 
 pub use base::{Base, BaseMatch};
-use base::{Piece, fragment_key, tail_key};
+pub(crate) use base::{BaseSource, Piece, Sample, same_blocks};
+use base::{fragment_key, tail_key};
 use blocks::{BlockWriter, Target};
 pub use check::check;
 use fragments::{Packer, Tail, TailPlace};

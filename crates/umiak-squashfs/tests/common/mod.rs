@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod random;
+
 use std::io::Cursor;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
