@@ -146,6 +146,12 @@ pub enum BuildError {
     /// A delta could not be made or applied.
     #[error(transparent)]
     Delta(Box<umiak_delta::DeltaError>),
+    /// A delta of another program could not be applied.
+    #[error(transparent)]
+    Foreign(Box<umiak_delta::foreign::ForeignError>),
+    /// An image that says that it is a delta of balena's contradicts itself.
+    #[error(transparent)]
+    Balena(Box<umiak_delta::foreign::balena::BalenaError>),
     /// The work was stopped on request.
     #[error(transparent)]
     Cancelled(#[from] umiak_spec::Cancelled),
@@ -174,15 +180,17 @@ impl From<umiak_registry::Error> for BuildError {
     }
 }
 
-impl BuildError {
-    /// What went wrong with a delta; a request to stop stays one.
-    pub(crate) fn delta(error: umiak_delta::DeltaError) -> Self {
+/// A request to stop stays one.
+impl From<umiak_delta::DeltaError> for BuildError {
+    fn from(error: umiak_delta::DeltaError) -> Self {
         match error {
             umiak_delta::DeltaError::Cancelled(cancelled) => cancelled.into(),
             other => Self::Delta(Box::new(other)),
         }
     }
+}
 
+impl BuildError {
     /// A squashfs image that cannot be read.
     pub(crate) fn unreadable(path: &Path, error: umiak_squashfs::Error) -> Self {
         match error {

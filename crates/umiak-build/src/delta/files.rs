@@ -1,17 +1,18 @@
 //! Deltas between plain files: tars, squashfs images, anything.
 
 use std::fs::File;
-use std::io::{BufWriter, Read as _, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use umiak_delta::container::{Container, Shape};
-use umiak_delta::index::{Index, MAGIC};
+use umiak_delta::index::{Index, Whole};
 use umiak_delta::{Delta, DeltaError, MakeOptions, Scratch};
 use umiak_spec::{Limits, Observer, ReadAt};
 
 use super::parts::{self, Bytes};
 use super::place::{Beside, Nameless, parent};
+use super::squashfs::{self, Apart, Image};
 use super::{Made, worth};
 use crate::error::{BuildError, IoContext as _};
 
@@ -32,19 +33,52 @@ pub fn make_file(
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Made, BuildError> {
-    let (base_bytes, target_bytes) = (bytes(base)?, bytes(target)?);
-    let base = parts::open(base_bytes, base, limits, observer)?;
-    let container = parts::open(Arc::clone(&target_bytes), target, limits, observer)?;
-    let delta = Beside::create(out)?;
+    let target_bytes = bytes(target)?;
+    let making = Making { target: &target_bytes, out, options, limits, observer };
     let scratch = Nameless::new(parent(out));
-    let index = make(&[base.as_ref()], container.as_ref(), &delta.file, out, options, observer)?;
-    let size = delta.file.metadata().at("look at", out)?.len();
-    if !worth::is_worth(size, &target_bytes, observer).at("read", target)? {
-        return Ok(Made { index, size, worth: false });
+    if let Some(image) = Image::target(&target_bytes, target, &scratch, limits, observer)? {
+        let base = Apart::base(bytes(base)?, base, &scratch, limits, observer)?;
+        match making.make(&base, &image, &scratch) {
+            // Our encoder does not make all of its blocks, though it makes those that were tried.
+            Err(BuildError::Delta(error)) if matches!(*error, DeltaError::Target { .. }) => {
+                observer.note("the target is not quite as umiak makes squashfs images: it is taken as a plain file");
+            }
+            made => return made,
+        }
     }
-    verify(&delta.file, &[base.as_ref()], &scratch, out, observer)?;
-    delta.commit()?;
-    Ok(Made { index, size, worth: true })
+    let target = parts::open(Arc::clone(&target_bytes), target, limits, observer)?;
+    let base = match target.parts().shape {
+        Shape::Tar => Apart::base(bytes(base)?, base, &scratch, limits, observer)?,
+        // Compressed blocks are like compressed blocks at best.
+        Shape::Raw | Shape::Squashfs => Apart::Other(parts::open(bytes(base)?, base, limits, observer)?),
+    };
+    making.make(&base, target.as_ref(), &scratch)
+}
+
+/// What making a delta between files goes by.
+struct Making<'a> {
+    target: &'a Bytes,
+    out: &'a Path,
+    options: &'a MakeOptions,
+    limits: &'a Limits,
+    observer: &'a dyn Observer,
+}
+
+impl Making<'_> {
+    /// Makes the delta, verifies it by applying it, and puts it into its place.
+    fn make(&self, base: &Apart, target: &dyn Container, scratch: &Nameless) -> Result<Made, BuildError> {
+        let delta = Beside::create(self.out)?;
+        let index = make(&[base.container()], target, &delta.file, self.out, self.options, self.observer)?;
+        let size = delta.file.metadata().at("look at", self.out)?.len();
+        if !worth::is_worth(size, self.target, self.observer).at("read the target of", self.out)? {
+            return Ok(Made { index, size, worth: false });
+        }
+        let space = scratch.file().at("create a scratch file beside", self.out)?;
+        let made = Delta::open(&delta.file).map_err(BuildError::from)?;
+        rebuild_file(&made, base, &space, scratch, (self.out, self.limits), self.observer)?;
+        delta.commit()?;
+        Ok(Made { index, size, worth: true })
+    }
 }
 
 /// Writes the delta's blob to `file`.
@@ -57,7 +91,7 @@ pub(super) fn make(
     observer: &dyn Observer,
 ) -> Result<Index, BuildError> {
     let mut out = BufWriter::new(file);
-    let index = umiak_delta::make(bases, target, options, &mut out, observer).map_err(BuildError::delta)?;
+    let index = umiak_delta::make(bases, target, options, &mut out, observer).map_err(BuildError::from)?;
     out.flush().at("write", path)?;
     Ok(index)
 }
@@ -71,7 +105,7 @@ pub(super) fn verify(
     observer: &dyn Observer,
 ) -> Result<(), BuildError> {
     let space = scratch.file().at("create a scratch file beside", path)?;
-    let delta = Delta::open(delta).map_err(BuildError::delta)?;
+    let delta = Delta::open(delta).map_err(BuildError::from)?;
     rebuild(&delta, bases, &space, scratch, observer)
 }
 
@@ -84,14 +118,27 @@ pub(super) fn rebuild(
     observer: &dyn Observer,
 ) -> Result<(), BuildError> {
     match delta.index().target.shape {
-        Shape::Raw | Shape::Tar => {
-            umiak_delta::apply(delta, bases, space, scratch, observer).map_err(BuildError::delta)
-        }
-        Shape::Squashfs => Err(BuildError::delta(DeltaError::Features(umiak_delta::index::feature::SQUASHFS))),
+        Shape::Raw | Shape::Tar => umiak_delta::apply(delta, bases, space, scratch, observer).map_err(BuildError::from),
+        Shape::Squashfs => Err(BuildError::from(DeltaError::Features(umiak_delta::index::feature::SQUASHFS))),
     }
 }
 
-/// Makes `target` from the file `base` and the delta file `delta`.
+/// The same of a base that is a file.
+fn rebuild_file(
+    delta: &Delta<impl ReadAt>,
+    base: &Apart,
+    space: &File,
+    scratch: &Nameless,
+    (name, limits): (&Path, &Limits),
+    observer: &dyn Observer,
+) -> Result<(), BuildError> {
+    match delta.index().target.shape {
+        Shape::Squashfs => squashfs::rebuild(delta, base, space, scratch, (name, limits), observer),
+        Shape::Raw | Shape::Tar => rebuild(delta, &[base.container()], space, scratch, observer),
+    }
+}
+
+/// Makes `target` from the file `base` and the delta file `delta`. Gives what was made.
 ///
 /// # Errors
 /// [`BuildError`]; `target` is then as it was.
@@ -101,53 +148,48 @@ pub fn apply_file(
     target: &Path,
     limits: &Limits,
     observer: &dyn Observer,
-) -> Result<u64, BuildError> {
+) -> Result<Whole, BuildError> {
     let file = File::open(delta).at("open", delta)?;
-    let delta = Delta::open(&file).map_err(BuildError::delta)?;
-    let base = open_base(&delta, base, limits, observer)?;
-    let made = Beside::create(target)?;
+    let delta = Delta::open(&file).map_err(BuildError::from)?;
     let scratch = Nameless::new(parent(target));
-    rebuild(&delta, &[base.as_ref()], &made.file, &scratch, observer)?;
+    let base = open_base(&delta, base, &scratch, limits, observer)?;
+    let made = Beside::create(target)?;
+    rebuild_file(&delta, &base, &made.file, &scratch, (target, limits), observer)?;
     made.commit()?;
-    Ok(delta.index().target.size)
+    Ok(delta.index().target)
 }
 
 /// Takes the file `base` apart as `delta` says.
 pub(super) fn open_base(
     delta: &Delta<impl ReadAt>,
     base: &Path,
+    scratch: &Nameless,
     limits: &Limits,
     observer: &dyn Observer,
-) -> Result<Box<dyn Container>, BuildError> {
+) -> Result<Apart, BuildError> {
     let bytes = bytes(base)?;
     let wanted = match delta.index().bases.as_slice() {
         [wanted] => *wanted,
         several => {
             let expected = format!("{} layers of an image", several.len());
-            return Err(BuildError::delta(DeltaError::Base { expected, actual: "one file".into() }));
+            return Err(BuildError::from(DeltaError::Base { expected, actual: "one file".into() }));
         }
     };
-    let other = |actual: String| BuildError::delta(DeltaError::Base { expected: wanted.digest.to_string(), actual });
+    let other = |actual: String| BuildError::from(DeltaError::Base { expected: wanted.digest.to_string(), actual });
     let size = bytes.len().at("read", base)?;
     if size != wanted.size {
         return Err(other(format!("{size} bytes and not {}", wanted.size)));
     }
-    match parts::open_as(wanted.shape, Arc::clone(&bytes), base, limits, observer) {
+    let opened = match wanted.shape {
+        Shape::Squashfs => Image::source(&bytes, base, scratch, limits, observer)?.map(|image| Apart::Image(image.into())),
+        shape => match parts::open_as(shape, Arc::clone(&bytes), base, limits, observer) {
+            Err(BuildError::Archive { source, .. }) if parts::is_malformed(&source) => None,
+            opened => Some(Apart::Other(opened?)),
+        },
+    };
+    match opened {
+        Some(opened) => Ok(opened),
         // It cannot be taken apart as the delta's base could.
-        Err(BuildError::Archive { source, .. }) if parts::is_malformed(&source) => {
-            Err(other(parts::digest(&bytes, observer).at("read", base)?.to_string()))
-        }
-        opened => opened,
+        None => Err(other(parts::digest(&bytes, observer).at("read", base)?.to_string())),
     }
-}
-
-/// Whether the file `path` is a delta between files, and not an archive of an artifact.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn is_blob(path: &Path) -> Result<bool, BuildError> {
-    let mut start = Vec::new();
-    File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start)).at("read", path)?;
-    // Later versions of the format, too: their error says so.
-    Ok(start.len() == MAGIC.len() && start[..7] == MAGIC[..7])
 }

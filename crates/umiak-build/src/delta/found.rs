@@ -2,31 +2,54 @@
 //!
 //! Nothing but documents is fetched here. What the base lacks is found out before any layer or delta is.
 
+use umiak_delta::foreign::balena;
 use umiak_registry::Source;
 use umiak_spec::delta::{ARTIFACT_TYPE, DeltaError, Offer, Part};
 use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference};
 
 use super::Work;
+use super::foreign_images::{Foreign, OCI_DELTA};
 use super::opened::Resolved;
 use crate::error::BuildError;
 
-/// A delta artifact and where its blobs are.
-pub(super) struct Found {
-    pub(super) source: Box<dyn Source>,
-    pub(super) manifest: DeltaManifest,
+/// A delta between images, and where its blobs are.
+pub(super) enum Found {
+    /// One of ours.
+    Ours {
+        /// Where its blobs are.
+        source: Box<dyn Source>,
+        /// What it says.
+        manifest: Box<DeltaManifest>,
+    },
+    /// Of another program.
+    Foreign(Foreign),
 }
 
 impl Work<'_> {
     /// The delta that `reference` names; of an image's deltas the smallest that starts from `base`.
     pub(super) fn find(&self, reference: &ImageReference, base: Option<&Resolved>) -> Result<Found, BuildError> {
         let source = umiak_registry::open_watched(reference, self.sources, self.observer)?;
-        let (_, text) = source.top(self.observer)?;
-        match DeltaManifest::parse(&text, &self.limits) {
-            Ok(manifest) => return Ok(Found { source, manifest }),
-            Err(DeltaError::Other(_)) => {}
-            Err(source) => return Err(BuildError::Artifact { source }),
+        // Images of archives of `docker save` and of daemons have no document on top; balena's deltas may be among them.
+        let text = match source.top(self.observer) {
+            Ok((_, text)) => Some(text),
+            Err(umiak_registry::Error::Unsupported(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        match text.as_deref().map(|text| DeltaManifest::parse(text, &self.limits)) {
+            Some(Ok(manifest)) => return Ok(Found::Ours { source, manifest: Box::new(manifest) }),
+            Some(Err(DeltaError::Other(kind))) if kind == OCI_DELTA => {
+                let artifact = serde_json::from_slice(text.as_deref().unwrap_or_default())
+                    .map_err(|error| BuildError::Artifact { source: DeltaError::Document(error.into()) })?;
+                return Ok(Found::Foreign(Foreign::OciDelta { source, artifact }));
+            }
+            Some(Err(DeltaError::Other(_))) | None => {}
+            Some(Err(error)) => return Err(BuildError::Artifact { source: error }),
         }
         let image = source.resolve_watched(self.platforms, self.observer)?;
+        let balena = balena::recognise(image.config.text.as_bytes(), &self.limits);
+        if let Some(delta) = balena.map_err(|error| BuildError::Balena(Box::new(error)))? {
+            return Ok(Found::Foreign(Foreign::Balena { source, image: Box::new(image), delta: Box::new(delta) }));
+        }
         let offers = match &image.manifest {
             Some(manifest) => self.offers(source.as_ref(), &manifest.digest)?,
             None => Vec::new(),
@@ -34,7 +57,7 @@ impl Work<'_> {
         let descriptor = choose(&offers, &image.reference, base)?;
         let text = source.document(descriptor, self.observer)?;
         let manifest = DeltaManifest::parse(&text, &self.limits).map_err(|source| BuildError::Artifact { source })?;
-        Ok(Found { source, manifest })
+        Ok(Found::Ours { source, manifest: Box::new(manifest) })
     }
 
     /// The deltas to the manifest `target`. Those of later versions are passed over.

@@ -48,11 +48,11 @@ impl Work<'_> {
         draft.document(Content::Manifest, subject, draft.manifest.base, text);
         let config = target.image.config.text.as_bytes().to_vec();
         draft.document(Content::Config, parsed.config.clone(), base_config, config);
-        self.layers(base, target, &mut draft)?;
+        self.compare(base, target, &mut draft)?;
         Ok(draft)
     }
 
-    fn layers(&self, base: &Opened, target: &Opened, draft: &mut Draft) -> Result<(), BuildError> {
+    fn compare(&self, base: &Opened, target: &Opened, draft: &mut Draft) -> Result<(), BuildError> {
         let bases: Vec<&dyn Container> = base.layers.iter().map(OpenedLayer::container).collect();
         for layer in &target.layers {
             let diff_id = layer.parts().digest;

@@ -64,11 +64,11 @@ pub fn inspect_file(
     observer: &dyn Observer,
 ) -> Result<Inspected, BuildError> {
     let file = File::open(delta).at("open", delta)?;
-    let opened = Delta::open(&file).map_err(BuildError::delta)?;
+    let opened = Delta::open(&file).map_err(BuildError::from)?;
     let mut inspected = of(&opened);
     if let Some(base) = base {
-        let base = files::open_base(&opened, base, limits, observer)?;
-        inspected.contents = Some(contents(&opened, &[base.as_ref()], scratch, limits, observer)?);
+        let base = files::open_base(&opened, base, &Nameless::new(scratch), limits, observer)?;
+        inspected.contents = Some(contents(&opened, &[base.container()], scratch, limits, observer)?);
     }
     Ok(inspected)
 }
@@ -85,7 +85,9 @@ impl Work<'_> {
         base: Option<&ImageReference>,
     ) -> Result<InspectedImage, BuildError> {
         let base = base.map(|base| self.resolve(base)).transpose()?;
-        let Found { source, manifest } = self.find(delta, base.as_ref())?;
+        let Found::Ours { source, manifest } = self.find(delta, base.as_ref())? else {
+            return Err(BuildError::Refused(format!("{delta} is a delta of another program: it can be applied")));
+        };
         let base = match base {
             Some(base) => {
                 if let Some(held) = base.diff_ids() {
@@ -103,7 +105,7 @@ impl Work<'_> {
             let looked = blob.map(|blob| self.inspect_layer(Arc::new(blob), &manifest, base.as_ref())).transpose()?;
             inspected.push((part.clone(), looked));
         }
-        Ok(InspectedImage { manifest, parts: inspected })
+        Ok(InspectedImage { manifest: *manifest, parts: inspected })
     }
 
     fn inspect_layer(
@@ -112,7 +114,7 @@ impl Work<'_> {
         manifest: &DeltaManifest,
         base: Option<&Opened>,
     ) -> Result<Inspected, BuildError> {
-        let delta = Delta::open(blob).map_err(BuildError::delta)?;
+        let delta = Delta::open(blob).map_err(BuildError::from)?;
         let mut inspected = of(&delta);
         if let Some(base) = base {
             let bases: Vec<&dyn Container> =
@@ -139,14 +141,14 @@ fn contents(
 ) -> Result<Vec<InspectedContent>, BuildError> {
     let nameless = Nameless::new(scratch);
     let space = nameless.file().at("create a scratch file in", scratch)?;
-    let costs = costs(delta, bases, &space, &nameless, observer).map_err(BuildError::delta)?;
+    let costs = costs(delta, bases, &space, &nameless, observer).map_err(BuildError::from)?;
     let target = delta.index().target;
     let names: Vec<Vec<u8>> = match target.shape {
         Shape::Tar => {
             let opened = parts::open_as(Shape::Tar, Arc::new(space), Path::new("target"), limits, observer)?;
             let actual = opened.parts().digest;
             if actual != target.digest {
-                return Err(BuildError::delta(DeltaError::Target { expected: target.digest, actual }));
+                return Err(BuildError::from(DeltaError::Target { expected: target.digest, actual }));
             }
             opened.parts().contents.iter().map(|part| part.name.clone()).collect()
         }

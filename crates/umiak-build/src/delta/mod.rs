@@ -5,7 +5,10 @@
 //! apply:  base -> parts, blob -> umiak_delta::apply -> beside its place -> verified -> renamed
 //! ```
 
+mod assembled;
 mod files;
+mod foreign_files;
+mod foreign_images;
 mod found;
 mod images;
 mod inspect;
@@ -13,6 +16,8 @@ mod opened;
 mod parts;
 mod place;
 mod rebuild;
+mod squashfs;
+mod tree_files;
 mod worth;
 
 use std::path::Path;
@@ -24,7 +29,8 @@ use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, Limits, Obse
 
 use crate::error::BuildError;
 
-pub use files::{apply_file, is_blob, make_file};
+pub use files::{apply_file, make_file};
+pub use foreign_files::{DeltaFile, apply_foreign_file};
 pub use inspect::{Inspected, InspectedContent, InspectedImage, inspect_file};
 
 /// With what deltas of images are made and applied.

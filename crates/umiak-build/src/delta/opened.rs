@@ -64,6 +64,10 @@ impl OpenedLayer {
         self.tar.parts()
     }
 
+    pub(super) fn tar(&self) -> &Tar {
+        &self.tar
+    }
+
     pub(super) fn container(&self) -> &dyn Container {
         &self.tar
     }

@@ -49,7 +49,7 @@ pub(super) fn open_as(
             let digest = digest(&bytes, observer).at("read", name)?;
             Box::new(Plain::new(bytes, name.as_os_str().as_encoded_bytes(), size, digest))
         }
-        Shape::Squashfs => return Err(BuildError::delta(DeltaError::Features(feature::SQUASHFS))),
+        Shape::Squashfs => return Err(BuildError::from(DeltaError::Features(feature::SQUASHFS))),
     })
 }
 
@@ -93,6 +93,13 @@ impl Tar {
     }
 }
 
+impl Tar {
+    /// The archive.
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
 impl Container for Tar {
     fn parts(&self) -> &Parts {
         &self.parts
@@ -109,13 +116,13 @@ impl Container for Tar {
 }
 
 /// A part of something larger.
-struct Stretch {
-    bytes: Bytes,
-    offset: u64,
-    size: u64,
+pub(super) struct Stretch<R> {
+    pub(super) bytes: R,
+    pub(super) offset: u64,
+    pub(super) size: u64,
 }
 
-impl ReadAt for Stretch {
+impl<R: ReadAt> ReadAt for Stretch<R> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let end = offset.checked_add(buffer.len() as u64);
         if end.is_none_or(|end| end > self.size) {

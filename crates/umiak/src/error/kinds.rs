@@ -78,6 +78,8 @@ impl From<BuildError> for Failure {
             E::Document { .. } => (Kind::Untrusted, "`umiak checkout` writes the committed one back"),
             E::Format(_) => (Kind::Usage, "such as --format-options '-comp zstd -b 256K'"),
             E::Delta(source) => of_delta(source),
+            E::Foreign(source) => of_foreign(source),
+            E::Balena(source) => of_cause(source.as_ref(), Kind::Untrusted, "get the delta again"),
             E::NotTheBase { .. } => (Kind::Untrusted, BASE),
             E::Artifact { .. } => (Kind::Untrusted, "get the delta again, or make it again with `umiak delta make`"),
             E::Archive { source, .. } => of_cause(source, Kind::Untrusted, "get the archive again"),
@@ -105,6 +107,15 @@ fn of_delta(error: &umiak_delta::DeltaError) -> (Kind, &'static str) {
         E::Match(_) => (Kind::Environment, ""),
         E::Read(_) => of_cause(error, Kind::Untrusted, DAMAGED),
         _ => (Kind::Untrusted, DAMAGED),
+    }
+}
+
+/// What is wrong with a delta of another program by what can be done about it.
+fn of_foreign(error: &umiak_delta::foreign::ForeignError) -> (Kind, &'static str) {
+    use umiak_delta::foreign::ForeignError as E;
+    match error {
+        E::Range { .. } | E::Open { .. } => (Kind::Untrusted, BASE),
+        _ => of_cause(error, Kind::Untrusted, "get the delta again"),
     }
 }
 

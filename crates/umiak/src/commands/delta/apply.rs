@@ -1,9 +1,9 @@
 //! `umiak delta apply`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use umiak_build::delta::{Rebuilt, apply_file};
+use umiak_build::delta::{DeltaFile, Rebuilt, apply_file, apply_foreign_file};
 use umiak_spec::Limits;
 use umiak_ui::Size;
 
@@ -19,16 +19,7 @@ pub fn run(context: &Context<'_>, arguments: &ApplyArgs) -> Outcome {
         return Ok(());
     }
     if let Some(delta) = delta_file(Some(&arguments.base), &arguments.delta)? {
-        let progress = context.progress();
-        let (base, out) = (Path::new(&arguments.base), Path::new(&arguments.output));
-        let size = apply_file(base, &delta, out, &Limits::default(), &progress)?;
-        drop(progress);
-        if context.talk.json {
-            context.printer.document(&json!({ "target": arguments.output, "bytes": size }))?;
-            return Ok(());
-        }
-        context.printer.fact("Applied", &format!("{}, {}, verified", arguments.output, Size(size)));
-        return Ok(());
+        return file(context, arguments, delta);
     }
     let place = output(&arguments.output)?;
     let (base, delta) = (reference(&arguments.base)?, reference(&arguments.delta)?);
@@ -36,6 +27,36 @@ pub fn run(context: &Context<'_>, arguments: &ApplyArgs) -> Outcome {
     let made = images.work().apply_images(&base, &delta, &place)?;
     drop(images);
     tell(context, &arguments.output, &made)
+}
+
+/// Makes a file. Other programs' deltas do not say what comes out.
+fn file(context: &Context<'_>, arguments: &ApplyArgs, (delta, kind): (PathBuf, DeltaFile)) -> Outcome {
+    let (base, out, limits) = (Path::new(&arguments.base), Path::new(&arguments.output), Limits::default());
+    let progress = context.progress();
+    let (size, digest, verified) = match kind {
+        DeltaFile::Foreign(format) => {
+            let (size, digest) = apply_foreign_file(base, (&delta, format), out, &limits, &progress)?;
+            (size, digest, false)
+        }
+        DeltaFile::Ours | DeltaFile::Archive | DeltaFile::Unknown => {
+            let whole = apply_file(base, &delta, out, &limits, &progress)?;
+            (whole.size, whole.digest, true)
+        }
+    };
+    drop(progress);
+    let printer = context.printer;
+    if context.talk.json {
+        let value = json!({
+            "target": arguments.output, "bytes": size, "digest": digest.to_string(), "verified": verified,
+        });
+        return Ok(printer.document(&value)?);
+    }
+    let what = if verified { "verified".to_owned() } else { format!("{}, not verified", printer.digest(&digest)) };
+    printer.fact("Applied", &format!("{}, {}, {what}", arguments.output, Size(size)));
+    if !verified {
+        printer.hint("such deltas say nothing of their target: compare the digest with one that you trust");
+    }
+    Ok(())
 }
 
 fn tell(context: &Context<'_>, output: &str, made: &Rebuilt) -> Outcome {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use umiak_build::delta::{Inspected, InspectedImage, inspect_file};
+use umiak_build::delta::{DeltaFile, Inspected, InspectedImage, inspect_file};
 use umiak_delta::container::Shape;
 use umiak_delta::index::Whole;
 use umiak_spec::Limits;
@@ -14,13 +14,17 @@ use super::dearest::{self, Dearest};
 use super::{Images, delta_file, options, reference};
 use crate::cli::{EffortArg, InspectArgs};
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::error::{Failure, Kind, Outcome};
 
 /// Shows what is in a delta.
 pub fn run(context: &Context<'_>, arguments: &InspectArgs) -> Outcome {
     let scratch = &context.environment.temporary_dir;
     let base = arguments.base.as_deref();
-    if let Some(delta) = delta_file(base, &arguments.delta)? {
+    if let Some((delta, kind)) = delta_file(base, &arguments.delta)? {
+        if kind != DeltaFile::Ours {
+            let text = format!("{} is a delta of another program: it can be applied", arguments.delta);
+            return Err(Failure::new(Kind::Usage, text));
+        }
         let progress = context.progress();
         let inspected = inspect_file(&delta, base.map(Path::new), scratch, &Limits::default(), &progress)?;
         drop(progress);

@@ -10,8 +10,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use umiak_build::BuildError;
-use umiak_build::delta::Work;
-use umiak_delta::{Effort, MakeOptions};
+use umiak_build::delta::{DeltaFile, Work};
+use umiak_delta::{DeltaError, Effort, MakeOptions};
 use umiak_registry::Context as Sources;
 use umiak_spec::{ImageReference, Limits, Platform};
 use umiak_ui::Progress;
@@ -107,15 +107,15 @@ fn both_files(base: &str, other: &str, what: &str) -> Result<Option<(PathBuf, Pa
     }
 }
 
-/// The file `delta`, when it is a delta between files; a base must then be one, too.
-fn delta_file(base: Option<&str>, delta: &str) -> Result<Option<PathBuf>, Failure> {
+/// The file `delta` and what it is, when it is a delta between files; a base must then be one, too.
+fn delta_file(base: Option<&str>, delta: &str) -> Result<Option<(PathBuf, DeltaFile)>, Failure> {
     let Some(file) = plain_file(delta) else { return Ok(None) };
-    if !umiak_build::delta::is_blob(&file)? {
-        return Ok(None);
-    }
-    match base {
-        Some(base) if !Path::new(base).exists() => Err(mixed(delta, base, "delta")),
-        _ => Ok(Some(file)),
+    let kind = DeltaFile::of(&file)?;
+    match (kind, base) {
+        (DeltaFile::Archive, _) => Ok(None),
+        (DeltaFile::Unknown, _) => Err(BuildError::from(DeltaError::NotADelta).into()),
+        (_, Some(base)) if !Path::new(base).exists() => Err(mixed(delta, base, "delta")),
+        _ => Ok(Some((file, kind))),
     }
 }
 
