@@ -6,9 +6,9 @@ use umiak_spec::ReadAt;
 
 use crate::DeltaError;
 use crate::align::{Aligner, Copy};
+use crate::correct::{Correct, Guess, Others};
 use crate::model::{self, BLOCK, Operation, Progress};
 use crate::plan::Method;
-use crate::settle::Settle;
 use crate::varint;
 use crate::{deflate, exe};
 
@@ -58,20 +58,33 @@ impl Piece {
     /// Both are programs: references are predicted. `None` when they are not, or when plain copies say it shorter.
     ///
     /// # Errors
-    /// Prediction fails, which its own input never makes it do.
+    /// The base is too large.
     pub fn program(base: &[u8], target: &[u8]) -> Result<Option<Self>, DeltaError> {
-        let Some(alignment) = exe::align(base, target) else { return Ok(None) };
-        if alignment.copies.len() > crate::apply::MAX_COPIES {
-            return Ok(None);
+        let Some(programs) = exe::Programs::open(base, target)? else { return Ok(None) };
+        let first = Self::plain(base, target)?;
+        let note = programs.note();
+        let mut best = Self::predicted(base, target, &note, first.copies.clone())?;
+        let labelled = exe::Labelled::new(&programs, &first.copies)?;
+        let labels = labelled.base();
+        let aligner = Aligner::new(&labels).map_err(DeltaError::Match)?;
+        for clearly in RELABELLED {
+            let piece = Self::predicted(base, target, &note, aligner.align(&labelled.target(&best.copies), clearly))?;
+            if piece.cost < best.cost {
+                best = piece;
+            }
+        }
+        Ok(Some(if first.cost < best.cost { first } else { best }))
+    }
+
+    fn predicted(base: &[u8], target: &[u8], note: &[u8], copies: Vec<Copy>) -> Result<Self, DeltaError> {
+        if copies.len() > crate::apply::MAX_COPIES {
+            return Ok(Self { method: Method::Program, copies, note: Vec::new(), cost: u64::MAX });
         }
         let mut trace = Trace::new(target);
-        exe::predict(&base, &alignment.note, &alignment.copies, &mut trace).map_err(DeltaError::Program)?;
-        let cost = trace.cost(&alignment.copies)? + alignment.note.len() as u64;
-        let plain = Self::copied(base, target, alignment.copies.clone())?;
-        if plain.cost < cost {
-            return Ok(Some(plain));
-        }
-        Ok(Some(Self { method: Method::Program, copies: alignment.copies, note: alignment.note, cost }))
+        exe::predict(&base, note, &copies, Some(target), &mut trace, &mut |_, _| Ok(()))
+            .map_err(DeltaError::Program)?;
+        let cost = trace.cost(&copies)? + note.len() as u64;
+        Ok(Self { method: Method::Program, copies, note: note.to_vec(), cost })
     }
 
     /// Both hold deflate streams: these are opened. `None` when there is nothing to open.
@@ -100,8 +113,8 @@ impl Piece {
                 lane.note(&self.note);
                 let mut progress = Progress::new(target.len() as u64, base.len() as u64);
                 self.operations(target, &mut progress, lane, |_, _| Ok(()))?;
-                let mut correcting = Correcting { target, lane };
-                exe::predict(&base, &self.note, &self.copies, &mut correcting).map_err(DeltaError::Program)
+                exe::predict(&base, &self.note, &self.copies, Some(target), &mut lane.model, &mut |_, _| Ok(()))
+                    .map_err(DeltaError::Program)
             }
             Method::Deflate => {
                 let opened = deflate::Recipe::of_target(target).zip(deflate::Recipe::of_base(base));
@@ -152,6 +165,9 @@ impl Piece {
     }
 }
 
+/// As [`CLEARLY`], for programs with labels.
+const RELABELLED: [usize; 2] = [12, 9];
+
 /// The streams of a lane that are being written.
 pub struct LaneOut {
     model: model::Lane<model::Encoder>,
@@ -176,25 +192,6 @@ impl LaneOut {
     pub fn finish(self) -> [Vec<u8>; 3] {
         [self.model.coder.finish(), self.bytes, self.notes]
     }
-}
-
-/// Writes what predictions get wrong.
-struct Correcting<'a, 'l> {
-    target: &'a [u8],
-    lane: &'l mut LaneOut,
-}
-
-impl Settle for Correcting<'_, '_> {
-    fn settle(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let actual = part(self.target, offset, bytes.len())?;
-        self.lane.model.correct(bytes, Some(actual), 0)
-    }
-}
-
-fn part(target: &[u8], offset: u64, length: usize) -> io::Result<&[u8]> {
-    let start = usize::try_from(offset).ok();
-    let part = start.and_then(|start| target.get(start..start.checked_add(length)?));
-    part.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// Notes where predictions are wrong, to estimate what they cost.
@@ -255,12 +252,37 @@ pub fn compressed(bytes: &[u8]) -> io::Result<u64> {
     Ok((zstd::bulk::compress(bytes, 6)?.len() as u64).saturating_sub(12))
 }
 
-impl Settle for Trace<'_> {
-    fn settle(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let actual = part(self.target, offset, bytes.len())?;
-        self.compare(bytes, actual);
-        bytes.copy_from_slice(actual);
+impl Correct for Trace<'_> {
+    fn bytes(&mut self, predicted: &mut [u8], actual: Option<&[u8]>) -> io::Result<()> {
+        if let Some(actual) = actual {
+            self.compare(predicted, actual);
+            predicted.copy_from_slice(actual);
+        }
         Ok(())
+    }
+
+    fn reference(
+        &mut self,
+        guess: &Guess,
+        others: &mut dyn FnMut(&mut Others),
+        actual: Option<u64>,
+    ) -> io::Result<u64> {
+        let actual = actual.unwrap_or(guess.word);
+        if actual == guess.word {
+            self.gap += 1;
+            return Ok(actual);
+        }
+        varint::put(&mut self.gaps, self.gap);
+        self.gap = 0;
+        let mut more = Others::beside(guess.word);
+        others(&mut more);
+        if let Some(place) = more.words().iter().position(|(word, _)| *word == actual) {
+            self.mismatches.push(place as u8);
+        } else {
+            let distance = guess.form.value(actual).wrapping_sub(guess.form.value(guess.word));
+            varint::put_signed(&mut self.mismatches, distance.cast_signed());
+        }
+        Ok(actual)
     }
 }
 

@@ -1,4 +1,5 @@
 //! The law: applying what was made from base and target gives the target. And nothing else is ever accepted.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may panic")]
 
 mod common;
 

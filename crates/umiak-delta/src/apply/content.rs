@@ -11,7 +11,6 @@ use crate::DeltaError;
 use crate::patch::{Patch, Source, copies};
 use crate::plan::{Method, Origin, Step};
 use crate::reading::LaneIn;
-use crate::settle::Settle;
 use crate::streams::Lane;
 use crate::varint;
 use crate::{deflate, exe};
@@ -131,24 +130,11 @@ fn program(lane: &mut LaneIn<'_>, source: Source<'_>, size: u64, output: &mut Ou
     let space = output.space();
     let mut placed = Placed { space, start, pending: Vec::new(), at: 0 };
     let copies = copies(lane, size, source.size, MAX_COPIES, |lane, at, length| placed.literal(lane, at, length))?;
-    let mut correcting = Correcting { lane, placed };
-    exe::predict(source.bytes, &note, &copies, &mut correcting).map_err(DeltaError::Program)?;
-    correcting.placed.flush()?;
+    let mut out = |offset: u64, bytes: &[u8]| placed.write(offset, bytes);
+    exe::predict(source.bytes, &note, &copies, None, &mut lane.model, &mut out).map_err(DeltaError::Program)?;
+    placed.flush()?;
     output.skip(size);
     Ok(())
-}
-
-/// Predicted bytes become the target's and go to their place.
-struct Correcting<'s, 'l, 'a> {
-    lane: &'s mut LaneIn<'l>,
-    placed: Placed<'a>,
-}
-
-impl Settle for Correcting<'_, '_, '_> {
-    fn settle(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.lane.model.correct(bytes, None, 0)?;
-        self.placed.write(offset, bytes)
-    }
 }
 
 /// Writes to a part of a file, gathering what is adjacent.

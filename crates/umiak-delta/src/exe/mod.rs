@@ -1,20 +1,39 @@
-//! Being written.
-#![allow(missing_docs)]
-use umiak_spec::ReadAt;
-pub struct Alignment {
-    pub copies: Vec<crate::Copy>,
-    pub note: Vec<u8>,
-}
+//! Programs: copies between ELF files whose references are predicted.
+//!
+//! When a function moves, every branch to it, every pointer, every table entry that names it changes, though nothing else did. The references
+//! of the base are known from its headers and instructions; in copies they are made to point where their targets are now, and
+//! only what is still wrong is in the delta. `docs/formats/delta-executables.md` is the specification.
+//!
+//! What cannot be parsed is not a program; a base that is not what the maker had gives wrong bytes at worst, which the digests find.
+
+mod arm64;
+mod elf;
+mod finder;
+mod form;
+mod frames;
+mod labels;
+mod learned;
+mod predict;
+mod space;
+mod window;
+mod x86;
+
+use std::io;
+
+pub use form::Form;
+pub use labels::{Labelled, Programs};
+pub use predict::predict;
+
+/// A program cannot be patched.
 #[derive(Debug, thiserror::Error)]
 pub enum ExeError {
-    #[error("not yet")]
-    NotYet,
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-}
-pub fn align(_base: &[u8], _target: &[u8]) -> Option<Alignment> {
-    None
-}
-pub fn predict(_: &dyn ReadAt, _: &[u8], _: &[crate::Copy], _: &mut dyn crate::Settle) -> Result<(), ExeError> {
-    Err(ExeError::NotYet)
+    /// The base has no headers that are understood.
+    #[error("the base is no program that is understood")]
+    Base,
+    /// What the delta notes of the target's segments.
+    #[error("read the segments of a program")]
+    Note(#[source] io::Error),
+    /// Base, delta or output.
+    #[error("patch a program")]
+    Io(#[from] io::Error),
 }

@@ -7,13 +7,17 @@ mod coder;
 mod mixer;
 mod number;
 mod operations;
+mod references;
 mod residual;
 
 use std::io;
 
 pub use coder::{Coder, Decoder, Encoder};
 pub use operations::{Operation, Operations, Progress};
+pub use references::References;
 pub use residual::Residual;
+
+use crate::correct::{Correct, Guess, Others};
 
 /// Bytes of a copy that are corrected at once when nothing else divides it.
 pub const BLOCK: u64 = 4096;
@@ -24,13 +28,15 @@ pub struct Model {
     pub operations: Operations,
     /// Wrong bytes.
     pub residual: Residual,
+    /// References of programs.
+    pub references: References,
 }
 
 impl Model {
     /// Knows nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { operations: Operations::new(), residual: Residual::new() }
+        Self { operations: Operations::new(), residual: Residual::new(), references: References::new() }
     }
 }
 
@@ -62,5 +68,20 @@ impl<C: Coder> Lane<C> {
     /// The decoder's source.
     pub fn correct(&mut self, predicted: &mut [u8], actual: Option<&[u8]>, hint: u32) -> io::Result<()> {
         self.model.residual.code(&mut self.coder, predicted, actual, hint)
+    }
+}
+
+impl<C: Coder> Correct for Lane<C> {
+    fn bytes(&mut self, predicted: &mut [u8], actual: Option<&[u8]>) -> io::Result<()> {
+        self.correct(predicted, actual, 0)
+    }
+
+    fn reference(
+        &mut self,
+        guess: &Guess,
+        others: &mut dyn FnMut(&mut Others),
+        actual: Option<u64>,
+    ) -> io::Result<u64> {
+        self.model.references.code(&mut self.coder, guess, others, actual)
     }
 }

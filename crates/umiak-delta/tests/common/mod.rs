@@ -1,5 +1,6 @@
 //! Containers in memory, and making and applying deltas between them.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io;
 use std::sync::{Arc, Mutex};
