@@ -185,6 +185,14 @@ impl From<umiak_delta::DeltaError> for BuildError {
     fn from(error: umiak_delta::DeltaError) -> Self {
         match error {
             umiak_delta::DeltaError::Cancelled(cancelled) => cancelled.into(),
+            // What a stream's reader found comes through io.
+            umiak_delta::DeltaError::Read(error) => match error.downcast::<umiak_delta::DeltaError>() {
+                Ok(found) => found.into(),
+                Err(error) => match error.downcast::<umiak_spec::Cancelled>() {
+                    Ok(cancelled) => cancelled.into(),
+                    Err(error) => Self::Delta(Box::new(error.into())),
+                },
+            },
             other => Self::Delta(Box::new(other)),
         }
     }

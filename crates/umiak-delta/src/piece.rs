@@ -23,6 +23,9 @@ pub struct Piece {
     pub cost: u64,
 }
 
+/// Bytes that a base or target may be opened to: matching takes nine times as much.
+const OPENED: u64 = 64 << 20;
+
 /// A match must agree in this many bytes more than the copy before it would, to begin a copy: what suits files that hardly
 /// moved, and such that were shuffled.
 const CLEARLY: [usize; 3] = [24, 14, 8];
@@ -87,18 +90,20 @@ impl Piece {
         Ok(Self { method: Method::Program, copies, note: note.to_vec(), cost })
     }
 
-    /// Both hold deflate streams: these are opened. `None` when there is nothing to open.
+    /// Deflate streams in them are opened. `None` when there is nothing to open.
     ///
     /// # Errors
     /// The opened base is too large.
     pub fn deflate(base: &[u8], target: &[u8]) -> Result<Option<Self>, DeltaError> {
-        let Some((recipe, opened)) = deflate::Recipe::of_target(target) else { return Ok(None) };
-        let Some((layout, base_opened)) = deflate::Recipe::of_base(base) else { return Ok(None) };
-        let mut piece = Self::plain(&base_opened, &opened)?;
+        let Some(opening) = deflate::open(base, target, OPENED) else { return Ok(None) };
+        let mut piece = Self::plain(&opening.base, &opening.target)?;
         piece.method = Method::Deflate;
-        recipe.encode(&mut piece.note);
-        layout.encode(&mut piece.note);
-        piece.cost += piece.note.len() as u64;
+        opening.recipe.encode(&mut piece.note);
+        opening.layout.encode(&mut piece.note);
+        if piece.note.len() as u64 > crate::apply::MAX_NOTE {
+            return Ok(None);
+        }
+        piece.cost += compressed(&piece.note)?;
         Ok(Some(piece))
     }
 
@@ -117,13 +122,22 @@ impl Piece {
                     .map_err(DeltaError::Program)
             }
             Method::Deflate => {
-                let opened = deflate::Recipe::of_target(target).zip(deflate::Recipe::of_base(base));
-                let ((_, opened), (_, base)) = opened.ok_or(DeltaError::Malformed("a stream opens only once"))?;
-                varint::put(&mut lane.notes, opened.len() as u64);
+                let (base, target) = self.opened(base, target).map_err(DeltaError::Deflate)?;
+                varint::put(&mut lane.notes, target.len() as u64);
                 lane.note(&self.note);
-                Ok(self.write_plain(&base, &opened, lane)?)
+                Ok(self.write_plain(&base, &target, lane)?)
             }
         }
+    }
+
+    /// Base and target, opened as the note says.
+    fn opened(&self, base: &[u8], target: &[u8]) -> Result<(Vec<u8>, Vec<u8>), deflate::DeflateError> {
+        let mut note = self.note.as_slice();
+        let recipe = deflate::Recipe::decode(&mut note)?;
+        let layout = deflate::Layout::decode(&mut note)?;
+        let mut opened = Vec::new();
+        layout.unwrap(&base, base.len() as u64, &mut opened)?;
+        Ok((opened, recipe.open(target)?))
     }
 
     fn write_plain(&self, base: &[u8], target: &[u8], lane: &mut LaneOut) -> io::Result<()> {

@@ -178,10 +178,12 @@ pub(super) fn open_base(
     let other = |actual: String| BuildError::from(DeltaError::Base { expected: wanted.digest.to_string(), actual });
     let size = bytes.len().at("read", base)?;
     if size != wanted.size {
-        return Err(other(format!("{size} bytes and not {}", wanted.size)));
+        return Err(other(format!("a file of {size} bytes, not of {}", wanted.size)));
     }
     let opened = match wanted.shape {
-        Shape::Squashfs => Image::source(&bytes, base, scratch, limits, observer)?.map(|image| Apart::Image(image.into())),
+        Shape::Squashfs => {
+            Image::source(&bytes, base, scratch, limits, observer)?.map(|image| Apart::Image(image.into()))
+        }
         shape => match parts::open_as(shape, Arc::clone(&bytes), base, limits, observer) {
             Err(BuildError::Archive { source, .. }) if parts::is_malformed(&source) => None,
             opened => Some(Apart::Other(opened?)),

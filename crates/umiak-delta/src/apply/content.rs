@@ -19,7 +19,7 @@ use crate::{deflate, exe};
 pub const MAX_COPIES: usize = 1 << 18;
 
 /// Bytes of notes for one content.
-const MAX_NOTE: u64 = 4 << 20;
+pub const MAX_NOTE: u64 = 4 << 20;
 
 impl Walk<'_> {
     pub(super) fn content(&mut self, step: &Step) -> Result<(), DeltaError> {
@@ -189,7 +189,7 @@ fn opened(
     let recipe = deflate::Recipe::decode(&mut rest).map_err(DeltaError::Deflate)?;
     let layout = deflate::Layout::decode(&mut rest).map_err(DeltaError::Deflate)?;
     let mut base = Output::new(space.as_ref(), 1 << 40, None);
-    let base_size = layout.unwrap(source.bytes, &mut base).map_err(DeltaError::Deflate)?;
+    let base_size = layout.unwrap(source.bytes, source.size, &mut base).map_err(DeltaError::Deflate)?;
     base.settle()?;
     let opened: Arc<dyn ReadAt + '_> = Arc::new(SpaceReader(space.as_ref()));
     let mut making =

@@ -20,7 +20,7 @@ use crate::streams::{Kind, Lane, StreamId};
 use output::Output;
 use skeleton::Skeleton;
 
-pub(crate) use content::MAX_COPIES;
+pub(crate) use content::{MAX_COPIES, MAX_NOTE};
 pub use output::Space;
 
 /// The phase that bytes of the target are counted in.

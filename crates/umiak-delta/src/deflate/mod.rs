@@ -1,19 +1,97 @@
-//! Being written.
-#![allow(missing_docs)]
-use std::io::{Read, Write};
-use umiak_spec::ReadAt;
+//! Deflate streams inside files: opened on both sides so that what changed is seen, and closed again to the bit.
+//!
+//! A changed byte changes all of a compressed stream behind it. So streams of gzip members, zip entries and PNG pictures are
+//! replaced by what they hold, in place, the delta is taken between the opened files, and the target is compressed again as it is
+//! made, by the very encoder that made it: GNU gzip's or zlib's, with the level and settings found by trying. A stream that
+//! neither makes, and one that is in the base as it is, stays closed. The format is docs/formats/delta-deflate.md.
+//!
+//! Not done here: matching, and streams inside of streams.
+
+mod bits;
+mod block;
+mod check;
+mod codes;
+mod encoder;
+mod huffman;
+mod identify;
+mod inflate;
+#[cfg(test)]
+mod laws;
+mod layout;
+mod pieces;
+mod recipe;
+mod run;
+mod scan;
+mod window;
+
+use std::collections::HashSet;
+use std::io;
+
+pub use encoder::{Encoder, Family, Strategy};
+pub use layout::Layout;
+pub use recipe::Recipe;
+
+use identify::Identify;
+
+/// Most bytes that a file is opened to; a delta that asks for more is refused.
+pub const MAX_OPENED: u64 = 1 << 30;
+
+/// Opening or closing a file failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DeflateError { #[error("not yet")] NotYet }
-pub struct Recipe; pub struct Layout;
-impl Recipe {
-    pub fn of_target(_: &[u8]) -> Option<(Self, Vec<u8>)> { None }
-    pub fn of_base(_: &[u8]) -> Option<(Layout, Vec<u8>)> { None }
-    pub fn encode(&self, _: &mut Vec<u8>) {}
-    pub fn decode(_: &mut &[u8]) -> Result<Self, DeflateError> { Err(DeflateError::NotYet) }
-    pub fn wrap(&self, _: &mut dyn Read, _: &mut dyn Write) -> Result<u64, DeflateError> { Err(DeflateError::NotYet) }
+pub enum DeflateError {
+    /// A recipe or layout breaks its own format.
+    #[error("the notes on compressed streams are malformed: {0}")]
+    Malformed(&'static str),
+    /// The streams are not where the notes say, or not what they say.
+    #[error("a compressed stream is not what the delta says: {0}")]
+    Stream(&'static str),
+    /// Reading or writing.
+    #[error("cannot read or write while a compressed stream is opened or closed")]
+    Io(#[from] io::Error),
 }
-impl Layout {
-    pub fn encode(&self, _: &mut Vec<u8>) {}
-    pub fn decode(_: &mut &[u8]) -> Result<Self, DeflateError> { Err(DeflateError::NotYet) }
-    pub fn unwrap(&self, _: &dyn ReadAt, _: &mut dyn Write) -> Result<u64, DeflateError> { Err(DeflateError::NotYet) }
+
+/// Two files, opened.
+#[derive(Debug)]
+pub struct Opening {
+    /// How the target is closed.
+    pub recipe: Recipe,
+    /// How the base is opened.
+    pub layout: Layout,
+    /// The base, opened.
+    pub base: Vec<u8>,
+    /// The target, opened.
+    pub target: Vec<u8>,
+}
+
+/// Opens both files, each to at most `limit` bytes; `None` when neither has a stream worth it.
+#[must_use]
+pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {
+    let limit = limit.min(MAX_OPENED);
+    let base_found = scan::scan(base, limit);
+    let target_found = scan::scan(target, limit);
+    let base_packed: HashSet<&[u8]> = base_found.iter().map(|found| found.region(base)).collect();
+    let target_packed: HashSet<&[u8]> = target_found.iter().map(|found| found.region(target)).collect();
+    let mut identify = Identify::new(target_found.iter().map(|found| found.opened).sum());
+    let mut runs = run::Gather::default();
+    for found in &target_found {
+        if base_packed.contains(found.region(target)) {
+            continue;
+        }
+        if let Some(encoder) = identify.encoder(found, target) {
+            runs.push(found, Some(encoder));
+        }
+    }
+    let recipe = Recipe::new(runs.finish());
+    let mut runs = run::Gather::default();
+    for found in base_found.iter().filter(|found| !target_packed.contains(found.region(base))) {
+        runs.push(found, None);
+    }
+    let layout = Layout::new(runs.finish());
+    if recipe.is_empty() && layout.is_empty() {
+        return None;
+    }
+    let target = recipe.open(target).ok()?;
+    let mut opened = Vec::new();
+    layout.unwrap(&base, base.len() as u64, &mut opened).ok()?;
+    Some(Opening { recipe, layout, base: opened, target })
 }

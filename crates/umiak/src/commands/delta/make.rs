@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use umiak_build::delta::{Made, Published, make_file};
 use umiak_spec::Limits;
 use umiak_ui::Size;
@@ -32,7 +32,11 @@ pub fn run(context: &Context<'_>, arguments: &MakeArgs) -> Outcome {
     let images = Images::new(context, &arguments.images, &scratch_for(context, &place), options)?;
     let made = images.work().make_images(&base, &target, &place)?;
     drop(images);
-    tell_images(context, &arguments.output, &made)
+    if context.talk.json {
+        return Ok(context.printer.document(&value(&arguments.output, &made))?);
+    }
+    tell(context, &arguments.output, &made);
+    Ok(())
 }
 
 fn tell_file(context: &Context<'_>, output: &str, made: &Made) -> Outcome {
@@ -53,32 +57,31 @@ fn tell_file(context: &Context<'_>, output: &str, made: &Made) -> Outcome {
     Ok(())
 }
 
+/// What became of a delta between images, as JSON.
+pub fn value(output: &str, made: &Published) -> Value {
+    json!({
+        "delta": output,
+        "written": made.stored.is_some(),
+        "manifest": made.stored.as_ref().map(|stored| stored.digest.to_string()),
+        "base": made.manifest.base.map(|base| base.to_string()),
+        "target": made.manifest.subject.digest.to_string(),
+        "bytes": made.manifest.size(),
+        "full_bytes": made.manifest.full_size,
+        "target_bytes": made.manifest.expanded_size,
+    })
+}
+
 /// Says what became of a delta between images.
-pub fn tell_images(context: &Context<'_>, output: &str, made: &Published) -> Outcome {
-    let (size, full) = (made.manifest.size(), made.manifest.full_size);
-    let subject = made.manifest.subject.digest;
-    if context.talk.json {
-        let value = json!({
-            "delta": output,
-            "written": made.stored.is_some(),
-            "manifest": made.stored.as_ref().map(|stored| stored.digest.to_string()),
-            "target": subject.to_string(),
-            "bytes": size,
-            "full_bytes": full,
-            "target_bytes": made.manifest.expanded_size,
-        });
-        context.printer.document(&value)?;
-        return Ok(());
-    }
-    let Some(stored) = &made.stored else {
-        context.printer.note(&format!("{output}: no layer gets smaller by a delta: none was made"));
-        return Ok(());
-    };
+pub fn tell(context: &Context<'_>, output: &str, made: &Published) {
     let printer = context.printer;
+    let Some(stored) = &made.stored else {
+        return printer.note(&format!("{output}: no layer gets smaller by a delta: none was made"));
+    };
+    let (size, full) = (made.manifest.size(), made.manifest.full_size);
     printer.fact("Made", &format!("{output}, {}: stands for {} of layers", Size(size), Size(full)));
     let parts = &made.manifest.parts;
     let deltas = parts.iter().filter(|part| part.is_delta()).count();
     printer.detail(&format!("{deltas} layers as deltas, {} parts of the target reused", made.manifest.reused.len()));
+    let subject = made.manifest.subject.digest;
     printer.detail(&format!("delta {}, target {}", printer.digest(&stored.digest), printer.digest(&subject)));
-    Ok(())
 }

@@ -109,7 +109,12 @@ fn both_files(base: &str, other: &str, what: &str) -> Result<Option<(PathBuf, Pa
 
 /// The file `delta` and what it is, when it is a delta between files; a base must then be one, too.
 fn delta_file(base: Option<&str>, delta: &str) -> Result<Option<(PathBuf, DeltaFile)>, Failure> {
-    let Some(file) = plain_file(delta) else { return Ok(None) };
+    let Some(file) = plain_file(delta) else {
+        return match base.filter(|base| plain_file(base).is_some() && is_missing(delta)) {
+            Some(base) => Err(mixed(base, delta, "delta")),
+            None => Ok(None),
+        };
+    };
     let kind = DeltaFile::of(&file)?;
     match (kind, base) {
         (DeltaFile::Archive, _) => Ok(None),
@@ -119,13 +124,16 @@ fn delta_file(base: Option<&str>, delta: &str) -> Result<Option<(PathBuf, DeltaF
     }
 }
 
+/// Whether `text` looks like a file's name, and there is none.
+fn is_missing(text: &str) -> bool {
+    !text.contains(':') && !Path::new(text).exists()
+}
+
 fn mixed(file: &str, image: &str, what: &str) -> Failure {
-    let missing = !image.contains(':') && !Path::new(image).exists();
-    let text = if missing {
-        format!("there is no file {image}")
-    } else {
-        format!("{file} is a file and {image} is not: base and {what} are both files or both images")
-    };
+    if is_missing(image) {
+        return Failure::new(Kind::Usage, format!("there is no file {image}"));
+    }
+    let text = format!("{file} is a file and {image} is not: base and {what} are both files or both images");
     Failure::new(Kind::Usage, text).hint("an archive of an image is named oci-archive:FILE or docker-archive:FILE")
 }
 

@@ -1,9 +1,9 @@
 //! `umiak delta publish`.
 
+use serde_json::json;
 use umiak_spec::ImageReference;
 
-use super::make::tell_images;
-use super::{Images, options, reference, scratch_for};
+use super::{Images, make, options, reference, scratch_for};
 use crate::cli::PublishArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
@@ -26,8 +26,11 @@ pub fn run(context: &Context<'_>, arguments: &PublishArgs) -> Outcome {
     let images = Images::new(context, &arguments.images, &scratch_for(context, &place), options(arguments.effort))?;
     let published = images.work().publish_images(&from, &place, arguments.tag.as_deref())?;
     drop(images);
-    for (base, made) in bases.iter().zip(&published) {
-        tell_images(context, &format!("{base} -> {target}"), made)?;
+    let published = bases.iter().zip(&published);
+    if context.talk.json {
+        let deltas: Vec<_> = published.map(|(base, made)| make::value(base, made)).collect();
+        return Ok(context.printer.document(&json!({ "target": target, "deltas": deltas }))?);
     }
+    published.for_each(|(base, made)| make::tell(context, &format!("{base} -> {target}"), made));
     Ok(())
 }
