@@ -5,9 +5,11 @@
 //! is then checked: first by our own model of overlayfs, file by file, then, as root, by the kernel.
 #![allow(clippy::disallowed_methods, reason = "the demo works in a directory that is removed at its end")]
 
+mod deltas;
 mod kernel;
 mod layout;
 mod payload;
+mod rdiff;
 mod sample;
 mod story;
 mod verify;

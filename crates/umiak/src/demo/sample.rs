@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! kiosk:1          layer 1   /usr/bin/umiak and its libraries
-//!                  layer 2   /etc/kiosk, /srv/www with pages and a picture, /srv/device
+//!                  layer 2   /etc/kiosk, /srv/www with pages, a picture and a timetable, /srv/device
 //! kiosk:2          layer 1   the same
-//!                  layer 2   one page changed, one new, one gone; settings, a link, a mode changed
+//!                  layer 2   one page changed, one new, one gone; a timetable, settings, a link, a mode changed
 //! kiosk-harbour:1  layers of kiosk:1
 //!                  layer 3   pages of its own, settings of its own
 //! ```
@@ -107,6 +107,7 @@ fn kiosk(release: usize) -> Files {
     let mode = if release == 1 { 0o644 } else { 0o600 };
     put("etc/kiosk/token", Item::File { content: b"set on the device\n".to_vec(), mode, mtime: RELEASED[0] });
     put("srv/www/picture.bin", file(noise(256 << 10), 1));
+    put("srv/www/timetable.csv", file(timetable(release), release));
     for number in 0..PAGES {
         let changed = number == CHANGED_PAGE && release == 2;
         if number != DROPPED_PAGE || release == 1 {
@@ -198,6 +199,16 @@ fn page(number: u32, release: usize) -> String {
         page.push_str(&format!("<p>{}.</p>\n", sentence.join(" ")));
     }
     page
+}
+
+/// Ferries, one a line; in release 2 all of them leave later.
+fn timetable(release: usize) -> String {
+    let mut noise = Noise(2);
+    let mut ferry = |number: u32| {
+        let (pier, minute) = (noise.byte() % 24, usize::from(noise.byte()) * 5 + 5 * release);
+        format!("{number:04},pier {pier},{:02}:{:02}\n", minute / 60, minute % 60)
+    };
+    (0..800).map(&mut ferry).collect()
 }
 
 /// Bytes that do not compress, as a picture's do not.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use umiak_ui::{Align, Diagnostic, Size, Table, Verbosity, span};
 
 use super::kernel::{self, Proof};
-use super::{failed, sample, verify};
+use super::{deltas, failed, sample, verify};
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
 
@@ -30,6 +30,7 @@ pub fn tell(context: &Context<'_>, root: &Path) -> Outcome {
     teller.first_release()?;
     teller.second_release()?;
     let extension = teller.extension()?;
+    let deltas = teller.delta()?;
     let package = teller.package()?;
     let new_base = teller.new_base()?;
     let figures = Figures {
@@ -38,6 +39,7 @@ pub fn tell(context: &Context<'_>, root: &Path) -> Outcome {
         new_base,
         extension,
         package,
+        deltas,
     };
     let names = teller.check()?;
     let proof = teller.kernel(&start)?;
@@ -58,6 +60,7 @@ struct Figures {
     new_base: u64,
     extension: u64,
     package: u64,
+    deltas: deltas::Figures,
 }
 
 impl Teller<'_> {
@@ -95,6 +98,21 @@ impl Teller<'_> {
         self.umiak("device", &["add", "."])?;
         self.umiak("device", &["commit", "-m", "harbour 1"])?;
         self.size(EXTENSION)
+    }
+
+    fn delta(&self) -> Result<deltas::Figures, Failure> {
+        self.heading("For devices that keep container images: a delta beside the target, found by who has the base");
+        let (base, target) = ("oci:images:kiosk-1", "oci:images:kiosk-2");
+        self.umiak("", &["delta", "publish", base, target])?;
+        self.umiak("", &["delta", "inspect", target, "--base", base])?;
+        self.umiak("", &["delta", "apply", base, target, "-o", "oci:rebuilt:kiosk-2"])?;
+        let (images, rebuilt) = (self.root.join("images"), self.root.join("rebuilt"));
+        let wanted = deltas::manifest(&images, "kiosk-2")?;
+        if deltas::manifest(&rebuilt, "kiosk-2")? != wanted {
+            return Err(Failure::new(Kind::Untrusted, "the rebuilt image is not kiosk-2"));
+        }
+        self.context.printer.fact("Verified", "the rebuilt image is kiosk-2 bit for bit: manifest, config, layers");
+        deltas::figures(&images, "kiosk-1", "kiosk-2")
     }
 
     fn package(&self) -> Result<u64, Failure> {
@@ -204,6 +222,9 @@ impl Teller<'_> {
                 "new_base_bytes": figures.new_base,
                 "extension_bytes": figures.extension,
                 "package_bytes": figures.package,
+                "full_bytes": figures.deltas.full,
+                "rdiff_bytes": figures.deltas.rdiff,
+                "delta_bytes": figures.deltas.delta,
                 "names_compared": names,
                 "kernel": proof,
                 "milliseconds": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -219,6 +240,13 @@ impl Teller<'_> {
             &Size(figures.patch).to_string(),
             &format!("root.ovl.squashfs, {times} times less to send"),
         ]);
+        let deltas = &figures.deltas;
+        let full = "the changed layer, gzipped: what a pull brings";
+        table.row(["kiosk-2, in full", &Size(deltas.full).to_string(), full]);
+        table.row(["kiosk-2, rdiff", &Size(deltas.rdiff).to_string(), "librsync's delta of these, gzipped"]);
+        let times = deltas.full / deltas.delta.max(1);
+        let less = format!("{times} times less than in full");
+        table.row(["kiosk-2, delta", &Size(deltas.delta).to_string(), &less]);
         table.row(["harbour-1, extension", &Size(figures.extension).to_string(), "root.ovl.squashfs"]);
         table.row(["package of everything", &Size(figures.package).to_string(), "kiosk.tgz"]);
         printer.plan(&table, &Value::Null);
@@ -236,7 +264,8 @@ impl Teller<'_> {
         let shown =
             arguments.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
         let shown = format!("umiak {}", shown.collect::<Vec<_>>().join(" "));
-        self.context.printer.note(&format!("{directory} $ {shown}"));
+        let prompt = if directory.is_empty() { "$".to_owned() } else { format!("{directory} $") };
+        self.context.printer.note(&format!("{prompt} {shown}"));
         let silent = setup.json || setup.verbosity == Verbosity::Quiet;
         let mut command = Command::new(&self.program);
         command.env_clear().env("PVR_CONFIG_DIR", self.root.join("config")).env("TMPDIR", self.root);

@@ -138,7 +138,7 @@ fn tell_image(context: &Context<'_>, name: &str, image: &InspectedImage) -> Outc
     head.row(["delta", &Size(manifest.size()).to_string(), name]);
     let base = manifest.base.or(manifest.base_config);
     head.row(["base", "", &base.map_or_else(String::new, |base| format!("image {}", printer.digest(&base)))]);
-    let full = format!("image {}, {} compressed", printer.digest(&manifest.subject.digest), Size(manifest.full_size));
+    let full = format!("image {}, {} in full", printer.digest(&manifest.subject.digest), Size(manifest.full_size));
     head.row(["target", &Size(manifest.expanded_size).to_string(), &full]);
     text.push_str(&head.to_string());
     let mut parts = Table::new(&[Align::Right, Align::Left, Align::Left]).flush();
