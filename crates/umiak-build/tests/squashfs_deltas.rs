@@ -203,7 +203,7 @@ fn a_changed_delta_gives_an_error_and_no_file() {
     let small = ImageOptions { compressor: Compressor::Zstd, block_size: 4096, ..ImageOptions::default() };
     assert!(bench.make(&squash(&image(1), &small), &squash(&image(2), &small)).worth);
     let good = fs::read(bench.path("delta")).unwrap();
-    for at in (0..good.len()).step_by(3) {
+    for at in (0..good.len()).filter(|at| *at < 64 || at % 61 == 0) {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
         bench.write("delta", &bad);
