@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use super::bits::BitWriter;
 use super::block::{Block, Symbol};
 use super::codes::SHORTEST;
+use super::first::First;
 use super::window::{Search, Window};
 
 /// Whose bytes are made.
@@ -111,6 +112,25 @@ impl Encoder {
         Self::new(family, (number % 10) as u8)
     }
 
+    /// Whether a stream may be made by this encoder that begins with such a block.
+    pub(super) fn may_make(self, first: &First) -> bool {
+        let room = self.room();
+        match self.family {
+            Family::Zlib { strategy: Strategy::Huffman, .. } if first.matches || self.level != 6 => false,
+            _ if first.last => first.symbols <= room,
+            Family::Gnu => first.symbols == room || self.level > 2 && first.symbols.is_multiple_of(PONDER),
+            Family::Zlib { .. } => first.symbols == room,
+        }
+    }
+
+    /// A block has at most so many symbols.
+    fn room(self) -> usize {
+        match self.family {
+            Family::Gnu => (1 << 15) - 1,
+            Family::Zlib { memory, .. } => (1 << (memory + 6)) - 1,
+        }
+    }
+
     /// Writes all of `plain` as one deflate stream; returns how many bytes it took.
     ///
     /// # Errors
@@ -140,17 +160,17 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(encoder: Encoder, plain: &'a mut dyn Read, out: &'a mut dyn Write) -> Self {
-        let (memory, strategy, gnu) = match encoder.family {
-            Family::Gnu => (9, Strategy::Default, true),
-            Family::Zlib { memory, strategy } => (memory, strategy, false),
+        let (hash_bits, strategy) = match encoder.family {
+            Family::Gnu => (15, Strategy::Default),
+            Family::Zlib { memory, strategy } => (u32::from(memory) + 7, strategy),
         };
-        let hash_bits = if gnu { 15 } else { u32::from(memory) + 7 };
+        let gnu = encoder.family == Family::Gnu;
         Self {
             window: Window::new(plain, 15, hash_bits, gnu),
             block: Block::new(strategy == Strategy::Fixed),
             out: BitWriter::new(out),
             effort: EFFORTS[usize::from(encoder.level - 1)],
-            room: (1 << (memory + 6)) - 1,
+            room: encoder.room(),
             ponders: gnu && encoder.level > 2,
             filtered: strategy == Strategy::Filtered,
         }

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 
 use super::check::{Check, Checked};
 use super::encoder::{Encoder, Family, Strategy};
+use super::first::{Look, look};
 use super::inflate::inflate;
 use super::pieces::PieceReader;
 use super::run::Form;
@@ -38,6 +39,11 @@ impl Identify {
         let (packed, plain) = parts(found, file)?;
         let mut candidates = self.known.clone();
         candidates.extend(likely(found));
+        match look(&packed) {
+            Look::Stored => {}
+            Look::Strange => candidates.clear(),
+            Look::Known(first) => candidates.retain(|candidate| candidate.may_make(&first)),
+        }
         let mut tried: Vec<Encoder> = Vec::new();
         for candidate in candidates {
             let hasty = self.known.is_empty() && self.failed >= PATIENCE && tried.len() >= HASTY;
@@ -105,12 +111,13 @@ fn likely(found: &Found) -> Vec<Encoder> {
     let second = [zlib(9, Strategy::Default), zlib(9, Strategy::Filtered), first[0], first[1]];
     let rare = [Strategy::Huffman, Strategy::Fixed].map(|strategy| zlib(8, strategy));
     let rare = rare.into_iter().chain((1..8).rev().map(|memory| zlib(memory, Strategy::Default)));
+    let rare: Vec<Family> = rare.collect();
     let by_level = |families: &[Family]| -> Vec<Encoder> {
         levels.iter().flat_map(|level| families.iter().filter_map(|family| Encoder::new(*family, *level))).collect()
     };
     let mut encoders = by_level(&first);
     encoders.extend(by_level(&second));
-    encoders.extend(rare.filter_map(|family| Encoder::new(family, levels[0])));
+    encoders.extend(by_level(&rare));
     encoders
 }
 

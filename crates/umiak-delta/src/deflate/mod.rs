@@ -12,6 +12,7 @@ mod block;
 mod check;
 mod codes;
 mod encoder;
+mod first;
 mod huffman;
 mod identify;
 mod inflate;
