@@ -64,7 +64,7 @@ impl Piece {
     /// The base is too large.
     pub fn program(base: &[u8], target: &[u8]) -> Result<Option<Self>, DeltaError> {
         let Some(programs) = exe::Programs::open(base, target)? else { return Ok(None) };
-        let first = Self::plain(base, target)?;
+        let first = Self::copied(base, target, Aligner::new(base).map_err(DeltaError::Match)?.align(target, 12))?;
         let note = programs.note();
         let mut best = Self::predicted(base, target, &note, first.copies.clone())?;
         let labelled = exe::Labelled::new(&programs, &first.copies)?;

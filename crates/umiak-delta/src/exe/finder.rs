@@ -34,8 +34,8 @@ impl Reference {
     }
 }
 
-/// Instructions are decoded in blocks of this size; it is a multiple of the size of every record.
-const BLOCK: u64 = 1536;
+/// Instructions are decoded in blocks of this size.
+const BLOCK: u64 = 512;
 
 /// Bytes decoded before a block, so that instructions are met at their beginnings and registers are known.
 const LEAD: u64 = 128;

@@ -4,11 +4,14 @@ use std::io;
 
 use umiak_spec::ReadAt;
 
-/// Bytes read at a time.
+/// Bytes read at a time while places follow each other.
 const SIZE: u64 = 64 << 10;
 
+/// Bytes read at a place that is far from the last.
+const FIRST: u64 = 4 << 10;
+
 /// Bytes before the place that was asked for.
-const BEFORE: u64 = 1 << 10;
+const BEFORE: u64 = 256;
 
 /// A file and the part of it that was read last.
 pub struct Window<'a> {
@@ -34,8 +37,10 @@ impl<'a> Window<'a> {
     pub fn get(&mut self, offset: u64, length: u64) -> io::Result<&[u8]> {
         let end = offset.checked_add(length).filter(|end| *end <= self.size).ok_or(io::ErrorKind::UnexpectedEof)?;
         if offset < self.start || end > self.start + self.bytes.len() as u64 {
+            let read = self.start + self.bytes.len() as u64;
+            let follows = offset >= self.start && offset <= read + FIRST;
             let start = offset.saturating_sub(BEFORE);
-            let stop = (start + SIZE).max(end).min(self.size);
+            let stop = (start + if follows { SIZE } else { FIRST }).max(end).min(self.size);
             self.bytes.resize(usize::try_from(stop - start).map_err(|_| io::ErrorKind::OutOfMemory)?, 0);
             self.start = start;
             self.file.read_exact_at(&mut self.bytes, start)?;
