@@ -113,7 +113,8 @@ impl Scan<'_> {
                     continue;
                 }
             }
-            let (position, length) = self.suffixes.longest(&self.target[at..]);
+            let found = self.suffixes.longest(&self.target[at..]);
+            let length = found.length;
             while counted < at + length {
                 agreeing += usize::from(self.agrees(counted));
                 counted += 1;
@@ -124,7 +125,9 @@ impl Scan<'_> {
                 continue;
             }
             if length > agreeing + self.clearly {
-                return (Place { base: position, target: at }, length);
+                let wanted = self.from.base + at - self.from.target;
+                let found = self.suffixes.nearest(&self.target[at..], found, wanted);
+                return (Place { base: found.position, target: at }, found.length);
             }
             if counted > at {
                 agreeing -= usize::from(self.agrees(at));

@@ -41,28 +41,24 @@ impl<'a> Suffixes<'a> {
         Ok(Self { base, sorted, starts, prefix })
     }
 
-    /// Where in the base the longest beginning of `text` is, and how long it is: `(position, length)`. Matches shorter
-    /// than the table's prefix are not found.
+    /// The longest beginning of `text` that is in the base. Matches shorter than the table's prefix are not found.
     #[must_use]
-    pub fn longest(&self, text: &[u8]) -> (usize, usize) {
+    pub fn longest(&self, text: &[u8]) -> Match {
         if text.len() < self.prefix {
-            return (0, 0);
+            return Match::default();
         }
         let key = key(text, self.prefix);
         let (mut low, mut high) = (self.starts[key] as usize, self.starts[key + 1] as usize);
-        if low == high {
-            return (0, 0);
-        }
         let (mut low_length, mut high_length) = (self.prefix, self.prefix);
-        let mut best = (0, 0);
+        let mut best = Match::default();
         while low < high {
             let middle = low.midpoint(high);
             let position = self.sorted[middle] as usize;
             let suffix = &self.base[position..];
             let known = low_length.min(high_length).min(suffix.len());
             let length = known + common(&suffix[known..], &text[known..]);
-            if length > best.1 {
-                best = (position, length);
+            if length > best.length {
+                best = Match { position, length, rank: middle };
             }
             let less = length == suffix.len() || length < text.len() && suffix[length] < text[length];
             if less {
@@ -73,7 +69,57 @@ impl<'a> Suffixes<'a> {
         }
         best
     }
+
+    /// Of the matches about as long as `found`, one that is near `wanted`: what is near takes fewer bytes to say.
+    #[must_use]
+    pub fn nearest(&self, text: &[u8], found: Match, wanted: usize) -> Match {
+        let score = |candidate: &Match| {
+            let distance = candidate.position.abs_diff(wanted) + 1;
+            candidate.length as i64 * BYTE_WORTH - i64::from(distance.ilog2())
+        };
+        let mut best = found;
+        let mut best_score = score(&found);
+        let least = found.length.saturating_sub(SHORTER).max(self.prefix);
+        let before = self.sorted[..found.rank].iter().enumerate().rev().take(NEIGHBOURS);
+        let after = self.sorted.iter().enumerate().skip(found.rank + 1).take(NEIGHBOURS);
+        let mut look = |neighbours: &mut dyn Iterator<Item = (usize, &i32)>| {
+            for (rank, position) in neighbours {
+                let position = *position as usize;
+                let length = common(&self.base[position..], text);
+                if length < least {
+                    return;
+                }
+                let candidate = Match { position, length, rank };
+                if score(&candidate) > best_score {
+                    (best, best_score) = (candidate, score(&candidate));
+                }
+            }
+        };
+        look(&mut before.into_iter());
+        look(&mut after.into_iter());
+        best
+    }
 }
+
+/// Where a text is in the base.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Match {
+    /// First byte.
+    pub position: usize,
+    /// Bytes; 0 if it is not there.
+    pub length: usize,
+    /// Which of the sorted suffixes it is.
+    rank: usize,
+}
+
+/// Matches looked at on each side of the longest.
+const NEIGHBOURS: usize = 500;
+
+/// How much shorter a nearer match may be.
+const SHORTER: usize = 10;
+
+/// Bits that a byte more is worth.
+const BYTE_WORTH: i64 = 3;
 
 /// A base cannot be sorted.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +187,7 @@ mod tests {
             let text: Vec<u8> = (0..300).map(|_| byte()).collect();
             let suffixes = Suffixes::new(&base).unwrap();
             for at in 0..text.len() {
-                let (position, found) = suffixes.longest(&text[at..]);
+                let Match { position, length: found, .. } = suffixes.longest(&text[at..]);
                 let expected = slow(&base, &text[at..]);
                 assert!(found == expected || expected < 2, "{length} {at}: {found} {expected}");
                 assert_eq!(base[position..position + found], text[at..at + found]);
