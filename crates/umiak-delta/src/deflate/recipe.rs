@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use flate2::Crc;
 
 use super::check::{Adler, Check, Checked, Counted};
+use super::directory::{Member, Members, Way};
 use super::pieces::PieceWriter;
 use super::run::{self, Form, Run};
 use super::{DeflateError, layout};
@@ -20,10 +21,10 @@ impl Recipe {
         Self { runs }
     }
 
-    /// Whether nothing is opened.
+    /// Whether streams are opened.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+    pub fn opens(&self) -> bool {
+        self.runs.iter().any(Run::is_stream)
     }
 
     /// Appends the recipe to notes.
@@ -55,12 +56,18 @@ impl Recipe {
     /// `opened` ends early or has more than the recipe says; reading or writing fails.
     pub fn wrap(&self, opened: &mut dyn Read, out: &mut dyn Write) -> Result<u64, DeflateError> {
         let mut out = Counted { out, count: 0 };
+        let mut members = Members::default();
         for run in &self.runs {
             let copied = io::copy(&mut opened.take(run.raw), &mut out)?;
             if copied != run.raw {
                 return Err(ENDED);
             }
-            close(run, opened, &mut out)?;
+            if run.is_stream() {
+                let start = out.count;
+                members.push(close(run, opened, &mut out, start)?);
+            } else {
+                members.pass(Way::Closing, (run.opened, run.origin), opened, &mut out)?;
+            }
         }
         io::copy(opened, &mut out)?;
         Ok(out.count)
@@ -70,44 +77,40 @@ impl Recipe {
 const ENDED: DeflateError = DeflateError::Stream("the opened bytes end early");
 
 /// Writes one stream and what is derived.
-fn close(run: &Run, opened: &mut dyn Read, out: &mut dyn Write) -> Result<(), DeflateError> {
+fn close(run: &Run, opened: &mut dyn Read, out: &mut dyn Write, start: u64) -> Result<Member, DeflateError> {
     if run.form == Form::Chunked {
         let mut pieces = PieceWriter::new(out, &run.chunks);
         let mut head = [0; 2];
         opened.read_exact(&mut head)?;
         pieces.write_all(&head)?;
-        compress(run, opened, &mut pieces)?;
-        return Ok(pieces.finish()?);
+        let member = compress(run, opened, &mut pieces, start)?;
+        pieces.finish()?;
+        return Ok(member);
     }
-    compress(run, opened, out)
+    compress(run, opened, out, start)
 }
 
-fn compress(run: &Run, opened: &mut dyn Read, out: &mut dyn Write) -> Result<(), DeflateError> {
+fn compress(run: &Run, opened: &mut dyn Read, out: &mut dyn Write, start: u64) -> Result<Member, DeflateError> {
     let encoder = run.encoder.ok_or(DeflateError::Malformed("a stream has no encoder"))?;
     let check = match run.form {
-        Form::Bare => Check::None,
-        Form::Gzip | Form::Descriptor => Check::Crc(Crc::new()),
         Form::Zlib | Form::Chunked => Check::Adler(Adler::new()),
+        Form::Bare | Form::Gzip | Form::Descriptor | Form::Directory => Check::Crc(Crc::new()),
     };
     let mut source = Checked { source: opened, check, left: run.opened };
-    let packed = encoder.compress(&mut source, out)?;
+    let packed = encoder.compress(&mut source, out)? as u32;
     if source.left != 0 {
         return Err(ENDED);
     }
-    let sum = source.check.sum();
+    let (sum, opened) = (source.check.sum(), run.opened as u32);
+    let mut trailer = |numbers: &[u32]| numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()));
     match run.form {
-        Form::Bare => {}
-        Form::Gzip => {
-            out.write_all(&sum.to_le_bytes())?;
-            out.write_all(&(run.opened as u32).to_le_bytes())?;
-        }
-        Form::Zlib | Form::Chunked => out.write_all(&sum.to_be_bytes())?,
-        Form::Descriptor => {
-            out.write_all(b"PK\x07\x08")?;
-            for number in [sum, packed as u32, run.opened as u32] {
-                out.write_all(&number.to_le_bytes())?;
-            }
-        }
+        Form::Bare | Form::Directory => {}
+        Form::Gzip => trailer(&[sum, opened])?,
+        Form::Zlib | Form::Chunked => trailer(&[sum.swap_bytes()])?,
+        Form::Descriptor => trailer(&[DESCRIPTOR, sum, packed, opened])?,
     }
-    Ok(())
+    Ok(Member { start, crc: sum, packed, opened })
 }
+
+/// What a zip descriptor begins with.
+const DESCRIPTOR: u32 = u32::from_le_bytes(*b"PK\x07\x08");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! runs  = count, then each run
-//! run   = raw bytes before it, bytes the stream holds, encoder * 8 + form, chunks of form 3
+//! run   = raw bytes before it, bytes the stream holds, encoder * 8 + form, chunks of form 3, origin of form 5
 //! chunks = how many lengths, then each length and how many chunks in a row have it
 //! ```
 //!
@@ -29,18 +29,20 @@ pub(super) enum Form {
     Chunked = 3,
     /// "PK\7\8", CRC-32, bytes compressed, bytes held, little-endian: a zip entry's descriptor.
     Descriptor = 4,
+    /// No stream but a zip archive's directory, with expected fields taken out.
+    Directory = 5,
 }
 
 impl Form {
     fn from_number(number: u64) -> Option<Self> {
-        let forms = [Self::Bare, Self::Gzip, Self::Zlib, Self::Chunked, Self::Descriptor];
-        forms.get(usize::try_from(number).ok()?).copied()
+        let all = [Self::Bare, Self::Gzip, Self::Zlib, Self::Chunked, Self::Descriptor, Self::Directory];
+        all.get(usize::try_from(number).ok()?).copied()
     }
 
     /// Bytes behind the stream.
     pub(super) fn trailer(self) -> usize {
         match self {
-            Self::Bare => 0,
+            Self::Bare | Self::Directory => 0,
             Self::Zlib | Self::Chunked => 4,
             Self::Gzip => 8,
             Self::Descriptor => 16,
@@ -60,6 +62,15 @@ pub(super) struct Run {
     pub(super) form: Form,
     /// Chunk lengths of [`Form::Chunked`].
     pub(super) chunks: Box<[(u32, u32)]>,
+    /// Where the archive of a [`Form::Directory`] begins.
+    pub(super) origin: u64,
+}
+
+impl Run {
+    /// Whether there is a stream.
+    pub(super) fn is_stream(&self) -> bool {
+        self.form != Form::Directory
+    }
 }
 
 /// Most runs of one file, and most chunk lengths.
@@ -81,7 +92,7 @@ impl Gather {
         let raw = (found.start - self.at) as u64;
         self.at = found.end;
         let chunks = found.chunks.clone().into_boxed_slice();
-        self.runs.push(Run { raw, opened: found.opened, encoder, form: found.form, chunks });
+        self.runs.push(Run { raw, opened: found.opened, encoder, form: found.form, chunks, origin: found.origin });
     }
 
     pub(super) fn finish(self) -> Vec<Run> {
@@ -102,6 +113,9 @@ pub(super) fn encode(runs: &[Run], out: &mut Vec<u8>) {
                 varint::put(out, u64::from(*length));
                 varint::put(out, u64::from(*times));
             }
+        }
+        if run.form == Form::Directory {
+            varint::put(out, run.origin);
         }
     }
 }
@@ -130,12 +144,14 @@ fn decode_run(from: &mut &[u8], with_encoder: bool, lengths: &mut u64) -> Result
     let (raw, opened, kind) = (number(from)?, number(from)?, number(from)?);
     let form = Form::from_number(kind & 7).ok_or(DeflateError::Malformed("an unknown form of stream"))?;
     let encoder = match (kind >> 3, with_encoder) {
+        (0, _) if form == Form::Directory => None,
         (0, false) => None,
         (_, false) => return Err(DeflateError::Malformed("a layout has no encoders")),
         (number, true) => Some(Encoder::from_number(number).ok_or(DeflateError::Malformed("an unknown encoder"))?),
     };
     let chunks = if form == Form::Chunked { decode_chunks(from, lengths)? } else { Box::default() };
-    Ok(Run { raw, opened, encoder, form, chunks })
+    let origin = if form == Form::Directory { number(from)? } else { 0 };
+    Ok(Run { raw, opened, encoder, form, chunks, origin })
 }
 
 fn decode_chunks(from: &mut &[u8], left: &mut u64) -> Result<Box<[(u32, u32)]>, DeflateError> {
