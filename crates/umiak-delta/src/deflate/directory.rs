@@ -47,8 +47,8 @@ pub(super) enum Way {
 
 impl Members {
     /// Appends one behind all others.
-    pub(super) fn push(&mut self, member: Member) {
-        self.members.push(member);
+    pub(super) fn extend(&mut self, member: Option<Member>) {
+        self.members.extend(member);
     }
 
     /// The stream of the entry at `local`, whose name has `name` bytes.
@@ -156,8 +156,8 @@ mod tests {
 
     fn members() -> Members {
         let mut members = Members::default();
-        members.push(Member { start: 5 + 33, crc: 7, packed: 100, opened: 900 });
-        members.push(Member { start: 5 + 133 + 34 + 4, crc: 8, packed: 50, opened: 60 });
+        members.extend(Some(Member { start: 5 + 33, crc: 7, packed: 100, opened: 900 }));
+        members.extend(Some(Member { start: 5 + 133 + 34 + 4, crc: 8, packed: 50, opened: 60 }));
         members
     }
 

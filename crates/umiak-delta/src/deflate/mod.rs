@@ -86,13 +86,14 @@ pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {
             runs.push(found, Some(encoder));
         }
     }
-    let recipe = Recipe::new(runs.finish());
+    let (runs, tail) = runs.finish(target.len());
+    let recipe = Recipe::new(runs, tail);
     let mut runs = run::Gather::default();
     for found in base_found.iter().filter(|found| !target_packed.contains(found.region(base))) {
         runs.push(found, None);
     }
-    let layout = Layout::new(runs.finish());
-    if !recipe.opens() && !layout.opens() {
+    let layout = Layout::new(runs.finish(base.len()).0);
+    if recipe.opened() > MAX_OPENED || !recipe.opens() && !layout.opens() {
         return None;
     }
     let target = recipe.open(target).ok()?;
