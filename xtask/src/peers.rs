@@ -9,16 +9,18 @@ use std::process::{Command, Stdio};
 use crate::{Failure, command};
 
 /// Package and what it is here for.
-const PACKAGES: [(&str, &str); 20] = [
+const PACKAGES: [(&str, &str); 23] = [
     ("attr", "getfattr and setfattr: extended attributes as others see them"),
     ("bsdiff", "bsdiff and bspatch: the delta of two files that ours is measured with"),
     ("crun", "an OCI runtime: the app that was built starts"),
     ("docker-registry", "a registry on loopback: pull, resume, authenticate"),
     ("fakeroot", "trees with owners, as people build them without root"),
+    ("gzip", "gzip: streams as others write them"),
     ("mmdebstrap", "a small real Debian tree"),
     ("mount", "mount and umount: the kernel shows what we wrote"),
     ("openssl", "a certificate for a registry on loopback that speaks https"),
     ("ostree", "static deltas of two trees: the bench's peer"),
+    ("python3", "zlib in all its settings, zip archives and PNG pictures made with it"),
     ("rdiff", "librsync's own program: deltas as balena sends them, to be read and to be measured with"),
     ("rsync", "compares trees in the benches' peer"),
     ("runc", "the other OCI runtime"),
@@ -29,6 +31,7 @@ const PACKAGES: [(&str, &str); 20] = [
     ("umoci", "unpacks images: the tree that others make of them"),
     ("xdelta3", "VCDIFF deltas: the bench's peer"),
     ("xz-utils", "xz: streams as others write and read them"),
+    ("zip", "zip: archives as others write them"),
     ("zstd", "zstd: streams as others write and read them"),
 ];
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use common::{archive, releases};
 use proptest::prelude::*;
@@ -16,14 +17,17 @@ use umiak_build::delta::{Made, apply_file, inspect_file, make_file};
 use umiak_delta::container::Shape;
 use umiak_delta::{DeltaError, Effort, MakeOptions};
 use umiak_spec::{Digest, Limits, Silent};
-use umiak_squashfs::{Compressor, ImageOptions, ImageWriter, NewContent, check};
+use umiak_squashfs::{Compressor, Image, ImageOptions, ImageWriter, NewContent, check};
 use umiak_testkit::random::Bytes;
 use umiak_tree::{Builder, Directory, Inode, InodeId, Kind, Metadata, Tree};
 
 const FAST: MakeOptions = MakeOptions { effort: Effort::Fast, threads: std::num::NonZeroUsize::MIN, memory: 1 << 30 };
 
 fn squash(tree: &Tree<Bytes>, options: &ImageOptions) -> Vec<u8> {
-    let mut writer = ImageWriter::new(Cursor::new(Vec::new()), options).unwrap();
+    write(tree, ImageWriter::new(Cursor::new(Vec::new()), options).unwrap())
+}
+
+fn write(tree: &Tree<Bytes>, mut writer: ImageWriter<Cursor<Vec<u8>>>) -> Vec<u8> {
     let tree = tree.clone().try_map(|id, content| {
         let name = format!("{}.x", id.index());
         let new = NewContent { size: content.0.len() as u64, digest: Digest::of(&content.0), name: name.as_bytes() };
@@ -151,6 +155,9 @@ fn a_delta_of_images_is_as_small_as_one_of_archives() {
         let contents = inspected.unwrap().contents.unwrap();
         assert_eq!(contents.len(), 203);
         assert!(contents.iter().any(|content| content.name == b"lib/large.so" && content.source.is_some()));
+        // The one that is new has no source to be named by.
+        let front = contents.iter().find(|content| content.name == b"lib/a.bin").unwrap();
+        assert!(front.cost.packed > 5000, "{front:?}");
     }
 }
 
@@ -175,6 +182,48 @@ fn an_image_with_other_blocks_than_ours_is_a_plain_file() {
     let made = bench.make(&base, &target);
     assert_eq!((made.worth, made.index.target.shape, made.index.bases[0].shape), (true, Shape::Raw, Shape::Raw));
     assert!(bench.apply().unwrap() == target);
+}
+
+/// Bytes of which encoders that try harder make less.
+fn repetitive(seed: u64, length: usize) -> Vec<u8> {
+    let words: Vec<Vec<u8>> =
+        (0..60).map(|word| text(seed * 100 + word, 3 + usize::try_from(word).unwrap() % 9)).collect();
+    let order = text(seed, length);
+    order
+        .iter()
+        .enumerate()
+        .flat_map(|(at, byte)| words[(usize::from(*byte) * 7 + at * at) % 60].clone())
+        .take(length)
+        .collect()
+}
+
+#[test]
+fn an_image_with_a_strange_block_is_a_plain_file_when_that_one_changes() {
+    let options = ImageOptions { compressor: Compressor::Gzip, block_size: 4096, ..ImageOptions::default() };
+    let names: Vec<String> = (0..12).map(|number| format!("{number:02}")).collect();
+    let tree = |strange: u64| {
+        let seed = |number| if number == 1 { strange } else { number };
+        let all = (0..12).zip(&names).map(|(number, name)| (name.as_str(), repetitive(seed(number), 8192)));
+        files(&all.collect::<Vec<_>>())
+    };
+    // Blocks of a low level, copied into an image of a high one: no sample meets them.
+    let low = squash(&files(&[("01", repetitive(99, 8192))]), &ImageOptions { level: Some(1), ..options });
+    let low = Arc::new(Image::open(low, &Limits::default()).unwrap());
+    let stored = low.tree().unwrap();
+    let digests = low.digests(&stored, std::num::NonZeroUsize::MIN, &Silent).unwrap();
+    let base = umiak_squashfs::Base::new(Arc::clone(&low), &stored, &digests);
+    let target =
+        write(&tree(99), ImageWriter::new(Cursor::new(Vec::new()), &options).unwrap().with_base(base).unwrap());
+    assert!(target != squash(&tree(99), &options));
+    let bench = Bench::new();
+    // Where the base has these blocks, they are copied.
+    let mut base = target.clone();
+    base[8] ^= 1;
+    for (base, shape) in [(base, Shape::Squashfs), (squash(&tree(98), &options), Shape::Raw)] {
+        let made = bench.make(&base, &target);
+        assert_eq!((made.worth, made.index.target.shape), (true, shape));
+        assert!(bench.apply().unwrap() == target);
+    }
 }
 
 #[test]

@@ -98,8 +98,8 @@ impl Piece {
         let Some(opening) = deflate::open(base, target, OPENED) else { return Ok(None) };
         let mut piece = Self::plain(&opening.base, &opening.target)?;
         piece.method = Method::Deflate;
-        opening.recipe.encode(&mut piece.note);
         opening.layout.encode(&mut piece.note);
+        opening.recipe.encode(&opening.layout, &mut piece.note);
         if piece.note.len() as u64 > crate::apply::MAX_NOTE {
             return Ok(None);
         }
@@ -123,7 +123,6 @@ impl Piece {
             }
             Method::Deflate => {
                 let (base, target) = self.opened(base, target).map_err(DeltaError::Deflate)?;
-                varint::put(&mut lane.notes, target.len() as u64);
                 lane.note(&self.note);
                 Ok(self.write_plain(&base, &target, lane)?)
             }
@@ -133,8 +132,8 @@ impl Piece {
     /// Base and target, opened as the note says.
     fn opened(&self, base: &[u8], target: &[u8]) -> Result<(Vec<u8>, Vec<u8>), deflate::DeflateError> {
         let mut note = self.note.as_slice();
-        let recipe = deflate::Recipe::decode(&mut note)?;
         let layout = deflate::Layout::decode(&mut note)?;
+        let recipe = deflate::Recipe::decode(&mut note, &layout)?;
         let mut opened = Vec::new();
         layout.unwrap(&base, base.len() as u64, &mut opened)?;
         Ok((opened, recipe.open(target)?))

@@ -55,19 +55,35 @@ pub struct Sparse {
 /// What is wrong with them, for a message.
 pub fn read(extended: &mut Extended, mut bytes: &[u8]) -> Result<(), &'static str> {
     while !bytes.is_empty() {
-        let space = bytes.iter().take(20).position(|byte| *byte == b' ').ok_or("a record without length")?;
-        let length = decimal(&bytes[..space]).ok_or("a length that is no number")?;
-        let length = usize::try_from(length).map_err(|_| "a record longer than its header")?;
-        if length <= space + 1 || length > bytes.len() {
-            return Err("a record longer than its header");
-        }
-        let (record, rest) = bytes.split_at(length);
-        let record = record[space + 1..].strip_suffix(b"\n").ok_or("a record without its newline")?;
-        let equals = record.iter().position(|byte| *byte == b'=').ok_or("a record without `=`")?;
-        set(extended, &record[..equals], &record[equals + 1..])?;
-        bytes = rest;
+        let record = record(bytes)?;
+        set(extended, record.key, record.value)?;
+        bytes = record.rest;
     }
     Ok(())
+}
+
+/// One record, and what follows it.
+pub struct Record<'a> {
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+    pub rest: &'a [u8],
+}
+
+/// The first record of `bytes`.
+///
+/// # Errors
+/// What is wrong with it, for a message.
+pub fn record(bytes: &[u8]) -> Result<Record<'_>, &'static str> {
+    let space = bytes.iter().take(20).position(|byte| *byte == b' ').ok_or("a record without length")?;
+    let length = decimal(&bytes[..space]).ok_or("a length that is no number")?;
+    let length = usize::try_from(length).map_err(|_| "a record longer than its header")?;
+    if length <= space + 1 || length > bytes.len() {
+        return Err("a record longer than its header");
+    }
+    let (record, rest) = bytes.split_at(length);
+    let record = record[space + 1..].strip_suffix(b"\n").ok_or("a record without its newline")?;
+    let equals = record.iter().position(|byte| *byte == b'=').ok_or("a record without `=`")?;
+    Ok(Record { key: &record[..equals], value: &record[equals + 1..], rest })
 }
 
 fn set(extended: &mut Extended, key: &[u8], value: &[u8]) -> Result<(), &'static str> {

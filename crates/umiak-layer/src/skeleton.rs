@@ -18,7 +18,10 @@ use crate::LayerError;
 use crate::ahead::{Ahead, read_ahead};
 use crate::error::shown;
 use crate::header::{BLOCK, Header};
-use crate::pax::{self, Extended};
+use crate::pax;
+
+/// Bytes of an extension header's body, at most. Not a limit of the caller's: all have to find the same parts.
+const MOST_BODY: usize = 1 << 20;
 
 /// A tar archive taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +121,24 @@ struct Preamble {
     long_name: Option<Vec<u8>>,
 }
 
+impl Preamble {
+    /// What a PAX header says. A record that cannot be read ends the list; its bytes are skeleton all the same.
+    fn extend(&mut self, mut records: &[u8]) {
+        let (mut path, mut sparse) = (None, None);
+        self.size = None;
+        while let Ok(record) = pax::record(records) {
+            match record.key {
+                b"size" => self.size = pax::decimal(record.value),
+                b"path" => path = Some(record.value),
+                b"GNU.sparse.name" => sparse = Some(record.value),
+                _ => {}
+            }
+            records = record.rest;
+        }
+        self.path = sparse.or(path).filter(|path| !path.is_empty()).map(<[u8]>::to_vec);
+    }
+}
+
 struct Walk<'a, 'w> {
     source: &'a mut Ahead<'w>,
     limits: &'a Limits,
@@ -153,11 +174,8 @@ impl<'a, 'w> Walk<'a, 'w> {
         let size = header.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
         match header.kind() {
             b'x' | b'X' => {
-                let mut extended = Extended::default();
-                // A record that cannot be read ends the list; its bytes are skeleton all the same.
-                let _ = pax::read(&mut extended, &self.body(size)?);
-                self.preamble.size = extended.size;
-                self.preamble.path = extended.sparse.name.or(extended.path);
+                let body = self.body(size)?;
+                self.preamble.extend(&body);
                 return Ok(());
             }
             b'L' => {
@@ -201,10 +219,10 @@ impl<'a, 'w> Walk<'a, 'w> {
         Ok(length == BLOCK)
     }
 
-    /// The body of an extension header and its padding, as skeleton; nothing of it when it is beyond the limit.
+    /// The body of an extension header and its padding, as skeleton; nothing of it when it is too long.
     fn body(&mut self, size: u64) -> Result<Vec<u8>, LayerError> {
         // Not read as a body, its blocks are skeleton unless they look like headers.
-        let Some(size) = usize::try_from(size).ok().filter(|size| *size as u64 <= self.limits.tar_header) else {
+        let Some(size) = usize::try_from(size).ok().filter(|size| *size <= MOST_BODY) else {
             return Ok(Vec::new());
         };
         let mut bytes = vec![0; size.next_multiple_of(BLOCK)];

@@ -140,6 +140,31 @@ fn long_names_sizes_in_records_and_sparse_maps_are_skeleton() {
 }
 
 #[test]
+fn records_count_as_far_as_they_can_be_read_and_whatever_others_say() {
+    let of = |records: &str| {
+        let late = [member("late", b'0', 0, |_| {}), vec![9; 600], vec![0; 424]].concat();
+        let archive = [with_content("pax", b'x', records.as_bytes()), late].concat();
+        let parts = checked(&archive);
+        parts.contents.iter().map(|content| content.size).collect::<Vec<_>>()
+    };
+    assert_eq!(of("12 size=600\n"), [600]);
+    // What is wrong with other records is nothing to the parts.
+    assert_eq!(of("9 uid=-1\n22 GNU.sparse.map=x,y\n12 size=600\n"), [600]);
+    assert_eq!(of("12 size=600\n12 size=500\n"), [500]);
+    assert_eq!(of("12 size=600\n8 size=\n"), [0; 0]);
+    assert_eq!(of("12 size=600\n12 size=6x0\n"), [0; 0]);
+    assert_eq!(of("12 size=600\nrubbish"), [600]);
+    assert_eq!(of("13 size=600\n"), [0; 0]);
+}
+
+#[test]
+fn parts_do_not_depend_on_the_reader() {
+    let archive = [with_content("pax", b'x', &[b' '; 5000]), with_content("one", b'0', b"1")].concat();
+    let small = Limits { tar_header: 600, ..Limits::default() };
+    assert_eq!(skeleton(archive.as_slice(), &small, &Silent).unwrap(), apart(&archive));
+}
+
+#[test]
 fn strange_padding_and_cut_archives_keep_every_byte() {
     let mut archive =
         [with_content("one", b'0', &[1; 700]), with_content("two", b'0', &[2; 100]), vec![0; 512]].concat();

@@ -27,6 +27,7 @@ pub(crate) struct ArchiveSink {
 
 impl ArchiveSink {
     pub(crate) fn open(place: &Path, tag: Option<String>, limits: Limits) -> Result<Self, Error> {
+        durable::sweep(durable::parent(place));
         let scratch = Scratch::directory(durable::parent(place))?;
         let layout = LayoutSink::open(scratch.path(), tag, limits)?;
         Ok(Self { place: place.to_owned(), layout, _scratch: scratch, limits })

@@ -37,6 +37,7 @@ impl LayoutSink {
         durable::create_directories(path)?;
         // Others may be making the same one.
         let _alone = sink.lock(&Silent)?;
+        durable::sweep(path);
         if !path.join(MARK).exists() {
             sink.check_empty()?;
         }

@@ -66,7 +66,7 @@ pub use compressor::Compressor;
 pub use error::Error;
 pub use layout::Superblock;
 pub use options::ImageOptions;
-pub use parts::{Contents, PartContent, PartReader, Parts, Rebuild, rebuild, take_apart};
+pub use parts::{Contents, PartContent, PartReader, Parts, Rebuild, content_names, rebuild, take_apart};
 pub use reader::{ContentReader, Digests, Image, StoredContent};
 pub use umiak_spec::ReadAt;
 pub use writer::{Base, BaseMatch, FileRef, ImageWriter, NewContent, Report, check};

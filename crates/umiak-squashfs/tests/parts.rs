@@ -13,7 +13,7 @@ use common::random::{grow, steps};
 use common::{Planting, everything, small_blocks, write};
 use proptest::prelude::*;
 use umiak_spec::{Digest, Limits, ReadAt, Silent};
-use umiak_squashfs::{Compressor, Contents, Error, ImageOptions, Parts, Rebuild, rebuild, take_apart};
+use umiak_squashfs::{Compressor, Contents, Error, ImageOptions, Parts, Rebuild, content_names, rebuild, take_apart};
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
@@ -95,6 +95,9 @@ proptest! {
         let bases = [&base];
         let known = Known::new(&parts, &bases, false);
         prop_assert!(together(parts.listing(), &known, &bases, threads).unwrap() == image);
+        let sizes: Vec<u64> = parts.contents().iter().map(|content| content.size).collect();
+        let names: Vec<Vec<u8>> = parts.contents().iter().map(|content| content.name.clone()).collect();
+        prop_assert_eq!(content_names(parts.listing(), &sizes, &Limits::default()).unwrap(), names);
         let alone = Known::new(&parts, &[], false);
         prop_assert!(together(parts.listing(), &alone, &[], threads).unwrap() == image);
     }

@@ -263,6 +263,35 @@ fn killed_at_any_point_it_is_done_by_the_next_run() {
 }
 
 #[test]
+fn an_image_that_was_killed_on_its_way_is_made_by_the_next_run() {
+    let place = Place::new("delta-killed-image");
+    let mut library = Chance::new(2).bytes(12 << 20);
+    for name in ["one", "two"] {
+        let layers = vec![SampleLayer::plain(tar(&[("library", &library)]))];
+        let platform = umiak_spec::Platform::host().to_string();
+        layout(&place.path().join(name), "v", &image(&SampleImage { platform, layers })).unwrap();
+        (0..library.len()).step_by(100_000).for_each(|at| library[at] ^= 1);
+    }
+    place.done("delta publish --effort fast oci:one:v oci:two:v");
+    let line = |out: &str| format!("delta apply oci:one:v oci:two:v -o {out}");
+    // Killed when something begins to be there: the place of what is uncompressed has no names.
+    for (out, directory) in [("oci:out/made:v", "out/made"), ("oci-archive:out/made.tar", "out")] {
+        fs::create_dir_all(place.path().join("out")).unwrap();
+        let mut command = place.command(&place.path());
+        let mut run = command.args(line(out).split_whitespace()).stderr(Stdio::null()).spawn().unwrap();
+        let begun = || fs::read_dir(place.path().join(directory)).is_ok_and(|mut entries| entries.next().is_some());
+        while !begun() && run.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let _ = run.kill();
+        run.wait().unwrap();
+        place.done(&line(out));
+        assert!(names(&place).iter().all(|name| !name.contains("/.")), "{:?}", names(&place));
+        fs::remove_dir_all(place.path().join("out")).unwrap();
+    }
+}
+
+#[test]
 fn a_registry_keeps_deltas_beside_their_target_with_and_without_referrers() {
     let place = place("delta-registry");
     for referrers in [true, false] {

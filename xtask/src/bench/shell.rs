@@ -76,6 +76,11 @@ impl Shell {
         Err(format!("{} in {}:\n{script}\n{said}", output.status, self.directory.display()))
     }
 
+    /// Whether a file is there.
+    pub fn has(&self, path: &str) -> bool {
+        self.directory.join(path).exists()
+    }
+
     /// Length of a file that a script made.
     ///
     /// # Errors

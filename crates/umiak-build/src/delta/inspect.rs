@@ -16,7 +16,7 @@ use super::found::{Found, check_base};
 use super::opened::{Opened, OpenedLayer};
 use super::parts::{self, Bytes};
 use super::place::Nameless;
-use super::{Work, files};
+use super::{Work, files, squashfs};
 use crate::error::{BuildError, IoContext as _};
 
 /// One delta blob.
@@ -152,7 +152,11 @@ fn contents(
             }
             opened.parts().contents.iter().map(|part| part.name.clone()).collect()
         }
-        Shape::Raw | Shape::Squashfs => Vec::new(),
+        Shape::Squashfs => {
+            let sizes: Vec<u64> = costs.iter().map(|cost| cost.size).collect();
+            squashfs::names(&space, delta.index().skeleton, &sizes, Path::new("target"), limits)?
+        }
+        Shape::Raw => Vec::new(),
     };
     let sources = Bases::new(bases);
     let name = |source| sources.part(source).map(|part| part.name.clone());

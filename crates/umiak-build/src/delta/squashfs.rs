@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -233,13 +234,7 @@ pub(super) fn rebuild(
     let bases = [base.container()];
     let plain = scratch.file().at("create a scratch file beside", name)?;
     let spool = spool(delta, &bases, &plain, scratch, observer).map_err(BuildError::from)?;
-    let length = spool.size.saturating_sub(spool.listing);
-    if length > limits.metadata {
-        let limit = limits.metadata;
-        return Err(BuildError::from(DeltaError::Limit { what: "bytes of a listing", limit }));
-    }
-    let mut listing = vec![0; usize::try_from(length).unwrap_or(0)];
-    plain.read_exact_at(&mut listing, spool.listing).at("read a scratch file beside", name)?;
+    let listing = listing(&plain, spool.listing..spool.size, name, limits)?;
     let image = if let Apart::Image(image) = base { Some(&image.apart) } else { None };
     let made = Made { spool, plain: &plain, bases: Bases::new(&bases), copied: image.is_some() };
     let images: Vec<&umiak_squashfs::Parts> = image.into_iter().collect();
@@ -251,6 +246,30 @@ pub(super) fn rebuild(
     let image: Bytes = Arc::new(space.try_clone().at("read", name)?);
     let actual = parts::digest(&image, observer).at("read", name)?;
     check_target(target.digest, actual).map_err(BuildError::from)
+}
+
+fn listing(plain: &File, place: Range<u64>, name: &Path, limits: &Limits) -> Result<Vec<u8>, BuildError> {
+    let length = place.end.saturating_sub(place.start);
+    if length > limits.metadata {
+        let limit = limits.metadata;
+        return Err(BuildError::from(DeltaError::Limit { what: "bytes of a listing", limit }));
+    }
+    let mut listing = vec![0; usize::try_from(length).unwrap_or(0)];
+    plain.read_exact_at(&mut listing, place.start).at("read a scratch file beside", name)?;
+    Ok(listing)
+}
+
+/// The names of a target's contents of these sizes; `plain` ends with its listing of `length` bytes.
+pub(super) fn names(
+    plain: &File,
+    length: u64,
+    sizes: &[u64],
+    name: &Path,
+    limits: &Limits,
+) -> Result<Vec<Vec<u8>>, BuildError> {
+    let end = plain.len().at("look at a scratch file beside", name)?;
+    let listing = listing(plain, end.saturating_sub(length)..end, name, limits)?;
+    umiak_squashfs::content_names(&listing, sizes, limits).map_err(|error| BuildError::unreadable(name, error))
 }
 
 /// Contents of a target: in the spool, or in the base.

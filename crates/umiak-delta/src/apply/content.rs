@@ -183,20 +183,24 @@ fn opened(
     space: Box<dyn Space>,
     output: &mut Output<'_>,
 ) -> Result<(), DeltaError> {
-    let size = varint::get(&mut lane.notes)?;
     let note = note(lane)?;
     let mut rest = note.as_slice();
-    let recipe = deflate::Recipe::decode(&mut rest).map_err(DeltaError::Deflate)?;
     let layout = deflate::Layout::decode(&mut rest).map_err(DeltaError::Deflate)?;
+    let recipe = deflate::Recipe::decode(&mut rest, &layout).map_err(DeltaError::Deflate)?;
+    if !rest.is_empty() {
+        return Err(DeltaError::Malformed("bytes follow the notes of an opened file"));
+    }
     let mut base = Output::new(space.as_ref(), 1 << 40, None);
     let base_size = layout.unwrap(source.bytes, source.size, &mut base).map_err(DeltaError::Deflate)?;
     base.settle()?;
     let opened: Arc<dyn ReadAt + '_> = Arc::new(SpaceReader(space.as_ref()));
-    let mut making =
-        Making { patch: Patch::new(size, base_size), lane, source: Source { bytes: &opened, size: base_size } };
+    let mut making = Making {
+        patch: Patch::new(recipe.opened(), base_size),
+        lane,
+        source: Source { bytes: &opened, size: base_size },
+    };
     recipe.wrap(&mut making, output).map_err(DeltaError::Deflate)?;
-    let mut rest = [0];
-    if making.read(&mut rest)? == 0 { Ok(()) } else { Err(DeltaError::Malformed("bytes follow an opened file")) }
+    Ok(())
 }
 
 struct SpaceReader<'a>(&'a dyn Space);

@@ -47,11 +47,11 @@ fn gzip(encoder: Encoder, plain: &[u8]) -> Vec<u8> {
 
 fn closed(opening: &Opening) -> Vec<u8> {
     let mut notes = Vec::new();
-    opening.recipe.encode(&mut notes);
     opening.layout.encode(&mut notes);
+    opening.recipe.encode(&opening.layout, &mut notes);
     let mut rest = notes.as_slice();
-    let recipe = Recipe::decode(&mut rest).unwrap();
     let layout = Layout::decode(&mut rest).unwrap();
+    let recipe = Recipe::decode(&mut rest, &layout).unwrap();
     assert!(rest.is_empty());
     assert_eq!((&recipe, &layout), (&opening.recipe, &opening.layout));
     let mut out = Vec::new();
@@ -97,11 +97,12 @@ proptest! {
     #[test]
     fn notes_that_lie_are_refused_or_do_no_harm(notes in vec(any::<u8>(), 0..40), file in vec(any::<u8>(), 0..200)) {
         let mut sink = Limited(1 << 20);
-        if let Ok(recipe) = Recipe::decode(&mut notes.as_slice()) {
-            let _ = recipe.wrap(&mut file.as_slice(), &mut sink);
-        }
-        if let Ok(layout) = Layout::decode(&mut notes.as_slice()) {
+        let mut rest = notes.as_slice();
+        if let Ok(layout) = Layout::decode(&mut rest) {
             let _ = layout.unwrap(&file.as_slice(), file.len() as u64, &mut sink);
+            if let Ok(recipe) = Recipe::decode(&mut rest, &layout) {
+                let _ = recipe.wrap(&mut file.as_slice(), &mut sink);
+            }
         }
     }
 }
@@ -155,17 +156,17 @@ fn a_limit_is_kept() {
 fn mutated_notes_never_give_the_target_in_another_way() {
     let (base, target, opening) = sample();
     let mut notes = Vec::new();
-    opening.recipe.encode(&mut notes);
     opening.layout.encode(&mut notes);
+    opening.recipe.encode(&opening.layout, &mut notes);
     for at in 0..notes.len() {
         for flip in [1, 4, 0x80] {
             let mut notes = notes.clone();
             notes[at] ^= flip;
             let mut rest = notes.as_slice();
-            let Ok(recipe) = Recipe::decode(&mut rest) else { continue };
+            let Ok(layout) = Layout::decode(&mut rest) else { continue };
+            let Ok(recipe) = Recipe::decode(&mut rest, &layout) else { continue };
             let mut out = Vec::new();
             let closed = recipe.wrap(&mut opening.target.as_slice(), &mut out).is_ok() && out == target;
-            let Ok(layout) = Layout::decode(&mut rest) else { continue };
             let mut opened = Vec::new();
             let unwrapped = layout.unwrap(&base, base.len() as u64, &mut opened).is_ok() && opened == opening.base;
             // Another level may make the same bytes.
@@ -174,7 +175,10 @@ fn mutated_notes_never_give_the_target_in_another_way() {
     }
     for length in 0..notes.len() {
         let mut rest = &notes[..length];
-        assert!(Recipe::decode(&mut rest).and_then(|_| Layout::decode(&mut rest)).is_err(), "cut to {length}");
+        assert!(
+            Layout::decode(&mut rest).and_then(|layout| Recipe::decode(&mut rest, &layout)).is_err(),
+            "cut to {length}"
+        );
     }
 }
 

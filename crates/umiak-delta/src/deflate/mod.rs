@@ -11,6 +11,7 @@ mod bits;
 mod block;
 mod check;
 mod codes;
+mod directory;
 mod encoder;
 mod first;
 mod huffman;
@@ -33,6 +34,7 @@ pub use layout::Layout;
 pub use recipe::Recipe;
 
 use identify::Identify;
+use run::Form;
 
 /// Most bytes that a file is opened to; a delta that asks for more is refused.
 pub const MAX_OPENED: u64 = 1 << 30;
@@ -78,17 +80,20 @@ pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {
         if base_packed.contains(found.region(target)) {
             continue;
         }
-        if let Some(encoder) = identify.encoder(found, target) {
+        if found.form == Form::Directory {
+            runs.push(found, None);
+        } else if let Some(encoder) = identify.encoder(found, target) {
             runs.push(found, Some(encoder));
         }
     }
-    let recipe = Recipe::new(runs.finish());
+    let (runs, tail) = runs.finish(target.len());
+    let recipe = Recipe::new(runs, tail);
     let mut runs = run::Gather::default();
     for found in base_found.iter().filter(|found| !target_packed.contains(found.region(base))) {
         runs.push(found, None);
     }
-    let layout = Layout::new(runs.finish());
-    if recipe.is_empty() && layout.is_empty() {
+    let layout = Layout::new(runs.finish(base.len()).0);
+    if recipe.opened() > MAX_OPENED || !recipe.opens() && !layout.opens() {
         return None;
     }
     let target = recipe.open(target).ok()?;

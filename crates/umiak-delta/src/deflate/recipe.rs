@@ -5,38 +5,55 @@ use std::io::{self, Read, Write};
 use flate2::Crc;
 
 use super::check::{Adler, Check, Checked, Counted};
+use super::directory::{Member, Members, Way};
 use super::pieces::PieceWriter;
 use super::run::{self, Form, Run};
-use super::{DeflateError, layout};
+use super::{DeflateError, Layout, MAX_OPENED, layout};
+use crate::varint;
 
 /// How a target's bytes come from the opened ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
     runs: Vec<Run>,
+    /// Raw bytes behind the last run.
+    tail: u64,
 }
 
 impl Recipe {
-    pub(super) fn new(runs: Vec<Run>) -> Self {
-        Self { runs }
+    pub(super) fn new(runs: Vec<Run>, tail: u64) -> Self {
+        Self { runs, tail }
     }
 
-    /// Whether nothing is opened.
+    /// Bytes of the opened target, at most [`MAX_OPENED`] when the recipe was decoded.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+    pub fn opened(&self) -> u64 {
+        let runs = self.runs.iter().map(|run| run.raw.saturating_add(run.opened).saturating_add(run.form.header()));
+        runs.fold(self.tail, u64::saturating_add)
     }
 
-    /// Appends the recipe to notes.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        run::encode(&self.runs, out);
+    /// Whether streams are opened.
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        self.runs.iter().any(Run::is_stream)
     }
 
-    /// Takes a recipe off the front of notes.
+    /// Appends the recipe to notes that hold `layout`, too.
+    pub fn encode(&self, layout: &Layout, out: &mut Vec<u8>) {
+        run::encode(&self.runs, Some(&layout.runs), out);
+        varint::put(out, self.tail);
+    }
+
+    /// Takes a recipe off the front of notes that hold `layout`, too.
     ///
     /// # Errors
     /// [`DeflateError::Malformed`].
-    pub fn decode(from: &mut &[u8]) -> Result<Self, DeflateError> {
-        Ok(Self { runs: run::decode(from, true)? })
+    pub fn decode(from: &mut &[u8], layout: &Layout) -> Result<Self, DeflateError> {
+        let runs = run::decode(from, Some(&layout.runs))?;
+        let recipe = Self { runs, tail: run::number(from)? };
+        if recipe.opened() > MAX_OPENED {
+            return Err(DeflateError::Malformed("a file opens to too many bytes"));
+        }
+        Ok(recipe)
     }
 
     /// Opens the target that the recipe is of.
@@ -45,69 +62,73 @@ impl Recipe {
     /// It is another one.
     pub fn open(&self, target: &[u8]) -> Result<Vec<u8>, DeflateError> {
         let mut opened = Vec::new();
-        layout::unwrap(&self.runs, &mut &*target, &mut opened)?;
+        layout::unwrap(&self.runs, true, &mut &*target, &mut opened)?;
         Ok(opened)
     }
 
-    /// Writes the target whose opened bytes `opened` gives until its end; returns how many bytes it has. Takes below 1 MiB.
+    /// Writes the target whose opened bytes `opened` gives, and returns how many bytes it has. Takes below 1 MiB of memory.
     ///
     /// # Errors
-    /// `opened` ends early or has more than the recipe says; reading or writing fails.
+    /// `opened` ends early; reading or writing fails.
     pub fn wrap(&self, opened: &mut dyn Read, out: &mut dyn Write) -> Result<u64, DeflateError> {
         let mut out = Counted { out, count: 0 };
+        let mut members = Members::default();
         for run in &self.runs {
             let copied = io::copy(&mut opened.take(run.raw), &mut out)?;
             if copied != run.raw {
                 return Err(ENDED);
             }
-            close(run, opened, &mut out)?;
+            if run.is_stream() {
+                let start = out.count;
+                members.extend(close(run, opened, &mut out, start)?);
+            } else {
+                members.pass(Way::Closing, (run.opened, run.origin), opened, &mut out)?;
+            }
         }
-        io::copy(opened, &mut out)?;
+        if io::copy(&mut opened.take(self.tail), &mut out)? != self.tail {
+            return Err(ENDED);
+        }
         Ok(out.count)
     }
 }
 
 const ENDED: DeflateError = DeflateError::Stream("the opened bytes end early");
 
-/// Writes one stream and what is derived.
-fn close(run: &Run, opened: &mut dyn Read, out: &mut dyn Write) -> Result<(), DeflateError> {
+/// Writes one stream and what is derived. Gives what a directory may say of it.
+fn close(run: &Run, opened: &mut dyn Read, out: &mut dyn Write, start: u64) -> Result<Option<Member>, DeflateError> {
     if run.form == Form::Chunked {
         let mut pieces = PieceWriter::new(out, &run.chunks);
         let mut head = [0; 2];
         opened.read_exact(&mut head)?;
         pieces.write_all(&head)?;
-        compress(run, opened, &mut pieces)?;
-        return Ok(pieces.finish()?);
+        compress(run, opened, &mut pieces, start)?;
+        pieces.finish()?;
+        return Ok(None);
     }
-    compress(run, opened, out)
+    compress(run, opened, out, start).map(Some)
 }
 
-fn compress(run: &Run, opened: &mut dyn Read, out: &mut dyn Write) -> Result<(), DeflateError> {
+fn compress(run: &Run, opened: &mut dyn Read, out: &mut dyn Write, start: u64) -> Result<Member, DeflateError> {
     let encoder = run.encoder.ok_or(DeflateError::Malformed("a stream has no encoder"))?;
     let check = match run.form {
-        Form::Bare => Check::None,
-        Form::Gzip | Form::Descriptor => Check::Crc(Crc::new()),
-        Form::Zlib | Form::Chunked => Check::Adler(Adler::new()),
+        Form::Chunked => Check::Adler(Adler::new()),
+        Form::Bare | Form::Gzip | Form::Descriptor | Form::Directory => Check::Crc(Crc::new()),
     };
     let mut source = Checked { source: opened, check, left: run.opened };
-    let packed = encoder.compress(&mut source, out)?;
+    let packed = encoder.compress(&mut source, out)? as u32;
     if source.left != 0 {
         return Err(ENDED);
     }
-    let sum = source.check.sum();
+    let (sum, opened) = (source.check.sum(), run.opened as u32);
+    let mut trailer = |numbers: &[u32]| numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()));
     match run.form {
-        Form::Bare => {}
-        Form::Gzip => {
-            out.write_all(&sum.to_le_bytes())?;
-            out.write_all(&(run.opened as u32).to_le_bytes())?;
-        }
-        Form::Zlib | Form::Chunked => out.write_all(&sum.to_be_bytes())?,
-        Form::Descriptor => {
-            out.write_all(b"PK\x07\x08")?;
-            for number in [sum, packed as u32, run.opened as u32] {
-                out.write_all(&number.to_le_bytes())?;
-            }
-        }
+        Form::Bare | Form::Directory => {}
+        Form::Gzip => trailer(&[sum, opened])?,
+        Form::Chunked => trailer(&[sum.swap_bytes()])?,
+        Form::Descriptor => trailer(&[DESCRIPTOR, sum, packed, opened])?,
     }
-    Ok(())
+    Ok(Member { start, crc: sum, packed, opened })
 }
+
+/// What a zip descriptor begins with.
+const DESCRIPTOR: u32 = u32::from_le_bytes(*b"PK\x07\x08");

@@ -1,14 +1,16 @@
-//! Where the streams of a file lie: the runs that recipes and layouts consist of.
+//! Where the streams of a file lie: the runs that recipes and layouts consist of, and how they are written down.
 //!
 //! ```text
-//! runs  = count, then each run
-//! run   = raw bytes before it, bytes the stream holds, encoder * 8 + form, chunks of form 3
-//! chunks = how many lengths, then each length and how many chunks in a row have it
+//! layout = count, its runs
+//! recipe = count, its runs, raw bytes behind the last
+//! run    = raw bytes before it: in a recipe less those of the layout's run of the same number, signed
+//!          encoder * 8 + form: the encoder is 0 in a layout and for a directory
+//!          bytes opened: for a directory, and in a recipe
+//!          form 3: how many lengths; each length and how many chunks in a row have it
+//!          form 4: where the archive begins
 //! ```
 //!
-//! All numbers are varints. In a layout the encoder is 0.
-
-use std::io::Read;
+//! All numbers are varints.
 
 use super::encoder::Encoder;
 use super::scan::Found;
@@ -23,25 +25,30 @@ pub(super) enum Form {
     Bare = 0,
     /// CRC-32 and size behind it, little-endian, as behind a gzip member.
     Gzip = 1,
-    /// Adler-32 behind it, big-endian, as behind a zlib stream.
-    Zlib = 2,
+    /// "PK\7\8", CRC-32, bytes compressed, bytes held, little-endian: a zip entry's descriptor.
+    Descriptor = 2,
     /// A zlib stream in PNG chunks; the opened bytes are its two bytes of header and what it holds.
     Chunked = 3,
-    /// "PK\7\8", CRC-32, bytes compressed, bytes held, little-endian: a zip entry's descriptor.
-    Descriptor = 4,
+    /// No stream but a zip archive's directory, with expected fields taken out.
+    Directory = 4,
 }
 
 impl Form {
     fn from_number(number: u64) -> Option<Self> {
-        let forms = [Self::Bare, Self::Gzip, Self::Zlib, Self::Chunked, Self::Descriptor];
-        forms.get(usize::try_from(number).ok()?).copied()
+        let all = [Self::Bare, Self::Gzip, Self::Descriptor, Self::Chunked, Self::Directory];
+        all.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// Opened bytes before those that the stream holds.
+    pub(super) fn header(self) -> u64 {
+        if self == Self::Chunked { 2 } else { 0 }
     }
 
     /// Bytes behind the stream.
     pub(super) fn trailer(self) -> usize {
         match self {
-            Self::Bare => 0,
-            Self::Zlib | Self::Chunked => 4,
+            Self::Bare | Self::Directory => 0,
+            Self::Chunked => 4,
             Self::Gzip => 8,
             Self::Descriptor => 16,
         }
@@ -53,13 +60,22 @@ impl Form {
 pub(super) struct Run {
     /// Bytes before the stream that are as they are.
     pub(super) raw: u64,
-    /// Bytes that the stream holds.
+    /// Bytes that the stream holds; in a layout that was read, at most. Bytes of a directory.
     pub(super) opened: u64,
     /// What made it; none in a layout.
     pub(super) encoder: Option<Encoder>,
     pub(super) form: Form,
     /// Chunk lengths of [`Form::Chunked`].
     pub(super) chunks: Box<[(u32, u32)]>,
+    /// Where the archive of a [`Form::Directory`] begins.
+    pub(super) origin: u64,
+}
+
+impl Run {
+    /// Whether there is a stream.
+    pub(super) fn is_stream(&self) -> bool {
+        self.form != Form::Directory
+    }
 }
 
 /// Most runs of one file, and most chunk lengths.
@@ -81,21 +97,32 @@ impl Gather {
         let raw = (found.start - self.at) as u64;
         self.at = found.end;
         let chunks = found.chunks.clone().into_boxed_slice();
-        self.runs.push(Run { raw, opened: found.opened, encoder, form: found.form, chunks });
+        // A layout does not say how much a stream holds: inflating tells.
+        let opened = if encoder.is_some() || found.form == Form::Directory { found.opened } else { MAX_OPENED };
+        self.runs.push(Run { raw, opened, encoder, form: found.form, chunks, origin: found.origin });
     }
 
-    pub(super) fn finish(self) -> Vec<Run> {
-        self.runs
+    /// The runs, and how many bytes of a file of `size` follow the last.
+    pub(super) fn finish(self, size: usize) -> (Vec<Run>, u64) {
+        (self.runs, (size - self.at) as u64)
     }
 }
 
-/// Appends `runs`.
-pub(super) fn encode(runs: &[Run], out: &mut Vec<u8>) {
+/// Appends `runs`: of a layout, or of a recipe beside its `layout`.
+pub(super) fn encode(runs: &[Run], layout: Option<&[Run]>, out: &mut Vec<u8>) {
     varint::put(out, runs.len() as u64);
-    for run in runs {
-        varint::put(out, run.raw);
-        varint::put(out, run.opened);
+    for (number, run) in runs.iter().enumerate() {
+        match layout {
+            None => varint::put(out, run.raw),
+            Some(layout) => {
+                let beside = layout.get(number).map_or(0, |run| run.raw);
+                varint::put_signed(out, run.raw.wrapping_sub(beside).cast_signed());
+            }
+        }
         varint::put(out, run.encoder.map_or(0, Encoder::number) << 3 | run.form as u64);
+        if layout.is_some() || run.form == Form::Directory {
+            varint::put(out, run.opened);
+        }
         if run.form == Form::Chunked {
             varint::put(out, run.chunks.len() as u64);
             for (length, times) in &run.chunks {
@@ -103,40 +130,52 @@ pub(super) fn encode(runs: &[Run], out: &mut Vec<u8>) {
                 varint::put(out, u64::from(*times));
             }
         }
+        if run.form == Form::Directory {
+            varint::put(out, run.origin);
+        }
     }
 }
 
-/// Takes runs off the front of `from`; with encoders or without.
-pub(super) fn decode(from: &mut &[u8], with_encoder: bool) -> Result<Vec<Run>, DeflateError> {
+/// Takes runs off the front of `from`: of a layout, or of a recipe beside its `layout`.
+pub(super) fn decode(from: &mut &[u8], layout: Option<&[Run]>) -> Result<Vec<Run>, DeflateError> {
     let count = number(from)?;
     if count > MAX_RUNS {
         return Err(DeflateError::Malformed("too many streams"));
     }
-    let mut runs = Vec::new();
-    let mut total = 0u64;
+    let mut runs: Vec<Run> = Vec::new();
     let mut lengths = MAX_RUNS;
     for _ in 0..count {
-        let run = decode_run(from, with_encoder, &mut lengths)?;
-        total = total.saturating_add(run.opened).saturating_add(run.raw);
-        if total > MAX_OPENED {
-            return Err(DeflateError::Malformed("a file opens to too many bytes"));
-        }
-        runs.push(run);
+        let beside = layout.map(|layout| layout.get(runs.len()).map_or(0, |run| run.raw));
+        runs.push(decode_run(from, beside, &mut lengths)?);
     }
     Ok(runs)
 }
 
-fn decode_run(from: &mut &[u8], with_encoder: bool, lengths: &mut u64) -> Result<Run, DeflateError> {
-    let (raw, opened, kind) = (number(from)?, number(from)?, number(from)?);
-    let form = Form::from_number(kind & 7).ok_or(DeflateError::Malformed("an unknown form of stream"))?;
-    let encoder = match (kind >> 3, with_encoder) {
-        (0, false) => None,
-        (_, false) => return Err(DeflateError::Malformed("a layout has no encoders")),
-        (number, true) => Some(Encoder::from_number(number).ok_or(DeflateError::Malformed("an unknown encoder"))?),
+/// `beside`: the raw bytes of the layout's run, when this is a recipe.
+fn decode_run(from: &mut &[u8], beside: Option<u64>, lengths: &mut u64) -> Result<Run, DeflateError> {
+    let raw = match beside {
+        None => number(from)?,
+        Some(beside) => beside.checked_add_signed(signed(from)?).ok_or(NOT_THERE)?,
     };
+    if raw > MAX_OPENED {
+        return Err(NOT_THERE);
+    }
+    let kind = number(from)?;
+    let form = Form::from_number(kind & 7).ok_or(DeflateError::Malformed("an unknown form of stream"))?;
+    let encoder = match kind >> 3 {
+        0 if beside.is_none() || form == Form::Directory => None,
+        number => {
+            let known = Encoder::from_number(number).filter(|_| beside.is_some() && form != Form::Directory);
+            Some(known.ok_or(DeflateError::Malformed("an unknown encoder"))?)
+        }
+    };
+    let opened = if beside.is_some() || form == Form::Directory { number(from)? } else { MAX_OPENED };
     let chunks = if form == Form::Chunked { decode_chunks(from, lengths)? } else { Box::default() };
-    Ok(Run { raw, opened, encoder, form, chunks })
+    let origin = if form == Form::Directory { number(from)? } else { 0 };
+    Ok(Run { raw, opened, encoder, form, chunks, origin })
 }
+
+const NOT_THERE: DeflateError = DeflateError::Malformed("a stream lies outside of its file");
 
 fn decode_chunks(from: &mut &[u8], left: &mut u64) -> Result<Box<[(u32, u32)]>, DeflateError> {
     let count = number(from)?;
@@ -152,6 +191,12 @@ fn decode_chunks(from: &mut &[u8], left: &mut u64) -> Result<Box<[(u32, u32)]>, 
     Ok(chunks.into_boxed_slice())
 }
 
-fn number(from: &mut (impl Read + ?Sized)) -> Result<u64, DeflateError> {
-    varint::get(from).map_err(|_| DeflateError::Malformed("a number is cut off or has a long form"))
+pub(super) fn number(from: &mut &[u8]) -> Result<u64, DeflateError> {
+    varint::get(from).map_err(|_| CUT)
 }
+
+fn signed(from: &mut &[u8]) -> Result<i64, DeflateError> {
+    varint::get_signed(from).map_err(|_| CUT)
+}
+
+const CUT: DeflateError = DeflateError::Malformed("a number is cut off or has a long form");

@@ -11,6 +11,7 @@ use flate2::Crc;
 
 use super::DeflateError;
 use super::check::{Adler, Check};
+use super::directory;
 use super::inflate::inflate;
 use super::pieces::{NAME, PieceReader};
 use super::run::Form;
@@ -30,6 +31,8 @@ pub(super) struct Found {
     /// Chunk lengths and how often they repeat.
     pub(super) chunks: Vec<(u32, u32)>,
     pub(super) hint: Hint,
+    /// Where the archive of a directory begins.
+    pub(super) origin: u64,
 }
 
 impl Found {
@@ -92,7 +95,7 @@ pub(super) fn scan(file: &[u8], limit: u64) -> Vec<Found> {
 impl Found {
     fn is_worth_it(&self) -> bool {
         let packed = self.end - self.start;
-        packed >= SHORTEST && self.opened > packed as u64
+        self.form == Form::Directory || packed >= SHORTEST && self.opened > packed as u64
     }
 }
 
@@ -121,6 +124,8 @@ impl Scan<'_> {
             self.zip(at)
         } else if head.starts_with(&PNG) {
             self.png(at)
+        } else if head.starts_with(&directory::RECORD) {
+            directory(at, head)
         } else {
             None
         }
@@ -221,7 +226,7 @@ impl Scan<'_> {
             return None;
         }
         let hint = Hint { level, container: Container::Png };
-        Some(Found { start, end, body: 0..0, opened: inflated.opened, form: Form::Chunked, chunks, hint })
+        Some(Found { start, end, body: 0..0, opened: inflated.opened, form: Form::Chunked, chunks, hint, origin: 0 })
     }
 
     fn inflate(&mut self, start: usize) -> Option<Inflated> {
@@ -258,7 +263,16 @@ impl Scan<'_> {
 fn found(start: usize, inflated: &Inflated, form: Form, hint: Hint) -> Found {
     let body = start..start + inflated.packed;
     let end = body.end + form.trailer();
-    Found { start, end, body, opened: inflated.opened, form, chunks: Vec::new(), hint }
+    Found { start, end, body, opened: inflated.opened, form, chunks: Vec::new(), hint, origin: 0 }
+}
+
+fn directory(at: usize, file: &[u8]) -> Option<Found> {
+    let (length, distance) = directory::find(file)?;
+    let origin = (at as u64).checked_sub(distance)?;
+    let end = at + length;
+    let hint = Hint { level: LevelHint::Usual, container: Container::Zip };
+    let (opened, form) = (length as u64, Form::Directory);
+    Some(Found { start: at, end, body: at..end, opened, form, chunks: Vec::new(), hint, origin })
 }
 
 struct Sums {

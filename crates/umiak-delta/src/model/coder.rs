@@ -77,10 +77,17 @@ pub struct Decoder<R> {
     high: u32,
     code: u32,
     source: R,
+    /// Bytes taken from the source, and how many of them were used.
+    ahead: [u8; AHEAD],
+    filled: usize,
+    used: usize,
     /// Zeros read behind the end.
     behind: u32,
     begun: bool,
 }
+
+/// Bytes taken from a source at once: few, so that what a content used of a stream can be told.
+const AHEAD: usize = 32;
 
 /// Zeros that may be read behind the end: an honest stream needs few, as it ends when its values do.
 const MOST_BEHIND: u32 = 1 << 20;
@@ -88,20 +95,33 @@ const MOST_BEHIND: u32 = 1 << 20;
 impl<R: Read> Decoder<R> {
     /// At the beginning of `source`, which is best buffered.
     pub fn new(source: R) -> Self {
-        Self { low: 0, high: u32::MAX, code: 0, source, behind: 0, begun: false }
+        Self { low: 0, high: u32::MAX, code: 0, source, ahead: [0; AHEAD], filled: 0, used: 0, behind: 0, begun: false }
     }
 
+    #[inline(always)]
     fn byte(&mut self) -> io::Result<u32> {
-        let mut byte = [0];
-        if self.behind == 0 {
-            match self.source.read_exact(&mut byte) {
-                Ok(()) => return Ok(u32::from(byte[0])),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(error) => return Err(error),
-            }
+        if self.used == self.filled {
+            self.fill()?;
         }
-        self.behind += 1;
-        if self.behind > MOST_BEHIND { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(0) }
+        let byte = self.ahead[self.used & (AHEAD - 1)];
+        self.used += 1;
+        Ok(u32::from(byte))
+    }
+
+    /// The next bytes, or zeros behind the end.
+    #[cold]
+    fn fill(&mut self) -> io::Result<()> {
+        self.used = 0;
+        self.filled = if self.behind == 0 { read(&mut self.source, &mut self.ahead)? } else { 0 };
+        if self.filled == 0 {
+            self.behind += 1;
+            if self.behind > MOST_BEHIND {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.ahead[0] = 0;
+            self.filled = 1;
+        }
+        Ok(())
     }
 
     #[cold]
@@ -111,6 +131,15 @@ impl<R: Read> Decoder<R> {
         }
         self.begun = true;
         Ok(())
+    }
+}
+
+fn read(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Numbers {
 
 impl Numbers {
     pub fn new() -> Self {
-        Self { mixer: Mixer::new(12, 1, 255), last: [0; 2] }
+        Self { mixer: Mixer::new(12, 1, 30), last: [0; 2] }
     }
 
     /// Codes `value`; `context` is anything both sides know that bears on it.

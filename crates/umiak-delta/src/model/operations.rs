@@ -81,7 +81,7 @@ pub struct Operations {
 impl Operations {
     pub fn new() -> Self {
         let offsets = [Numbers::new(), Numbers::new(), Numbers::new()];
-        let places = Mixer::new(12, 1, 255);
+        let places = Mixer::new(12, 1, 30);
         Self { literals: Numbers::new(), copies: Numbers::new(), places, offsets, last: [0; 2], lengths: [0; 2] }
     }
 

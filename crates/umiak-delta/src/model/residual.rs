@@ -1,25 +1,43 @@
 //! Where predicted bytes are wrong, and what is there instead.
 //!
-//! While predictions hold, one bit says that a whole block of them is right; blocks grow. Near a wrong byte each byte has its own bit,
-//! in the context of the predicted byte, its neighbours, and what became of this byte before; a wrong byte is then coded bit
-//! by bit in the same contexts. So a name that was replaced everywhere costs little after its first places.
+//! While predictions hold, one bit says that a whole block of them is right; blocks grow. A block that is not is halved until few
+//! bytes are left. Close behind a wrong byte each byte has its own bit, in the context of the predicted byte, its neighbours, and
+//! what became of this byte before; a wrong byte is then coded bit by bit in the same contexts. So a name that was replaced
+//! everywhere costs little after its first places.
 
 use std::io;
 
 use super::coder::Coder;
-use super::mixer::{Mixer, hash};
+use super::mixer::{Blend, Counter, Mixer, NEW, hash, place};
 
 /// Right bytes after which bytes are taken in blocks.
 const CALM: u32 = 20;
 
-/// The largest block is `16 << LARGEST`.
+/// Bytes in the first block, in the logarithm.
+const FIRST: u32 = 4;
+
+/// The largest block is `4 << LARGEST`.
 const LARGEST: u32 = 8;
+
+/// Blocks with a wrong byte are halved down to this many bytes.
+const SMALL: usize = 64;
+
+/// Contexts of the bits of a wrong byte, beside the guesses; `2^SETS` sets of counters for each.
+const CONTEXTS: usize = 6;
+const SETS: u32 = 12;
+
+/// Counters in which bits of half a byte are found.
+const HALF: usize = 16;
+
+/// Counters for whether guesses hold.
+const GUESSES: usize = 2048;
 
 /// Bytes whose corrections are coded one after the other, with all that was learned from them.
 pub struct Residual {
-    blocks: Mixer<3>,
-    flags: Mixer<6>,
-    bytes: Mixer<7>,
+    blocks: Mixer<4>,
+    flags: Mixer<5>,
+    bytes: Blend<{ CONTEXTS + 1 }>,
+    counters: Vec<Counter>,
     /// What each predicted byte became when it was last wrong, and when it was last met.
     became: [u8; 256],
     met: [u8; 256],
@@ -27,32 +45,51 @@ pub struct Residual {
     recent: u32,
     /// One bit a byte: was it wrong. The newest lowest.
     wrongs: u32,
-    /// Differences of the last wrong bytes.
-    differences: [u8; 2],
+    /// Difference of the last wrong byte.
+    difference: u8,
     /// Right bytes since the last wrong one.
     right: u32,
     /// Right blocks since then.
     blocks_right: u32,
 }
 
+/// What is being corrected.
+struct Text<'a> {
+    predicted: &'a mut [u8],
+    actual: Option<&'a [u8]>,
+    hint: u32,
+}
+
+impl Text<'_> {
+    #[inline(always)]
+    fn shown(&self, at: usize) -> u32 {
+        self.predicted.get(at).map_or(256, |byte| u32::from(*byte))
+    }
+
+    fn differs(&self, from: usize, to: usize) -> bool {
+        self.actual.is_some_and(|actual| actual[from..to] != self.predicted[from..to])
+    }
+}
+
 impl Residual {
     pub fn new() -> Self {
         Self {
-            blocks: Mixer::new(12, 16, 255),
-            flags: Mixer::new(16, 64, 255),
-            bytes: Mixer::new(18, 8, 255),
+            blocks: Mixer::new(13, 64, 60),
+            flags: Mixer::new(15, 64, 20),
+            bytes: Blend::new(128, 12),
+            counters: vec![NEW; GUESSES + (CONTEXTS << SETS) * HALF],
             became: std::array::from_fn(|byte| byte as u8),
             met: std::array::from_fn(|byte| byte as u8),
             recent: 0,
             wrongs: 0,
-            differences: [0; 2],
+            difference: 0,
             right: CALM,
             blocks_right: 0,
         }
     }
 
-    /// Codes what is wrong in `predicted`, which is `actual` afterwards. `actual` is asked only on the encoder's side. `hint` says what kind of
-    /// bytes these are.
+    /// Codes what is wrong in `predicted`, which is `actual` afterwards. `actual` is asked only on the encoder's side. `hint`, at
+    /// most 15, says what kind of bytes these are.
     pub fn code(
         &mut self,
         coder: &mut impl Coder,
@@ -60,122 +97,147 @@ impl Residual {
         actual: Option<&[u8]>,
         hint: u32,
     ) -> io::Result<()> {
+        let mut text = Text { predicted, actual, hint };
         let mut at = 0;
-        while at < predicted.len() {
+        while at < text.predicted.len() {
             if self.right < CALM {
-                self.byte(coder, predicted, at, actual, hint)?;
+                self.byte(coder, &mut text, at)?;
                 at += 1;
-                continue;
-            }
-            let size = (16usize << self.blocks_right.min(LARGEST)).min(predicted.len() - at);
-            let wrong = actual.is_some_and(|actual| actual[at..at + size] != predicted[at..at + size]);
-            let length = usize::BITS - size.leading_zeros();
-            let calm = self.blocks_right.min(15);
-            let contexts = [
-                hash(&[hint, length, calm]),
-                hash(&[hint, length, u32::from(predicted[at]), 1]),
-                hash(&[hint, self.recent & 0xFF, u32::from(predicted[at]), 2]),
-            ];
-            if self.blocks.code(coder, wrong, &contexts, calm as usize)? {
-                let end = at + size;
-                let mut any = false;
-                while at < end && !any {
-                    // The last byte must be wrong when no other is.
-                    any = if at + 1 == end {
-                        self.wrong(coder, predicted, at, actual, hint)?;
-                        true
-                    } else {
-                        self.byte(coder, predicted, at, actual, hint)?
-                    };
-                    at += 1;
-                }
-                self.blocks_right = 0;
             } else {
-                for byte in &predicted[at + size - size.min(4)..at + size] {
-                    self.recent = self.recent << 8 | u32::from(*byte);
-                }
-                self.wrongs = 0;
-                at += size;
-                self.blocks_right += 1;
+                at = self.block(coder, &mut text, at)?;
             }
         }
         Ok(())
     }
 
-    /// One byte; says whether it was wrong.
-    fn byte(
-        &mut self,
-        coder: &mut impl Coder,
-        predicted: &mut [u8],
-        at: usize,
-        actual: Option<&[u8]>,
-        hint: u32,
-    ) -> io::Result<bool> {
-        let byte = u32::from(predicted[at]);
-        let next = predicted.get(at + 1).map_or(256, |byte| u32::from(*byte));
-        let after = predicted.get(at + 2).map_or(256, |byte| u32::from(*byte));
-        let wrong = actual.is_some_and(|actual| actual[at] != predicted[at]);
-        let right = self.right.min(31);
+    /// A block from `at` on, up to its first wrong byte; gives where to go on.
+    fn block(&mut self, coder: &mut impl Coder, text: &mut Text<'_>, mut at: usize) -> io::Result<usize> {
+        let mut size = (1usize << (FIRST + self.blocks_right.min(LARGEST))).min(text.predicted.len() - at);
+        if !self.any(coder, text, at, size, 0)? {
+            self.skip(text, at, size);
+            self.blocks_right += 1;
+            return Ok(at + size);
+        }
+        while size > SMALL {
+            let half = size / 2;
+            if self.any(coder, text, at, half, 16)? {
+                size = half;
+            } else {
+                self.skip(text, at, half);
+                at += half;
+                size -= half;
+            }
+        }
+        let end = at + size;
+        while at + 1 < end {
+            at += 1;
+            if self.byte(coder, text, at - 1)? {
+                return Ok(at);
+            }
+        }
+        // The last byte must be wrong when no other is.
+        self.wrong(coder, text, at)?;
+        Ok(end)
+    }
+
+    /// Whether there is any wrong byte among `size` from `at` on.
+    fn any(&mut self, coder: &mut impl Coder, text: &Text<'_>, at: usize, size: usize, part: u32) -> io::Result<bool> {
+        let wrong = text.differs(at, at + size);
+        let length = usize::BITS - size.leading_zeros() + part;
+        let calm = self.blocks_right.min(15) + part;
+        let head = text.shown(at) << 18 | text.shown(at + 1) << 9 | text.shown(at + 2);
         let contexts = [
-            hash(&[hint, self.wrongs & 0xFF, right, 1]),
-            hash(&[byte, self.recent & 0xFF, hint, 2]),
-            hash(&[byte, self.recent & 0xFFFF, next, 3]),
-            hash(&[byte, next, self.wrongs & 3, 4]),
-            hash(&[byte, u32::from(self.met[byte as usize]), u32::from(self.became[byte as usize]), next, 5]),
-            hash(&[byte, next, after, self.recent & 0xFF, 6]),
+            hash(&[text.hint << 16 | length << 8 | calm]),
+            hash(&[text.hint << 18 | length << 9 | text.shown(at), self.recent & 0xFF, 1]),
+            hash(&[head, text.shown(at + 3) << 5 | length, 2]),
+            hash(&[self.recent & 0xFFFF, head >> 9, 3]),
+        ];
+        self.blocks.code(coder, wrong, &contexts, calm as usize)
+    }
+
+    /// Passes right bytes.
+    fn skip(&mut self, text: &Text<'_>, at: usize, size: usize) {
+        for byte in &text.predicted[at + size - size.min(4)..at + size] {
+            self.recent = self.recent << 8 | u32::from(*byte);
+        }
+        self.wrongs = self.wrongs.checked_shl(size as u32).unwrap_or(0);
+        self.right = self.right.saturating_add(size as u32);
+    }
+
+    /// One byte; says whether it was wrong.
+    fn byte(&mut self, coder: &mut impl Coder, text: &mut Text<'_>, at: usize) -> io::Result<bool> {
+        let (byte, next, after) = (text.shown(at), text.shown(at + 1), text.shown(at + 2));
+        let wrong = text.differs(at, at + 1);
+        let right = self.right.min(31);
+        let last = self.recent & 0xFF;
+        let (met, became) = (self.met[byte as usize & 255], self.became[byte as usize & 255]);
+        let contexts = [
+            hash(&[text.hint, self.wrongs & 0xFF, right, 1]),
+            hash(&[byte << 16 | last << 8 | text.hint, 2]),
+            hash(&[byte << 16 | self.recent & 0xFFFF, next, 3]),
+            hash(&[byte << 16 | u32::from(met) << 8 | u32::from(became), next, 5]),
+            hash(&[byte << 9 | next, after << 8 | last, 6]),
         ];
         let set = (self.wrongs & 7) as usize * 8 + (right / 4).min(7) as usize;
+
         if self.flags.code(coder, wrong, &contexts, set)? {
-            self.wrong(coder, predicted, at, actual, hint)?;
+            self.wrong(coder, text, at)?;
             return Ok(true);
         }
-        self.met[byte as usize] = byte as u8;
+        self.met[byte as usize & 255] = byte as u8;
         self.recent = self.recent << 8 | byte;
         self.wrongs <<= 1;
-        self.right += 1;
+        self.right = self.right.saturating_add(1);
         Ok(false)
     }
 
     /// What a wrong byte is.
-    fn wrong(
-        &mut self,
-        coder: &mut impl Coder,
-        predicted: &mut [u8],
-        at: usize,
-        actual: Option<&[u8]>,
-        hint: u32,
-    ) -> io::Result<()> {
-        let byte = predicted[at];
-        let value = actual.map_or(0, |actual| actual[at]);
-        let shown = u32::from(byte);
-        let next = predicted.get(at + 1).map_or(256, |byte| u32::from(*byte));
-        let guesses = [self.became[byte as usize], byte.wrapping_add(self.differences[0])];
+    fn wrong(&mut self, coder: &mut impl Coder, text: &mut Text<'_>, at: usize) -> io::Result<()> {
+        let byte = text.predicted[at];
+        let value = text.actual.map_or(0, |actual| actual[at]);
+        let (shown, next, recent) = (u32::from(byte), text.shown(at + 1), self.recent);
+        let guesses = [u32::from(self.became[byte as usize]), u32::from(byte.wrapping_add(self.difference))];
         let mut node = 1u32;
-        for place in (0..8).rev() {
-            let guess = |guess: u8| {
-                let guess = u32::from(guess) | 0x100;
-                let agrees = guess >> (place + 1) == node;
-                if agrees { 2 + (guess >> place & 1) } else { 0 }
-            };
-            let (first, second) = (guess(guesses[0]), guess(guesses[1]));
+        for half in [4, 0] {
             let contexts = [
-                hash(&[node, hint, 1]),
-                hash(&[node, shown, 2]),
-                hash(&[node, shown, self.recent & 0xFF, 3]),
-                hash(&[node, self.recent & 0xFFFF, 4]),
-                hash(&[first, second, place, hint, 5]),
-                hash(&[node, u32::from(guesses[0]), u32::from(guesses[1]), 6]),
-                hash(&[node, shown, next, self.recent & 0xFF, 7]),
+                hash(&[node, text.hint, 1]),
+                hash(&[node << 8 | shown, 2]),
+                hash(&[node << 16 | shown << 8 | recent & 0xFF, 3]),
+                hash(&[node << 16 | recent & 0xFFFF, text.hint, 4]),
+                hash(&[node << 16 | guesses[0] << 8 | guesses[1], 6]),
+                hash(&[node << 16 | shown << 8 | recent & 0xFF, next, 7]),
             ];
-            let bit = self.bytes.code(coder, value >> place & 1 == 1, &contexts, place as usize)?;
-            node = node << 1 | u32::from(bit);
+            let mut places = [0; CONTEXTS + 1];
+            for (number, context) in contexts.iter().enumerate() {
+                places[number + 1] = GUESSES + (number << SETS | place(*context, SETS)) * HALF;
+            }
+            let mut low = 1;
+            for bit in (half..half + 4).rev() {
+                let guess = |guess: u32| {
+                    let guess = guess | 0x100;
+                    if guess >> (bit + 1) == node { 2 + (guess >> bit & 1) } else { 0 }
+                };
+                let mut at = places;
+                at[0] =
+                    (text.hint & 15) as usize * 128 + (guess(guesses[0]) * 32 + guess(guesses[1]) * 8 + bit) as usize;
+                at[1..].iter_mut().for_each(|place| *place += low);
+                let set = value >> bit & 1 == 1;
+                let set = u32::from(self.bytes.code(
+                    coder,
+                    set,
+                    &mut self.counters,
+                    &at,
+                    (bit + 8 * (guess(guesses[0]) * 4 + guess(guesses[1]))) as usize,
+                )?);
+                (node, low) = (node << 1 | set, low << 1 | set as usize);
+            }
         }
         let value = node as u8;
-        predicted[at] = value;
+        text.predicted[at] = value;
         self.became[byte as usize] = value;
         self.met[byte as usize] = value;
-        self.differences = [value.wrapping_sub(byte), self.differences[0]];
-        self.recent = self.recent << 8 | u32::from(value);
+        self.difference = value.wrapping_sub(byte);
+        self.recent = recent << 8 | u32::from(value);
         self.wrongs = self.wrongs << 1 | 1;
         self.right = 0;
         self.blocks_right = 0;

@@ -33,6 +33,7 @@ use crate::reader::Image;
 use crate::writer::{BaseSource, Sample, same_blocks};
 use crate::{Error, ReadAt, StoredContent};
 
+pub use read::content_names;
 pub use rebuild::{Contents, Rebuild, rebuild};
 
 /// First bytes of a listing; the last is the version.
@@ -62,6 +63,9 @@ mod row {
 /// Blocks compressed again to see whether an image has certain settings: so many of files, so many of fragments.
 const SAMPLES: usize = 4;
 
+/// Bytes of decompressed blocks kept: contents are read from end to end.
+const KEPT: usize = 2 << 20;
+
 /// One distinct content of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartContent {
@@ -86,7 +90,7 @@ pub struct Parts {
 /// # Errors
 /// It is no squashfs image, is damaged, is beyond the limits or cannot be read.
 pub fn take_apart(image: Arc<dyn ReadAt>, limits: &Limits) -> Result<Parts, Error> {
-    let image = Image::open(image, limits)?;
+    let image = Image::open_keeping(KEPT, image, limits)?;
     let tree = image.tree()?;
     let (listing, named) = listing::write(image.superblock(), image.fragments(), &tree);
     let mut tails: BTreeMap<u32, Vec<(u32, usize)>> = BTreeMap::new();
@@ -115,7 +119,7 @@ impl Parts {
         &self.contents
     }
 
-    /// The bytes of content `number`, decompressed as they are read; blocks used last are kept (8 MiB for all contents).
+    /// The bytes of content `number`, decompressed as they are read; blocks used last are kept (2 MiB for all contents).
     #[must_use]
     pub fn content(&self, number: usize) -> Option<PartReader<'_>> {
         Some(PartReader { image: &self.image, stored: self.stored.get(number)? })

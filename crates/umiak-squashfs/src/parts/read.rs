@@ -34,9 +34,9 @@ pub(super) struct Shared {
 
 impl Listing {
     /// Reads a listing of an image of contents of these sizes.
-    pub(super) fn read(bytes: &[u8], sizes: &[u64], threads: NonZeroUsize, limits: &Limits) -> Result<Self, Error> {
+    pub(super) fn read(bytes: &[u8], sizes: &[u64], limits: &Limits) -> Result<Self, Error> {
         let mut reader = Reader(bytes);
-        let (options, mark) = head(&mut reader, threads)?;
+        let (options, mark) = head(&mut reader)?;
         let mut rows = Rows { reader, limits, inodes: vec![InodeId::ROOT], contents: 0, count: sizes.len() };
         let tree = rows.tree()?;
         let Rows { mut reader, contents, .. } = rows;
@@ -55,7 +55,25 @@ impl Listing {
     }
 }
 
-fn head(reader: &mut Reader<'_>, threads: NonZeroUsize) -> Result<(ImageOptions, [u8; 4]), Error> {
+/// The first path of each content in a listing of an image of contents of these sizes.
+///
+/// # Errors
+/// The listing is not valid.
+pub fn content_names(listing: &[u8], sizes: &[u64], limits: &Limits) -> Result<Vec<Vec<u8>>, Error> {
+    let listing = Listing::read(listing, sizes, limits)?;
+    let mut names = Vec::with_capacity(sizes.len());
+    for entry in listing.tree.walk() {
+        // Contents are numbered as they are met.
+        if let Kind::File(FileRef(number)) = entry.inode.kind
+            && number == names.len() + 1
+        {
+            names.push(entry.path.as_bytes().to_vec());
+        }
+    }
+    Ok(names)
+}
+
+fn head(reader: &mut Reader<'_>) -> Result<(ImageOptions, [u8; 4]), Error> {
     if &reader.array()? != MAGIC {
         return Err(Error::Listing("it is of another kind or version"));
     }
@@ -72,6 +90,7 @@ fn head(reader: &mut Reader<'_>, threads: NonZeroUsize) -> Result<(ImageOptions,
         (level, Some(_)) => Some(i32::from(level)),
         (_, None) => return Err(Error::Listing("its compressor has no levels")),
     };
+    let threads = NonZeroUsize::MIN;
     Ok((ImageOptions { compressor, level, block_size, threads, image_time, exportable }, reader.array()?))
 }
 

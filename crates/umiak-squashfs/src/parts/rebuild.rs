@@ -10,10 +10,13 @@ use super::read::{Listing, Shared};
 use super::{Parts, encoder};
 use crate::reader::content::stored_bytes;
 use crate::writer::{BaseSource, Piece};
-use crate::{Error, FileRef, ImageWriter, ReadAt, StoredContent};
+use crate::{Error, FileRef, ImageOptions, ImageWriter, ReadAt, StoredContent};
 
 /// The phase that plain bytes of contents are counted in.
 const PHASE: &str = "Writing";
+
+/// Bytes that all encoders may take together.
+const ENCODERS: usize = 16 << 20;
 
 /// The contents of an image to be, in the order of its listing.
 pub trait Contents {
@@ -42,7 +45,7 @@ pub struct Rebuild<'a> {
     pub contents: &'a dyn Contents,
     /// Images whose blocks may be copied.
     pub bases: &'a [&'a Parts],
-    /// Threads that compress, beside the calling one.
+    /// Threads that compress, beside the calling one; fewer are used when their encoders would take too much memory.
     pub threads: NonZeroUsize,
     /// Bounds on the listing.
     pub limits: &'a Limits,
@@ -54,8 +57,8 @@ pub struct Rebuild<'a> {
 /// The listing is not valid or of another encoder than ours; a content or a base cannot be read; writing fails; cancelled.
 pub fn rebuild<W: Write + Seek>(from: &Rebuild<'_>, out: W, observer: &dyn Observer) -> Result<W, Error> {
     let sizes: Vec<u64> = (0..from.contents.count()).map(|number| from.contents.size(number)).collect();
-    let Listing { options, mark, tree, fragments, order } =
-        Listing::read(from.listing, &sizes, from.threads, from.limits)?;
+    let Listing { options, mark, tree, fragments, order } = Listing::read(from.listing, &sizes, from.limits)?;
+    let options = ImageOptions { threads: from.threads.min(threads_for(options.block_size)), ..options };
     let settings = options.settings()?;
     if encoder::mark(settings)? != mark {
         return Err(Error::Encoder { compressor: settings.compressor.name() });
@@ -84,6 +87,13 @@ pub fn rebuild<W: Write + Seek>(from: &Rebuild<'_>, out: W, observer: &dyn Obser
     own.try_for_each(|number| rebuilding.blocks(*number))?;
     let (out, _) = rebuilding.writer.finish(&tree, observer)?;
     Ok(out)
+}
+
+/// Encoders that together take no more than [`ENCODERS`], but one.
+fn threads_for(block_size: u32) -> NonZeroUsize {
+    // What our xz encoder takes for each byte of a block, and the blocks that wait for it.
+    let each = 44 * block_size as usize;
+    NonZeroUsize::new(ENCODERS / each).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// How contents are divided.

@@ -71,9 +71,9 @@ pub(super) struct KeptBlocks {
 }
 
 impl KeptBlocks {
-    /// At most 8 MiB of blocks.
-    pub(super) fn new(block_size: u32) -> Self {
-        Self { most: (8 << 20) / block_size as usize, blocks: HashMap::new(), order: VecDeque::new() }
+    /// At most so many bytes of blocks, but two blocks.
+    pub(super) fn new(bytes: usize, block_size: u32) -> Self {
+        Self { most: (bytes / block_size as usize).max(2), blocks: HashMap::new(), order: VecDeque::new() }
     }
 
     fn keep(&mut self, start: u64, block: &Arc<Vec<u8>>) {

@@ -23,6 +23,9 @@ pub use digests::Digests;
 use metadata::MetadataReader;
 pub(crate) use xattrs::{ELSEWHERE, PREFIXES};
 
+/// Bytes of decompressed blocks kept.
+const KEPT: usize = 8 << 20;
+
 /// Where a fragment block lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fragment {
@@ -48,6 +51,11 @@ impl<R: ReadAt> Image<R> {
     /// # Errors
     /// The source fails, it is no squashfs 4.0, or superblock and tables contradict each other.
     pub fn open(source: R, limits: &Limits) -> Result<Self, Error> {
+        Self::open_keeping(KEPT, source, limits)
+    }
+
+    /// The same with so many bytes of blocks kept between calls of [`Image::read_at`].
+    pub(crate) fn open_keeping(kept: usize, source: R, limits: &Limits) -> Result<Self, Error> {
         let length = source.len().map_err(|source| Error::Read { offset: 0, count: 0, source })?;
         if length < SUPERBLOCK_BYTES as u64 {
             return Err(Error::NotSquashfs("it is shorter than a superblock"));
@@ -60,7 +68,7 @@ impl<R: ReadAt> Image<R> {
         })?;
         let superblock = Superblock::decode(&bytes, length)?;
         let mut image = Self {
-            kept: Mutex::new(KeptBlocks::new(superblock.block_size)),
+            kept: Mutex::new(KeptBlocks::new(kept, superblock.block_size)),
             source,
             superblock,
             limits: *limits,

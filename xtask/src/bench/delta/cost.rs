@@ -22,7 +22,12 @@ pub fn measure(options: &Options, pair: &Pair, cache: &Cache, figures: &mut Figu
             peer.push(shell.measure(&format!("cd peer; {}", BSDIFF.make))?);
         }
     }
-    let bytes = shell.size("ours/delta")?;
+    let made = shell.has("ours/delta");
+    if !made {
+        eprintln!("{}: a delta saves nothing, so none was made; the target compressed stands for it", pair.name);
+        shell.prepare("zstd -q -f -19 -T1 $TARGET -o ours/full")?;
+    }
+    let bytes = shell.size(if made { "ours/delta" } else { "ours/full" })?;
     figures.note(Size { method: "ours".into(), bytes, delta: true, ours: true });
     figures.make = ours.median().zip(peer.median());
     if timed {
@@ -30,8 +35,11 @@ pub fn measure(options: &Options, pair: &Pair, cache: &Cache, figures: &mut Figu
         let bytes = shell.size("peer/out")?;
         cache.keep(&BSDIFF, bytes, &shell.directory().join("peer/out"))?;
         recipes::note(&BSDIFF, bytes, figures);
-    } else if applied {
+    } else if applied && made {
         a_patch(pair, cache)?;
+    }
+    if !made {
+        return Ok(());
     }
     if !applied {
         shell.prepare(APPLY)?;

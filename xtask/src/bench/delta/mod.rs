@@ -70,7 +70,7 @@ fn measure(options: &Options, pair: &Pair, cache: &Cache) -> Result<Figures, Fai
         recipes::measure(pair, cache, &mut figures)?;
         ours::fast(pair, &mut figures)?;
     }
-    if options.wants("streams") {
+    if options.wants("streams") && pair.shell.has("ours/delta") {
         figures.streams = streams::of(&pair.shell)?;
     }
     if options.wants("identical") {

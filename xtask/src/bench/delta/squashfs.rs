@@ -8,7 +8,9 @@ const IMAGES: &str = "mkdir device; cd device; $UMIAK init; \
     $UMIAK app add --from oci:$PAIR:base -o \"$FORMAT\" app; cp app/root.squashfs ../base.squashfs; \
     $UMIAK app update --from oci:$PAIR:target --newbase app; cp app/root.squashfs ../target.squashfs";
 
+/// Where a delta saves nothing none is made, and the whole image stands for it.
 const DELTA: &str = "$UMIAK delta make base.squashfs target.squashfs -o squashfs.delta; \
+    if [ ! -e squashfs.delta ]; then cp target.squashfs squashfs.delta; exit; fi; \
     $UMIAK delta apply base.squashfs squashfs.delta -o again.squashfs; cmp again.squashfs target.squashfs";
 
 /// The size of the delta.
