@@ -9,6 +9,7 @@ use crate::align::{Aligner, Copy};
 use crate::correct::{Correct, Guess, Others};
 use crate::model::{self, BLOCK, Operation, Progress};
 use crate::plan::Method;
+use crate::streams::Lane;
 use crate::varint;
 use crate::{deflate, exe};
 
@@ -90,11 +91,11 @@ impl Piece {
         Ok(Self { method: Method::Program, copies, note: note.to_vec(), cost })
     }
 
-    /// Deflate streams in them are opened. `None` when there is nothing to open.
+    /// Deflate streams in them are opened; the lane is that of what they hold. `None` when there is nothing to open.
     ///
     /// # Errors
     /// The opened base is too large.
-    pub fn deflate(base: &[u8], target: &[u8]) -> Result<Option<Self>, DeltaError> {
+    pub fn deflate(base: &[u8], target: &[u8]) -> Result<Option<(Self, Lane)>, DeltaError> {
         let Some(opening) = deflate::open(base, target, OPENED) else { return Ok(None) };
         let mut piece = Self::plain(&opening.base, &opening.target)?;
         piece.method = Method::Deflate;
@@ -104,7 +105,9 @@ impl Piece {
             return Ok(None);
         }
         piece.cost += compressed(&piece.note)?;
-        Ok(Some(piece))
+        // The middle: a header is not what the file is.
+        let lane = crate::make::lane(&opening.target[opening.target.len() / 2..]);
+        Ok(Some((piece, lane)))
     }
 
     /// Writes the content into the streams of its lane.

@@ -66,6 +66,18 @@ pub struct Opening {
     pub target: Vec<u8>,
 }
 
+/// Whether a file that begins so is likely to be one big stream or archive.
+#[must_use]
+pub fn may_open(begin: [u8; 4]) -> bool {
+    begin.starts_with(&[0x1F, 0x8B]) || [*b"PK\x03\x04", *b"\x89PNG"].contains(&begin)
+}
+
+/// About how many bytes an archive of `size` opens to, rather too many.
+#[must_use]
+pub fn size_guess(size: u64) -> u64 {
+    size.saturating_add(size.saturating_mul(4).min(64 << 20))
+}
+
 /// Opens both files, each to at most `limit` bytes; `None` when neither has a stream worth it.
 #[must_use]
 pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {

@@ -15,6 +15,7 @@ use umiak_spec::{Digest, Observer};
 use crate::DeltaError;
 use crate::codec::{self, Effort};
 use crate::container::{Bases, Container, Part, Shape};
+use crate::deflate;
 use crate::index::{FRAME, Index, StreamEntry, Whole, feature};
 use crate::piece::{LaneOut, Piece, compressed, read_all};
 use crate::plan::{Method, Origin, PlanWriter, Step};
@@ -54,11 +55,12 @@ pub fn make(
 ) -> Result<Index, DeltaError> {
     let sources = Bases::new(bases);
     let pairs = pairing::pair(&sources, target, observer)?;
-    let maker = Maker { sources: &sources, target, observer };
+    let maker = Maker { sources: &sources, target, observer, least: least(&sources) };
     let jobs: Vec<usize> = (0..pairs.len()).filter(|number| matches!(pairs[*number], Pair::Like(_))).collect();
     let part = |number: &usize| &target.parts().contents[*number];
     observer.expect(PHASE, jobs.iter().map(|number| part(number).size).sum());
-    let weight = |number: &usize| maker.weight(*number, &pairs[*number]);
+    let weights: Vec<u64> = pairs.iter().enumerate().map(|(number, pair)| maker.weight(number, pair)).collect();
+    let weight = |number: &usize| weights[*number];
     let coded =
         crew::run(&jobs, options.threads, options.memory, weight, |number| maker.code(*number, &pairs[*number]))?;
 
@@ -109,6 +111,8 @@ struct Maker<'a> {
     sources: &'a Bases<'a>,
     target: &'a dyn Container,
     observer: &'a dyn Observer,
+    /// The smallest source, for contents that are opened but not like any.
+    least: Option<usize>,
 }
 
 impl Maker<'_> {
@@ -120,7 +124,10 @@ impl Maker<'_> {
     fn weight(&self, number: usize, pair: &Pair) -> u64 {
         let Pair::Like(like) = pair else { return 0 };
         let base = like.iter().filter_map(|source| self.sources.part(*source)).map(|part| part.size).max();
-        base.unwrap_or(0) * 9 + self.part(number).size * 5 + (1 << 20)
+        let mut begin = [0; 4];
+        let read = self.target.content(number).and_then(|content| content.read_exact_at(&mut begin, 0));
+        let opened = |size| if read.is_ok() && deflate::may_open(begin) { deflate::size_guess(size) } else { size };
+        opened(base.unwrap_or(0)) * 9 + opened(self.part(number).size) * 5 + (1 << 20)
     }
 
     /// The shortest way to say a content.
@@ -129,21 +136,26 @@ impl Maker<'_> {
         let size = self.part(number).size;
         let target = read_all(&self.target.content(number)?, size)?;
         let lane = lane(&target);
-        let mut best: Option<(usize, Piece)> = None;
+        let mut best: Option<(usize, Piece, Lane)> = None;
         let like = if let Pair::Like(like) = pair { like.as_slice() } else { &[] };
         for source in like {
-            let piece = shortest(&self.source(*source)?, &target, lane)?;
-            if best.as_ref().is_none_or(|(_, best)| piece.cost < best.cost) {
-                best = Some((*source, piece));
+            let (piece, lane) = shortest(&self.source(*source)?, &target, lane)?;
+            if best.as_ref().is_none_or(|(_, best, _)| piece.cost < best.cost) {
+                best = Some((*source, piece, lane));
             }
+        }
+        if let (None, Some(least)) = (&best, self.least)
+            && let Some((piece, lane)) = Piece::deflate(&self.source(least)?, &target)?
+        {
+            best = Some((least, piece, lane));
         }
         self.observer.advance(PHASE, size);
         Ok(match best {
             // Only a poor patch is worth a trial without its source.
-            Some((_, piece)) if piece.cost * 4 > size && piece.cost >= compressed(&target)? => {
+            Some((_, piece, _)) if piece.cost * 4 > size && piece.cost >= compressed(&target)? => {
                 Coded { origin: Origin::New(lane), piece: None }
             }
-            Some((source, piece)) => {
+            Some((source, piece, lane)) => {
                 let method = piece.method;
                 Coded { origin: Origin::Patched { source, method, lane }, piece: Some(piece) }
             }
@@ -243,22 +255,28 @@ fn feature_of(method: Method) -> u32 {
     }
 }
 
-/// The shortest of the ways to patch `base` into `target`.
-fn shortest(base: &[u8], target: &[u8], lane: Lane) -> Result<Piece, DeltaError> {
+/// The shortest of the ways to patch `base` into `target`, and the lane for it.
+fn shortest(base: &[u8], target: &[u8], lane: Lane) -> Result<(Piece, Lane), DeltaError> {
     if lane == Lane::Program
         && let Some(piece) = Piece::program(base, target)?
     {
-        return Ok(piece);
+        return Ok((piece, lane));
     }
     let plain = Piece::plain(base, target)?;
     match Piece::deflate(base, target)? {
-        Some(opened) if opened.cost < plain.cost => Ok(opened),
-        _ => Ok(plain),
+        Some((opened, lane)) if opened.cost < plain.cost => Ok((opened, lane)),
+        _ => Ok((plain, lane)),
     }
 }
 
+/// The smallest source that is a content.
+fn least(sources: &Bases<'_>) -> Option<usize> {
+    let sizes = (1..=sources.count()).filter_map(|number| Some((sources.part(number)?.size, number)));
+    sizes.min().map(|(_, number)| number)
+}
+
 /// Files of a like nature share a lane.
-fn lane(bytes: &[u8]) -> Lane {
+pub(crate) fn lane(bytes: &[u8]) -> Lane {
     if bytes.starts_with(b"\x7FELF") {
         return Lane::Program;
     }
