@@ -24,8 +24,8 @@ pub struct Piece {
     pub cost: u64,
 }
 
-/// Bytes that a base or target may be opened to: matching takes nine times as much.
-const OPENED: u64 = 64 << 20;
+/// Bytes that the streams of a base or target may hold: matching takes nine times as much.
+const OPENED: u64 = 96 << 20;
 
 /// A match must agree in this many bytes more than the copy before it would, to begin a copy: what suits files that hardly
 /// moved, and such that were shuffled.
@@ -91,11 +91,11 @@ impl Piece {
         Ok(Self { method: Method::Program, copies, note: note.to_vec(), cost })
     }
 
-    /// Deflate streams in them are opened; the lane is that of what they hold. `None` when there is nothing to open.
+    /// Deflate streams in them are opened. `None` when there is nothing to open.
     ///
     /// # Errors
     /// The opened base is too large.
-    pub fn deflate(base: &[u8], target: &[u8]) -> Result<Option<(Self, Lane)>, DeltaError> {
+    pub fn deflate(base: &[u8], target: &[u8]) -> Result<Option<Opened>, DeltaError> {
         let Some(opening) = deflate::open(base, target, OPENED) else { return Ok(None) };
         let mut piece = Self::plain(&opening.base, &opening.target)?;
         piece.method = Method::Deflate;
@@ -107,7 +107,7 @@ impl Piece {
         piece.cost += compressed(&piece.note)?;
         // The middle: a header is not what the file is.
         let lane = crate::make::lane(&opening.target[opening.target.len() / 2..]);
-        Ok(Some((piece, lane)))
+        Ok(Some(Opened { piece, lane, packed: opening.packed }))
     }
 
     /// Writes the content into the streams of its lane.
@@ -183,6 +183,23 @@ impl Piece {
 
 /// As [`CLEARLY`], for programs with labels.
 const RELABELLED: [usize; 2] = [12, 9];
+
+/// A patch between opened files.
+pub struct Opened {
+    /// The patch.
+    pub piece: Piece,
+    /// The lane for what the streams hold.
+    pub lane: Lane,
+    /// Bytes of the target's opened streams, compressed.
+    pub packed: u64,
+}
+
+impl Opened {
+    /// Whether it is so much shorter than the compressed bytes that copying these cannot be better.
+    pub fn is_clear(&self) -> bool {
+        self.piece.cost.saturating_mul(8) < self.packed
+    }
+}
 
 /// The streams of a lane that are being written.
 pub struct LaneOut {

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{apply_delta, make_delta};
+use common::{Memory, apply_delta, make_delta};
 use umiak_delta::MakeOptions;
 use umiak_delta::container::Plain;
 use umiak_delta::deflate::{Encoder, Family, Strategy};
@@ -185,6 +185,24 @@ fn a_changed_word_in_a_gzip_file_costs_little() {
     small(&members(&plain), &members(&changed(&plain)), 700);
 }
 
+#[test]
+fn what_a_new_archive_holds_is_coded_opened() {
+    let plain = text(200_000);
+    let mut crc = flate2::Crc::new();
+    crc.update(&plain);
+    let mut member = b"\x1F\x8B\x08\0\0\0\0\0\0\x03".to_vec();
+    member.extend(packed(Encoder::new(Family::Gnu, 6).unwrap(), &plain));
+    member.extend(crc.sum().to_le_bytes());
+    member.extend((plain.len() as u32).to_le_bytes());
+    let file = |name: &str, bytes: &[u8]| (vec![1; 512], name.to_owned(), bytes.to_vec());
+    let base = Memory::new(&[file("a", b"not like it"), file("b", &[7; 90])], &[0; 1024]);
+    let target = Memory::new(&[file("a", b"not like it"), file("new.gz", &member)], &[0; 1024]);
+    let blob = make_delta(&[&base], &target, &MakeOptions::default());
+    assert_eq!(Index::head(blob[..48].try_into().unwrap()).unwrap().features, feature::DEFLATE);
+    assert!(blob.len() < member.len() * 9 / 10, "{} of {}", blob.len(), member.len());
+    assert!(apply_delta(&[&base], &blob).unwrap() == target.bytes);
+}
+
 /// Archives of Python's and PNG pictures made as libpng makes them, of `text` and `changed`.
 const ARCHIVES: &str = "
 import zipfile, zlib, struct
@@ -205,6 +223,9 @@ for side in 'base', 'target':
     text = open(side, 'rb').read()
     archive(side + '.zip', text, 6)
     archive(side + '.whl', text, 9)
+    with zipfile.ZipFile(side + '.jar', 'w') as z:
+        z.writestr(zipfile.ZipInfo('library.jar'), open(side + '.whl', 'rb').read())
+        z.writestr(zipfile.ZipInfo('class'), text[:30000], zipfile.ZIP_DEFLATED)
     picture(side + '.png', text, 8192, 1)
     picture(side + '.one', text, 1 << 30, 0)
 ";
@@ -221,7 +242,7 @@ fn a_changed_word_in_archives_and_pictures_costs_little() {
     fs::write(directory.path().join("base"), &plain).unwrap();
     fs::write(directory.path().join("target"), &other).unwrap();
     python(ARCHIVES, directory.path());
-    for kind in ["zip", "whl", "png", "one"] {
+    for kind in ["zip", "whl", "png", "one", "jar"] {
         small(&read(&format!("base.{kind}")), &read(&format!("target.{kind}")), 500);
     }
 }

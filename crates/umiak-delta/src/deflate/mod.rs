@@ -34,7 +34,8 @@ pub use layout::Layout;
 pub use recipe::Recipe;
 
 use identify::Identify;
-use run::Form;
+use run::{Form, Gather};
+use scan::Found;
 
 /// Most bytes that a file is opened to; a delta that asks for more is refused.
 pub const MAX_OPENED: u64 = 1 << 30;
@@ -64,6 +65,8 @@ pub struct Opening {
     pub base: Vec<u8>,
     /// The target, opened.
     pub target: Vec<u8>,
+    /// Bytes of the target's opened streams, compressed.
+    pub packed: u64,
 }
 
 /// Whether a file that begins so is likely to be one big stream or archive.
@@ -78,32 +81,41 @@ pub fn size_guess(size: u64) -> u64 {
     size.saturating_add(size.saturating_mul(4).min(64 << 20))
 }
 
-/// Opens both files, each to at most `limit` bytes; `None` when neither has a stream worth it.
+/// Opens both files, where the streams of each that the other does not have hold at most `limit` bytes; `None` when there is no
+/// stream worth it.
 #[must_use]
 pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {
-    let limit = limit.min(MAX_OPENED);
-    let base_found = scan::scan(base, limit);
-    let target_found = scan::scan(target, limit);
+    let base_found = scan::scan(base);
+    let target_found = scan::scan(target);
     let base_packed: HashSet<&[u8]> = base_found.iter().map(|found| found.region(base)).collect();
     let target_packed: HashSet<&[u8]> = target_found.iter().map(|found| found.region(target)).collect();
-    let mut identify = Identify::new(target_found.iter().map(|found| found.opened).sum());
-    let mut runs = run::Gather::default();
-    for found in &target_found {
-        if base_packed.contains(found.region(target)) {
-            continue;
-        }
+    let own = |found: &[Found], file, others: &HashSet<&[u8]>| -> Vec<usize> {
+        let mut left = limit.min(MAX_OPENED);
+        let mut fits = |found: &Found| {
+            let fits = !others.contains(found.region(file)) && found.opened <= left;
+            left -= if fits { found.opened } else { 0 };
+            fits
+        };
+        (0..found.len()).filter(|number| fits(&found[*number])).collect()
+    };
+    let target_own = own(&target_found, target, &base_packed);
+    let base_own = own(&base_found, base, &target_packed);
+
+    let mut packed = 0;
+    let mut identify = Identify::new(target_own.iter().map(|number| target_found[*number].opened).sum());
+    let mut runs = Gather::default();
+    for found in target_own.iter().map(|number| &target_found[*number]) {
         if found.form == Form::Directory {
             runs.push(found, None);
         } else if let Some(encoder) = identify.encoder(found, target) {
             runs.push(found, Some(encoder));
+            packed += found.region(target).len() as u64;
         }
     }
     let (runs, tail) = runs.finish(target.len());
     let recipe = Recipe::new(runs, tail);
-    let mut runs = run::Gather::default();
-    for found in base_found.iter().filter(|found| !target_packed.contains(found.region(base))) {
-        runs.push(found, None);
-    }
+    let mut runs = Gather::default();
+    base_own.iter().for_each(|number| runs.push(&base_found[*number], None));
     let layout = Layout::new(runs.finish(base.len()).0);
     if recipe.opened() > MAX_OPENED || !recipe.opens() && !layout.opens() {
         return None;
@@ -111,5 +123,5 @@ pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {
     let target = recipe.open(target).ok()?;
     let mut opened = Vec::new();
     layout.unwrap(&base, base.len() as u64, &mut opened).ok()?;
-    Some(Opening { recipe, layout, base: opened, target })
+    Some(Opening { recipe, layout, base: opened, target, packed })
 }

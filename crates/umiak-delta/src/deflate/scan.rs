@@ -9,12 +9,12 @@ use std::ops::Range;
 
 use flate2::Crc;
 
-use super::DeflateError;
 use super::check::{Adler, Check};
 use super::directory;
 use super::inflate::inflate;
 use super::pieces::{NAME, PieceReader};
 use super::run::Form;
+use super::{DeflateError, MAX_OPENED};
 
 /// A stream.
 #[derive(Debug)]
@@ -73,9 +73,9 @@ const PNG: [u8; 8] = *b"\x89PNG\r\n\x1A\n";
 /// A stream shorter than this stays closed.
 const SHORTEST: usize = 24;
 
-/// All streams worth opening, in order, that hold at most `limit` bytes together.
-pub(super) fn scan(file: &[u8], limit: u64) -> Vec<Found> {
-    let mut scan = Scan { file, left: limit, work: limit.saturating_mul(2) };
+/// All streams worth opening, in order. What is inflated is bounded: behind some gigabytes nothing is found.
+pub(super) fn scan(file: &[u8]) -> Vec<Found> {
+    let mut scan = Scan { file, work: 4 * MAX_OPENED };
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(rest) = file.get(at..) {
@@ -84,7 +84,6 @@ pub(super) fn scan(file: &[u8], limit: u64) -> Vec<Found> {
         let stream = scan.stream(at).filter(Found::is_worth_it);
         at += 1;
         if let Some(stream) = stream {
-            scan.left = scan.left.saturating_sub(stream.opened);
             at = stream.end;
             found.push(stream);
         }
@@ -101,8 +100,6 @@ impl Found {
 
 struct Scan<'a> {
     file: &'a [u8],
-    /// Bytes that streams may still hold.
-    left: u64,
     /// Bytes that may still be inflated, in vain or not.
     work: u64,
 }
@@ -239,7 +236,7 @@ impl Scan<'_> {
 
     fn inflate_from(&mut self, source: &mut dyn BufRead) -> Option<Inflated> {
         let mut sums = Sums { crc: Check::Crc(Crc::new()), adler: Check::Adler(Adler::new()), size: 0 };
-        let result: Result<u64, DeflateError> = inflate(source, &mut sums, self.left.min(self.work));
+        let result: Result<u64, DeflateError> = inflate(source, &mut sums, self.work.min(MAX_OPENED));
         self.work = self.work.saturating_sub(sums.size);
         let opened = result.ok()?;
         Some(Inflated { packed: 0, opened, crc: sums.crc.sum(), adler: sums.adler.sum() })

@@ -17,7 +17,7 @@ use crate::codec::{self, Effort};
 use crate::container::{Bases, Container, Part, Shape};
 use crate::deflate;
 use crate::index::{FRAME, Index, StreamEntry, Whole, feature};
-use crate::piece::{LaneOut, Piece, compressed, read_all};
+use crate::piece::{LaneOut, Opened, Piece, compressed, read_all};
 use crate::plan::{Method, Origin, PlanWriter, Step};
 use crate::streams::{Kind, Lane, StreamId, Streams};
 use pairing::Pair;
@@ -145,7 +145,7 @@ impl Maker<'_> {
             }
         }
         if let (None, Some(least)) = (&best, self.least)
-            && let Some((piece, lane)) = Piece::deflate(&self.source(least)?, &target)?
+            && let Some(Opened { piece, lane, .. }) = Piece::deflate(&self.source(least)?, &target)?
         {
             best = Some((least, piece, lane));
         }
@@ -262,9 +262,13 @@ fn shortest(base: &[u8], target: &[u8], lane: Lane) -> Result<(Piece, Lane), Del
     {
         return Ok((piece, lane));
     }
+    let mut opened = Piece::deflate(base, target)?;
+    if let Some(Opened { piece, lane, .. }) = opened.take_if(|opened| opened.is_clear()) {
+        return Ok((piece, lane));
+    }
     let plain = Piece::plain(base, target)?;
-    match Piece::deflate(base, target)? {
-        Some((opened, lane)) if opened.cost < plain.cost => Ok((opened, lane)),
+    match opened {
+        Some(Opened { piece, lane, .. }) if piece.cost < plain.cost => Ok((piece, lane)),
         _ => Ok((plain, lane)),
     }
 }
