@@ -242,7 +242,10 @@ fn changed_listings_give_errors_or_images_and_never_panic() {
             bad[at] ^= change;
             all += 1;
             match together(&bad, &known, &[], 1) {
-                Ok(other) => assert!(other != image && other.len() < 3 * image.len(), "{at} {change}"),
+                Ok(other) => {
+                    assert!(other != image && other.len() < 3 * image.len(), "{at} {change}");
+                    umiak_squashfs::Image::open(other, &Limits::default()).unwrap().tree().unwrap();
+                }
                 Err(Error::Broken) => panic!("{at} {change}"),
                 Err(_) => refused += 1,
             }
