@@ -22,7 +22,7 @@ pub(super) struct Draft {
 }
 
 impl Work<'_> {
-    /// Compares two images layer by layer.
+    /// Compares two images layer by layer. Of `target`, layers that `base` has need not be opened.
     pub(super) fn draft(&self, base: &Opened, target: &Opened) -> Result<Draft, BuildError> {
         let subject = target.image.manifest.clone().ok_or_else(|| {
             BuildError::Refused("the target has no manifest: take it from a registry, a layout or its archive".into())
@@ -38,7 +38,7 @@ impl Work<'_> {
                 reused: Vec::new(),
                 parts: Vec::new(),
                 full_size: target.image.layers.iter().map(|layer| layer.size).sum(),
-                expanded_size: target.layers.iter().map(|layer| layer.parts().size).sum(),
+                expanded_size: 0,
                 subject: subject.clone(),
             },
             contents: Vec::new(),
@@ -54,17 +54,20 @@ impl Work<'_> {
 
     fn compare(&self, base: &Opened, target: &Opened, draft: &mut Draft) -> Result<(), BuildError> {
         let bases: Vec<&dyn Container> = base.layers.iter().map(OpenedLayer::container).collect();
-        for layer in &target.layers {
-            let diff_id = layer.parts().digest;
+        for layer in &target.image.layers {
+            let held = |opened: &Opened| opened.find(layer).map(|layer| (layer.parts().digest, layer.parts().size));
+            let unknown = || BuildError::Refused(format!("the config does not know the layer {}", layer.digest));
+            let (diff_id, size) = held(base).or_else(|| held(target)).ok_or_else(unknown)?;
+            draft.manifest.expanded_size += size;
             let known = draft.manifest.reused.iter().any(|reused| reused.diff_id == diff_id)
                 || draft.manifest.parts.iter().any(|part| part.to == diff_id);
             if known {
                 continue;
             }
-            if base.layers.iter().any(|base| base.parts().digest == diff_id) {
-                draft.manifest.reused.push(Reused { digest: layer.layer.digest, diff_id });
+            let Some(layer) = target.find(layer).filter(|_| held(base).is_none()) else {
+                draft.manifest.reused.push(Reused { digest: layer.digest, diff_id });
                 continue;
-            }
+            };
             let (part, bytes, index) = self.layer(&bases, layer)?;
             draft.manifest.parts.push(part);
             draft.contents.push(bytes);

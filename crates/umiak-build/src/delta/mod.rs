@@ -98,7 +98,8 @@ impl Work<'_> {
         out: &ImageReference,
     ) -> Result<Published, BuildError> {
         check_place(out)?;
-        let (base, target) = (self.open(base)?, self.open(target)?);
+        let (base, target) = (self.open(base)?, self.resolve(target)?);
+        let target = self.fetch(target, |diff_id| !base.diff_ids().contains(diff_id))?;
         let draft = self.draft(&base, &target)?;
         let sink = draft.worth().then(|| umiak_registry::open_sink(out, self.sources)).transpose()?;
         let tag = sink.as_ref().and_then(|sink| sink.tag().map(str::to_owned));

@@ -44,6 +44,15 @@ impl Opened {
         self.layers.iter().map(|layer| layer.parts().digest).collect()
     }
 
+    /// The layer that is `layer`, of this image or another.
+    pub(super) fn find(&self, layer: &Layer) -> Option<&OpenedLayer> {
+        let same = |opened: &&OpenedLayer| match layer.diff_id {
+            Some(diff_id) => opened.parts().digest == diff_id,
+            None => opened.layer.digest == layer.digest,
+        };
+        self.layers.iter().find(same)
+    }
+
     /// Its layers in the order in which a delta numbers them.
     pub(super) fn in_order<'s>(&'s self, diff_ids: &'s [Digest]) -> impl Iterator<Item = &'s OpenedLayer> {
         let find = |diff_id: &Digest| self.layers.iter().find(|layer| layer.parts().digest == *diff_id);
