@@ -227,6 +227,10 @@ for side in 'base', 'target':
         z.writestr(zipfile.ZipInfo('library.jar'), open(side + '.whl', 'rb').read())
         z.writestr(zipfile.ZipInfo('class'), text[:30000], zipfile.ZIP_DEFLATED)
     picture(side + '.png', text, 8192, 1)
+    with open(side + '.rdb', 'wb') as out:
+        for number in range(0, len(text), 50000):
+            part = text[number:number + 50000]
+            out.write(struct.pack('>I', len(part)) + zlib.compress(part))
     picture(side + '.one', text, 1 << 30, 0)
 ";
 
@@ -242,7 +246,7 @@ fn a_changed_word_in_archives_and_pictures_costs_little() {
     fs::write(directory.path().join("base"), &plain).unwrap();
     fs::write(directory.path().join("target"), &other).unwrap();
     python(ARCHIVES, directory.path());
-    for kind in ["zip", "whl", "png", "one", "jar"] {
+    for kind in ["zip", "whl", "png", "one", "jar", "rdb"] {
         small(&read(&format!("base.{kind}")), &read(&format!("target.{kind}")), 500);
     }
 }

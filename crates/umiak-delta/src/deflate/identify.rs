@@ -106,6 +106,7 @@ fn likely(found: &Found) -> Vec<Encoder> {
     let first = match found.hint.container {
         Container::Gzip => [Family::Gnu, usual],
         Container::Zip => [usual, Family::Gnu],
+        Container::Zlib => [usual, zlib(9, Strategy::Default)],
         Container::Png => [zlib(8, Strategy::Filtered), usual],
     };
     let second = [zlib(9, Strategy::Default), zlib(9, Strategy::Filtered), first[0], first[1]];

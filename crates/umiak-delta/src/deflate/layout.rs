@@ -97,7 +97,8 @@ pub(super) fn unwrap(
                 let start = source.count;
                 let (crc, opened) = stream(run, &mut source, &mut out)?;
                 let packed = (source.count - start) as u32;
-                members.extend(Some(Member { start, crc, packed, opened }));
+                let member = Member { start, crc, packed, opened };
+                members.extend((run.form != Form::Zlib).then_some(member));
                 let mut trailer = [0; 16];
                 source.read_exact(&mut trailer[..run.form.trailer()])?;
             }

@@ -1,6 +1,6 @@
 //! Deflate streams inside files: opened on both sides so that what changed is seen, and closed again to the bit.
 //!
-//! A changed byte changes all of a compressed stream behind it. So streams of gzip members, zip entries and PNG pictures are
+//! A changed byte changes all of a compressed stream behind it. So streams of gzip members, zip entries, PNG pictures and zlib are
 //! replaced by what they hold, in place, the delta is taken between the opened files, and the target is compressed again as it is
 //! made, by the very encoder that made it: GNU gzip's or zlib's, with the level and settings found by trying. A stream that
 //! neither makes, and one that is in the base as it is, stays closed. The format is docs/formats/delta-deflate.md.

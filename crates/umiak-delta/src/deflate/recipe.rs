@@ -105,13 +105,15 @@ fn close(run: &Run, opened: &mut dyn Read, out: &mut dyn Write, start: u64) -> R
         pieces.finish()?;
         return Ok(None);
     }
-    compress(run, opened, out, start).map(Some)
+    let member = compress(run, opened, out, start)?;
+    // No directory speaks of zlib streams, whose checksum is another.
+    Ok((run.form != Form::Zlib).then_some(member))
 }
 
 fn compress(run: &Run, opened: &mut dyn Read, out: &mut dyn Write, start: u64) -> Result<Member, DeflateError> {
     let encoder = run.encoder.ok_or(DeflateError::Malformed("a stream has no encoder"))?;
     let check = match run.form {
-        Form::Chunked => Check::Adler(Adler::new()),
+        Form::Chunked | Form::Zlib => Check::Adler(Adler::new()),
         Form::Bare | Form::Gzip | Form::Descriptor | Form::Directory => Check::Crc(Crc::new()),
     };
     let mut source = Checked { source: opened, check, left: run.opened };
@@ -124,7 +126,7 @@ fn compress(run: &Run, opened: &mut dyn Read, out: &mut dyn Write, start: u64) -
     match run.form {
         Form::Bare | Form::Directory => {}
         Form::Gzip => trailer(&[sum, opened])?,
-        Form::Chunked => trailer(&[sum.swap_bytes()])?,
+        Form::Chunked | Form::Zlib => trailer(&[sum.swap_bytes()])?,
         Form::Descriptor => trailer(&[DESCRIPTOR, sum, packed, opened])?,
     }
     Ok(Member { start, crc: sum, packed, opened })

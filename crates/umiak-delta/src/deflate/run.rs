@@ -31,11 +31,13 @@ pub(super) enum Form {
     Chunked = 3,
     /// No stream but a zip archive's directory, with expected fields taken out.
     Directory = 4,
+    /// Adler-32 behind it, big-endian, as behind a zlib stream.
+    Zlib = 5,
 }
 
 impl Form {
     fn from_number(number: u64) -> Option<Self> {
-        let all = [Self::Bare, Self::Gzip, Self::Descriptor, Self::Chunked, Self::Directory];
+        let all = [Self::Bare, Self::Gzip, Self::Descriptor, Self::Chunked, Self::Directory, Self::Zlib];
         all.get(usize::try_from(number).ok()?).copied()
     }
 
@@ -48,7 +50,7 @@ impl Form {
     pub(super) fn trailer(self) -> usize {
         match self {
             Self::Bare | Self::Directory => 0,
-            Self::Chunked => 4,
+            Self::Chunked | Self::Zlib => 4,
             Self::Gzip => 8,
             Self::Descriptor => 16,
         }

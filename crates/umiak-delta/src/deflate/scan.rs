@@ -1,6 +1,6 @@
 //! Finding deflate streams in a file by the headers in front of them, wherever they lie.
 //!
-//! A gzip member, a local zip header with method 8 and a PNG picture are looked for at every byte, so prefixes, several members,
+//! A gzip member, a local zip header with method 8, a PNG picture and a zlib stream are looked for at every byte, so prefixes, several members,
 //! archives inside of archives and missing directories do not matter. What follows a header must inflate to its end, or it is
 //! passed over. Streams that are tiny, or larger than what they hold, are not worth it and left out.
 
@@ -63,6 +63,7 @@ pub(super) enum Container {
     Gzip,
     Zip,
     Png,
+    Zlib,
 }
 
 const GZIP: [u8; 3] = [0x1F, 0x8B, 8];
@@ -79,7 +80,7 @@ pub(super) fn scan(file: &[u8]) -> Vec<Found> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(rest) = file.get(at..) {
-        let Some(step) = rest.iter().position(|byte| matches!(byte, 0x1F | b'P' | 0x89)) else { break };
+        let Some(step) = rest.iter().position(|byte| matches!(byte, 0x1F | b'P' | 0x89 | 0x78)) else { break };
         at += step;
         let stream = scan.stream(at).filter(Found::is_worth_it);
         at += 1;
@@ -123,6 +124,8 @@ impl Scan<'_> {
             self.png(at)
         } else if head.starts_with(&directory::RECORD) {
             directory(at, head)
+        } else if head.first() == Some(&0x78) {
+            self.zlib(at)
         } else {
             None
         }
@@ -209,12 +212,7 @@ impl Scan<'_> {
         let mut head = [0; 2];
         reader.read_exact(&mut head).ok()?;
         let plain_zlib = head[0] & 15 == 8 && head[1] & 0x20 == 0;
-        let level = match head[1] >> 6 {
-            0 => LevelHint::Fastest,
-            1 => LevelHint::Quick,
-            2 => LevelHint::Usual,
-            _ => LevelHint::Best,
-        };
+        let level = zlib_level(head[1]);
         let inflated = self.inflate_from(&mut reader).filter(|_| plain_zlib)?;
         let mut trailer = [0; 4];
         reader.read_exact(&mut trailer).ok()?;
@@ -224,6 +222,20 @@ impl Scan<'_> {
         }
         let hint = Hint { level, container: Container::Png };
         Some(Found { start, end, body: 0..0, opened: inflated.opened, form: Form::Chunked, chunks, hint, origin: 0 })
+    }
+
+    /// RFC 1950, with the usual window; only the right checksum behind it tells it from what looks like it.
+    fn zlib(&mut self, at: usize) -> Option<Found> {
+        let flags = *self.file.get(at + 1)?;
+        if flags & 0x20 != 0 || !u16::from_be_bytes([0x78, flags]).is_multiple_of(31) {
+            return None;
+        }
+        let inflated = self.inflate(at + 2)?;
+        if self.big(at + 2 + inflated.packed)? != inflated.adler {
+            return None;
+        }
+        let hint = Hint { level: zlib_level(flags), container: Container::Zlib };
+        Some(found(at + 2, &inflated, Form::Zlib, hint))
     }
 
     fn inflate(&mut self, start: usize) -> Option<Inflated> {
@@ -261,6 +273,16 @@ fn found(start: usize, inflated: &Inflated, form: Form, hint: Hint) -> Found {
     let body = start..start + inflated.packed;
     let end = body.end + form.trailer();
     Found { start, end, body, opened: inflated.opened, form, chunks: Vec::new(), hint, origin: 0 }
+}
+
+/// FLEVEL of RFC 1950, 2.2.
+fn zlib_level(flags: u8) -> LevelHint {
+    match flags >> 6 {
+        0 => LevelHint::Fastest,
+        1 => LevelHint::Quick,
+        2 => LevelHint::Usual,
+        _ => LevelHint::Best,
+    }
 }
 
 fn directory(at: usize, file: &[u8]) -> Option<Found> {
