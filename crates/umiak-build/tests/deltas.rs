@@ -209,6 +209,26 @@ fn images_come_back_layer_by_layer() {
 }
 
 #[test]
+fn any_image_with_the_base_s_layers_is_a_base() {
+    let shelf = Shelf::new();
+    let [base, target] = stacks();
+    shelf.image("base", &base);
+    shelf.image("target", &target);
+    let there = shelf.archive("there.tar");
+    shelf.work(|work| work.make_images(&shelf.at("base"), &shelf.at("target"), &there)).unwrap();
+    shelf.work(|work| work.apply_images(&shelf.at("base"), &there, &shelf.at("made"))).unwrap();
+    // What was made has the target's layers, uncompressed, and another manifest; one more below changes nothing.
+    let back = shelf.archive("back.tar");
+    shelf.work(|work| work.make_images(&shelf.at("target"), &shelf.at("base"), &back)).unwrap();
+    let more = packed(&alike(99)[0]);
+    shelf.image("more", &[vec![more], target].concat());
+    for from in ["made", "more"] {
+        let rebuilt = shelf.work(|work| work.apply_images(&shelf.at(from), &back, &shelf.at("again"))).unwrap();
+        assert_eq!((rebuilt.config, shelf.layers("again")), (shelf.layers("base").0, shelf.layers("base")), "{from}");
+    }
+}
+
+#[test]
 fn the_same_image_is_had_with_its_own_manifest() {
     let shelf = Shelf::new();
     let blobs = shelf.image("one", &stacks()[0]);
