@@ -1,8 +1,8 @@
 //! Where the bytes of a delta go: what each content of the target takes of it.
 //!
-//! Contents share streams, and a stream is compressed as a whole. What a content takes of the blob is therefore its share of each
-//! stream by decoded bytes: exact together, near the truth for each. It is found out by applying the delta; nothing is verified
-//! but the frames, as always.
+//! Contents share streams, and a stream is compressed as a whole. What a content takes of the blob is therefore its
+//! share of each stream by decoded bytes: exact together, near the truth for each. It is found out by applying the
+//! delta; nothing is verified but the frames, as always.
 
 use umiak_spec::{Observer, ReadAt};
 
@@ -23,8 +23,8 @@ pub struct Cost {
     pub packed: u64,
 }
 
-/// What the contents of the target take, in the target's order. `space` gets them and is of no use afterwards, but that a tar is
-/// whole in it.
+/// What the contents of the target take, in the target's order. `space` gets them and is of no use afterwards, but
+/// that a tar is whole in it.
 ///
 /// # Errors
 /// As [`crate::apply()`].

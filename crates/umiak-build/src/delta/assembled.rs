@@ -1,7 +1,8 @@
 //! A target image whose layers are all at hand and verified, on its way to where it is wanted.
 //!
-//! Rebuilt layers are stored uncompressed, so their blobs differ from the registry's: the result then has a manifest of its
-//! own, and the same config. Where no layer was rebuilt from a compressed one, the manifest is the target's own.
+//! Rebuilt layers are stored uncompressed, so their blobs differ from the registry's: the result then has a manifest
+//! of its own, and the same config. Where no layer was rebuilt from a compressed one, the manifest is the target's
+//! own.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Deltas between files that others made: librsync streams and tar-diff blobs.
 //!
-//! Neither format has a digest of base or target. A result is written beside and renamed like any other, but whether it is the target
-//! only its user can tell.
+//! Neither format has a digest of base or target. A result is written beside and renamed like any other, but whether
+//! it is the target only its user can tell.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
@@ -52,8 +52,8 @@ impl DeltaFile {
     }
 }
 
-/// Makes `target` from `base` and the delta file `delta` of another program: librsync's from a file, tar-diff's from a directory or
-/// a tar. Gives size and digest of what came out.
+/// Makes `target` from `base` and the delta file `delta` of another program: librsync's from a file, tar-diff's from a
+/// directory or a tar. Gives size and digest of what came out.
 ///
 /// # Errors
 /// [`BuildError`]; `target` is then as it was.

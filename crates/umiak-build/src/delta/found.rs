@@ -1,4 +1,5 @@
-//! Which delta is meant: an artifact by its name, or the one among an image's referrers that starts from the base at hand.
+//! Which delta is meant: an artifact by its name, or the one among an image's referrers that starts from the base at
+//! hand.
 //!
 //! Nothing but documents is fetched here. What the base lacks is found out before any layer or delta is.
 
@@ -29,7 +30,8 @@ impl Work<'_> {
     /// The delta that `reference` names; of an image's deltas the smallest that starts from `base`.
     pub(super) fn find(&self, reference: &ImageReference, base: Option<&Resolved>) -> Result<Found, BuildError> {
         let source = umiak_registry::open_watched(reference, self.sources, self.observer)?;
-        // Images of archives of `docker save` and of daemons have no document on top; balena's deltas may be among them.
+        // Images of archives of `docker save` and of daemons have no document on top; balena's deltas may be among
+        // them.
         let text = match source.top(self.observer) {
             Ok((_, text)) => Some(text),
             Err(umiak_registry::Error::Unsupported(_)) => None,

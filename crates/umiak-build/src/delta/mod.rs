@@ -1,8 +1,8 @@
 //! Binary deltas of files and images: joining containers, the delta codec and registries.
 //!
 //! ```text
-//! make:   base, target -> parts (headers, files) -> umiak_delta::make -> blob -> applied once, compared -> file, artifact
-//! apply:  base -> parts, blob -> umiak_delta::apply -> beside its place -> verified -> renamed
+//! make:   base, target -> parts (headers, files) -> umiak_delta::make -> blob -> applied once, compared -> file,
+//! artifact apply:  base -> parts, blob -> umiak_delta::apply -> beside its place -> verified -> renamed
 //! ```
 
 mod assembled;

@@ -1,7 +1,7 @@
 //! Images at hand: their layers fetched, uncompressed and taken apart.
 //!
-//! Guarantees: every blob was compared with its digest, every uncompressed layer with its diff ID. Uncompressed layers are files without
-//! a name in the scratch directory.
+//! Guarantees: every blob was compared with its digest, every uncompressed layer with its diff ID. Uncompressed layers
+//! are files without a name in the scratch directory.
 
 use std::path::Path;
 use std::sync::Arc;

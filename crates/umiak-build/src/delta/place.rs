@@ -1,7 +1,7 @@
 //! Files that a delta's work leaves behind, and those that it does not.
 //!
-//! Guarantees: a result is written beside its place, synced, renamed, and its directory synced: after a power cut it is there
-//! whole or not at all. Scratch files have no name. Only this module creates and renames files here.
+//! Guarantees: a result is written beside its place, synced, renamed, and its directory synced: after a power cut it
+//! is there whole or not at all. Scratch files have no name. Only this module creates and renames files here.
 #![allow(clippy::disallowed_methods)]
 
 use std::fs::{self, File, TryLockError};

@@ -1,7 +1,7 @@
 //! From a base image and a delta artifact to the target image.
 //!
-//! The target's manifest is what is trusted: its digest is the artifact's subject, its config's digest is the image ID, the config's diff IDs
-//! are what rebuilt layers must hash to. All of that is compared before anything is stored.
+//! The target's manifest is what is trusted: its digest is the artifact's subject, its config's digest is the image
+//! ID, the config's diff IDs are what rebuilt layers must hash to. All of that is compared before anything is stored.
 
 use std::sync::Arc;
 

@@ -66,12 +66,15 @@ fn tell_file(context: &Context<'_>, name: &str, inspected: &Inspected) -> Outcom
 }
 
 fn whole(context: &Context<'_>, whole: &Whole) -> String {
-    let kind = match whole.shape {
+    format!("{} {}", shape(whole), context.printer.digest(&whole.digest))
+}
+
+fn shape(whole: &Whole) -> &'static str {
+    match whole.shape {
         Shape::Raw => "file",
         Shape::Tar => "tar",
         Shape::Squashfs => "squashfs",
-    };
-    format!("{kind} {}", context.printer.digest(&whole.digest))
+    }
 }
 
 /// What the streams of a blob take.
@@ -97,7 +100,8 @@ fn blob(inspected: &Inspected) -> Value {
             "window": stream.codec.window(),
         })
     });
-    let whole = |whole: &Whole| json!({ "digest": whole.digest.to_string(), "bytes": whole.size, "shape": format!("{:?}", whole.shape).to_lowercase() });
+    let whole =
+        |whole: &Whole| json!({ "digest": whole.digest.to_string(), "bytes": whole.size, "shape": shape(whole) });
     let mut value = json!({
         "bytes": inspected.size,
         "index_bytes": inspected.overhead,
