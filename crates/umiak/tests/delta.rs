@@ -94,7 +94,12 @@ fn without_digests(word: &str) -> String {
 
 fn told(line: &str, said: &Said) -> String {
     let exit = if said.code == 0 { String::new() } else { format!("exit {}\n", said.code) };
-    format!("$ umiak {line}\n{}{exit}\n", steady(&format!("{}{}", said.err, said.out)))
+    let text = steady(&format!("{}{}", said.err, said.out));
+    // Which streams there are, and which file is dearer than which, changes with the codec, too.
+    let is_stream = |line: &&str| line.starts_with("[SIZE]") && line.contains(", ");
+    let mut lines: Vec<&str> = text.lines().filter(|line| !is_stream(line)).collect();
+    lines.chunk_by_mut(|a, b| a.starts_with("[SIZE]") && b.starts_with("[SIZE]")).for_each(<[_]>::sort_unstable);
+    format!("$ umiak {line}\n{}\n{exit}\n", lines.join("\n"))
 }
 
 #[test]
