@@ -7,6 +7,8 @@
 //!
 //! Not done here: matching, and streams inside of streams.
 
+#[cfg(test)]
+mod archives;
 mod bits;
 mod block;
 mod check;
