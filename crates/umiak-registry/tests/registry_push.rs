@@ -134,7 +134,10 @@ fn breaking_line(registry: &str, breaks: Vec<usize>) -> String {
             std::thread::spawn(move || std::io::copy(&mut answers, &mut to_client));
             let (mut buffer, mut passed) = (vec![0; 64 << 10], 0);
             while let Ok(count @ 1..) = client.read(&mut buffer) {
-                server.write_all(&buffer[..count]).unwrap();
+                // The registry may have closed a line that was idle.
+                if server.write_all(&buffer[..count]).is_err() {
+                    break;
+                }
                 passed += count;
                 let mut left = left.lock().unwrap();
                 if left.first().is_some_and(|limit| passed > *limit) {
