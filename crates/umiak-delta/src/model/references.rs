@@ -22,8 +22,8 @@ pub struct References {
 impl References {
     pub fn new() -> Self {
         Self {
-            hits: Mixer::new(14, 64, 255),
-            distances: Mixer::new(14, 16, 255),
+            hits: Mixer::new(14, 64, 40),
+            distances: Mixer::new(14, 16, 40),
             forms: [0; 16],
             recent: 0,
             last: [(0, 0); 16],

@@ -16,17 +16,19 @@ const CALM: u32 = 20;
 /// Bytes in the first block, in the logarithm.
 const FIRST: u32 = 4;
 
-/// The largest block is `4 << LARGEST`.
+/// The largest block is `16 << LARGEST`.
 const LARGEST: u32 = 8;
 
 /// Blocks with a wrong byte are halved down to this many bytes.
 const SMALL: usize = 64;
 
-/// Contexts of the bits of a wrong byte, beside the guesses; `2^SETS` sets of counters for each.
-const CONTEXTS: usize = 6;
+/// Contexts of the bits of a wrong byte, beside the guesses.
+const CONTEXTS: usize = 4;
+
+/// Sets of counters for each, in the logarithm.
 const SETS: u32 = 12;
 
-/// Counters in which bits of half a byte are found.
+/// Counters in a set: for the bits of half a byte, side by side in a cache line.
 const HALF: usize = 16;
 
 /// Counters for whether guesses hold.
@@ -35,7 +37,7 @@ const GUESSES: usize = 2048;
 /// Bytes whose corrections are coded one after the other, with all that was learned from them.
 pub struct Residual {
     blocks: Mixer<4>,
-    flags: Mixer<5>,
+    flags: Mixer<4>,
     bytes: Blend<{ CONTEXTS + 1 }>,
     counters: Vec<Counter>,
     /// What each predicted byte became when it was last wrong, and when it was last met.
@@ -74,9 +76,9 @@ impl Text<'_> {
 impl Residual {
     pub fn new() -> Self {
         Self {
-            blocks: Mixer::new(13, 64, 60),
-            flags: Mixer::new(15, 64, 20),
-            bytes: Blend::new(128, 12),
+            blocks: Mixer::new(13, 32, 60),
+            flags: Mixer::new(16, 64, 12),
+            bytes: Blend::new(128, 8),
             counters: vec![NEW; GUESSES + (CONTEXTS << SETS) * HALF],
             became: std::array::from_fn(|byte| byte as u8),
             met: std::array::from_fn(|byte| byte as u8),
@@ -174,9 +176,8 @@ impl Residual {
         let contexts = [
             hash(&[text.hint, self.wrongs & 0xFF, right, 1]),
             hash(&[byte << 16 | last << 8 | text.hint, 2]),
-            hash(&[byte << 16 | self.recent & 0xFFFF, next, 3]),
-            hash(&[byte << 16 | u32::from(met) << 8 | u32::from(became), next, 5]),
-            hash(&[byte << 9 | next, after << 8 | last, 6]),
+            hash(&[byte << 16 | u32::from(met) << 8 | u32::from(became), next, 3]),
+            hash(&[byte << 9 | next, after << 8 | last, 4]),
         ];
         let set = (self.wrongs & 7) as usize * 8 + (right / 4).min(7) as usize;
 
@@ -195,7 +196,7 @@ impl Residual {
     fn wrong(&mut self, coder: &mut impl Coder, text: &mut Text<'_>, at: usize) -> io::Result<()> {
         let byte = text.predicted[at];
         let value = text.actual.map_or(0, |actual| actual[at]);
-        let (shown, next, recent) = (u32::from(byte), text.shown(at + 1), self.recent);
+        let (shown, recent) = (u32::from(byte), self.recent);
         let guesses = [u32::from(self.became[byte as usize]), u32::from(byte.wrapping_add(self.difference))];
         let mut node = 1u32;
         for half in [4, 0] {
@@ -204,8 +205,6 @@ impl Residual {
                 hash(&[node << 8 | shown, 2]),
                 hash(&[node << 16 | shown << 8 | recent & 0xFF, 3]),
                 hash(&[node << 16 | recent & 0xFFFF, text.hint, 4]),
-                hash(&[node << 16 | guesses[0] << 8 | guesses[1], 6]),
-                hash(&[node << 16 | shown << 8 | recent & 0xFF, next, 7]),
             ];
             let mut places = [0; CONTEXTS + 1];
             for (number, context) in contexts.iter().enumerate() {
@@ -213,23 +212,13 @@ impl Residual {
             }
             let mut low = 1;
             for bit in (half..half + 4).rev() {
-                let guess = |guess: u32| {
-                    let guess = guess | 0x100;
-                    if guess >> (bit + 1) == node { 2 + (guess >> bit & 1) } else { 0 }
-                };
+                let (first, second) = (foretold(guesses[0], node, bit), foretold(guesses[1], node, bit));
                 let mut at = places;
-                at[0] =
-                    (text.hint & 15) as usize * 128 + (guess(guesses[0]) * 32 + guess(guesses[1]) * 8 + bit) as usize;
+                at[0] = ((text.hint & 15) * 128 + first * 32 + second * 8 + bit) as usize;
                 at[1..].iter_mut().for_each(|place| *place += low);
-                let set = value >> bit & 1 == 1;
-                let set = u32::from(self.bytes.code(
-                    coder,
-                    set,
-                    &mut self.counters,
-                    &at,
-                    (bit + 8 * (guess(guesses[0]) * 4 + guess(guesses[1]))) as usize,
-                )?);
-                (node, low) = (node << 1 | set, low << 1 | set as usize);
+                let set = (bit + 8 * (first * 4 + second)) as usize;
+                let one = self.bytes.code(coder, value >> bit & 1 == 1, &mut self.counters, &at, set)?;
+                (node, low) = (node << 1 | u32::from(one), low << 1 | usize::from(one));
             }
         }
         let value = node as u8;
@@ -243,4 +232,11 @@ impl Residual {
         self.blocks_right = 0;
         Ok(())
     }
+}
+
+/// What bit `bit` is if a byte is `guess`: 2 or 3 for 0 or 1; 0 when the bits above, in `node`, are others already.
+#[inline(always)]
+fn foretold(guess: u32, node: u32, bit: u32) -> u32 {
+    let guess = guess | 0x100;
+    if guess >> (bit + 1) == node { 2 + (guess >> bit & 1) } else { 0 }
 }
