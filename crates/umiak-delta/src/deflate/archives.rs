@@ -131,3 +131,13 @@ fn damaged_files_close_to_what_they_are() {
         assert!(close(&opening) == file[..length], "cut to {length}");
     }
 }
+
+#[test]
+fn one_of_two_alike_is_opened_when_the_other_changes() {
+    let (line, row) = (gzip(&text("line")), gzip(&text("row")));
+    let (base, target) = ([&line[..], &line].concat(), [&line[..], &row].concat());
+    let opening = open(&base, &target, 1 << 20).unwrap();
+    let opened = [&line[..], &line[..30], &text("line")].concat();
+    assert!(opening.base == opened);
+    assert!(close(&opening) == target);
+}

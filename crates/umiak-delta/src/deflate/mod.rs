@@ -28,7 +28,7 @@ mod run;
 mod scan;
 mod window;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 pub use encoder::{Encoder, Family, Strategy};
@@ -90,23 +90,18 @@ pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {
     let base_found = scan::scan(base);
     let target_found = scan::scan(target);
     let base_packed: HashSet<&[u8]> = base_found.iter().map(|found| found.region(base)).collect();
-    let target_packed: HashSet<&[u8]> = target_found.iter().map(|found| found.region(target)).collect();
-    let own = |found: &[Found], file, others: &HashSet<&[u8]>| -> Vec<usize> {
-        let mut left = limit.min(MAX_OPENED);
-        let mut fits = |found: &Found| {
-            let fits = !others.contains(found.region(file)) && found.opened <= left;
-            left -= if fits { found.opened } else { 0 };
-            fits
-        };
-        (0..found.len()).filter(|number| fits(&found[*number])).collect()
-    };
-    let target_own = own(&target_found, target, &base_packed);
-    let base_own = own(&base_found, base, &target_packed);
-
+    let target_own = own(&target_found, limit, |found| base_packed.contains(found.region(target)));
+    // A stream that the base has more often than the target may be what a changed one came from.
+    let mut kept: HashMap<&[u8], usize> = HashMap::new();
+    target_found.iter().for_each(|found| *kept.entry(found.region(target)).or_default() += 1);
+    let base_own = own(&base_found, limit, |found| {
+        let left = kept.get_mut(found.region(base)).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    });
     let mut packed = 0;
-    let mut identify = Identify::new(target_own.iter().map(|number| target_found[*number].opened).sum());
+    let mut identify = Identify::new(target_own.iter().map(|found| found.opened).sum());
     let mut runs = Gather::default();
-    for found in target_own.iter().map(|number| &target_found[*number]) {
+    for found in target_own {
         if found.form == Form::Directory {
             runs.push(found, None);
         } else if let Some(encoder) = identify.encoder(found, target) {
@@ -117,7 +112,7 @@ pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {
     let (runs, tail) = runs.finish(target.len());
     let recipe = Recipe::new(runs, tail);
     let mut runs = Gather::default();
-    base_own.iter().for_each(|number| runs.push(&base_found[*number], None));
+    base_own.iter().for_each(|found| runs.push(found, None));
     let layout = Layout::new(runs.finish(base.len()).0);
     if recipe.opened() > MAX_OPENED || !recipe.opens() && !layout.opens() {
         return None;
@@ -126,4 +121,15 @@ pub fn open(base: &[u8], target: &[u8], limit: u64) -> Option<Opening> {
     let mut opened = Vec::new();
     layout.unwrap(&base, base.len() as u64, &mut opened).ok()?;
     Some(Opening { recipe, layout, base: opened, target, packed })
+}
+
+/// The streams that are not `shared`, as many as hold at most `limit` bytes together.
+fn own(found: &[Found], limit: u64, mut shared: impl FnMut(&Found) -> bool) -> Vec<&Found> {
+    let mut left = limit.min(MAX_OPENED);
+    let fits = |found: &&Found| {
+        let fits = !shared(found) && found.opened <= left;
+        left -= if fits { found.opened } else { 0 };
+        fits
+    };
+    found.iter().filter(fits).collect()
 }
