@@ -80,11 +80,11 @@ pub(super) fn assign(lengths: &[u8], codes: &mut [Code]) {
         code = (code + count[length - 1]) << 1;
         next[length] = code;
     }
-    for (slot, &length) in codes.iter_mut().zip(lengths) {
-        *slot = Code { bits: 0, length };
+    for (place, &length) in codes.iter_mut().zip(lengths) {
+        *place = Code { bits: 0, length };
         if length != 0 {
             let next = &mut next[usize::from(length & 15)];
-            slot.bits = next.reverse_bits() >> (16 - length);
+            place.bits = next.reverse_bits() >> (16 - length);
             *next = next.wrapping_add(1);
         }
     }
