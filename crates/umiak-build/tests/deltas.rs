@@ -351,6 +351,16 @@ fn a_result_is_made_by_one_at_a_time() {
 }
 
 #[test]
+fn a_target_beyond_the_limits_is_refused_before_it_is_begun() {
+    let shelf = Shelf::new();
+    let (_, target, _) = pair(&shelf);
+    let limits = Limits { expanded: target.len() as u64 - 1, ..Limits::default() };
+    let result = apply_file(&shelf.path("base"), &shelf.path("delta"), &shelf.path("out"), &limits, &Silent);
+    assert!(matches!(result, Err(BuildError::Delta(error)) if matches!(*error, DeltaError::Limit { .. })));
+    assert_eq!(shelf.litter(), Vec::<String>::new());
+}
+
+#[test]
 fn a_delta_of_a_later_version_says_so() {
     let shelf = Shelf::new();
     let (_, _, mut delta) = pair(&shelf);

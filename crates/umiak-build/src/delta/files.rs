@@ -151,12 +151,21 @@ pub fn apply_file(
 ) -> Result<Whole, BuildError> {
     let file = File::open(delta).at("open", delta)?;
     let delta = Delta::open(&file).map_err(BuildError::from)?;
+    check_size(&delta, limits.expanded)?;
     let scratch = Nameless::new(parent(target));
     let base = open_base(&delta, base, &scratch, limits, observer)?;
     let made = Beside::create(target)?;
     rebuild_file(&delta, &base, &made.file, &scratch, (target, limits), observer)?;
     made.commit()?;
     Ok(delta.index().target)
+}
+
+/// Fails for a delta that makes more than `most` bytes: what it says is not yet paid for with bytes of its own.
+pub(super) fn check_size(delta: &Delta<impl ReadAt>, most: u64) -> Result<(), BuildError> {
+    if delta.index().target.size > most {
+        return Err(DeltaError::Limit { what: "bytes of the target", limit: most }.into());
+    }
+    Ok(())
 }
 
 /// Takes the file `base` apart as `delta` says.

@@ -167,6 +167,7 @@ impl Rebuilding<'_> {
         if target.digest != diff_id {
             return Err(BuildError::from(DeltaError::Target { expected: diff_id, actual: target.digest }));
         }
+        files::check_size(&delta, self.delta.expanded_size.min(work.limits.expanded))?;
         Ok((delta, target.size))
     }
 }
