@@ -45,11 +45,15 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     Tables { stretch, squash, speed: std::array::from_fn(|n| (65536 * 2 / (2 * n + 3)) as u16) }
 });
 
-/// A probability that learns: 22 bits of it, 10 bits of how often it was met.
+/// A probability that learns: 22 bits of it, 10 bits of how often it was met. Kept with [`EVEN`] flipped, so that new counters are
+/// zeros: memory that no context leads to is never touched.
 pub type Counter = u32;
 
-/// Knows nothing: even.
-pub const NEW: Counter = 1 << 31;
+/// Knows nothing.
+pub const NEW: Counter = 0;
+
+/// A probability of one half.
+const EVEN: Counter = 1 << 31;
 
 /// Mixes `N` counters.
 pub struct Blend<const N: usize> {
@@ -79,7 +83,7 @@ impl<const N: usize> Blend<N> {
         let mut states = [0; N];
         let mut inputs = [0i32; N];
         for at in 0..N {
-            states[at] = counters[places[at]];
+            states[at] = counters[places[at]] ^ EVEN;
             inputs[at] = i32::from(tables.stretch[(states[at] >> 20) as usize]);
         }
         let weights = &mut self.weights[set];
@@ -98,7 +102,7 @@ impl<const N: usize> Blend<N> {
             let met = states[at] & 1023;
             let probability = i64::from(states[at] >> 10);
             let moved = probability + (((goal - probability) * i64::from(tables.speed[(met & 255) as usize])) >> 16);
-            counters[places[at]] = (moved as u32) << 10 | (met + u32::from(met < self.limit));
+            counters[places[at]] = ((moved as u32) << 10 | (met + u32::from(met < self.limit))) ^ EVEN;
         }
         Ok(bit)
     }
