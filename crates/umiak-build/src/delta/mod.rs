@@ -6,6 +6,7 @@
 //! ```
 
 mod assembled;
+mod divide;
 mod files;
 mod foreign_files;
 mod foreign_images;

@@ -1,15 +1,16 @@
-//! Taking files and layers apart: tars into headers and files, anything else as one content.
+//! Taking files and layers apart: tars into headers and files, anything else as it is; large contents in pieces.
 
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use umiak_delta::DeltaError;
-use umiak_delta::container::{Container, Part, Parts, Plain, Shape};
+use umiak_delta::container::{Container, Part, Parts, Shape};
 use umiak_delta::index::feature;
 use umiak_layer::{LayerError, Skeleton, SkeletonView, is_tar};
 use umiak_spec::{Digest, Limits, Observer, ReadAt, Sha256};
 
+use super::divide::{Placed, divide};
 use crate::error::{BuildError, IoContext as _};
 
 /// Bytes that several may read.
@@ -44,11 +45,7 @@ pub(super) fn open_as(
 ) -> Result<Box<dyn Container>, BuildError> {
     Ok(match shape {
         Shape::Tar => Box::new(Tar::open(bytes, name, limits, observer)?),
-        Shape::Raw => {
-            let size = bytes.len().at("read", name)?;
-            let digest = digest(&bytes, observer).at("read", name)?;
-            Box::new(Plain::new(bytes, name.as_os_str().as_encoded_bytes(), size, digest))
-        }
+        Shape::Raw => Box::new(Raw::open(bytes, name, observer).at("read", name)?),
         Shape::Squashfs => return Err(BuildError::from(DeltaError::Features(feature::SQUASHFS))),
     })
 }
@@ -58,10 +55,55 @@ pub(super) fn is_malformed(error: &LayerError) -> bool {
     !matches!(error, LayerError::Read(error) if error.raw_os_error().is_some())
 }
 
+/// Anything: one content, or several if it is large.
+struct Raw {
+    bytes: Bytes,
+    /// Where each content begins.
+    offsets: Vec<u64>,
+    parts: Parts,
+}
+
+impl Raw {
+    fn open(bytes: Bytes, name: &Path, observer: &dyn Observer) -> io::Result<Self> {
+        let (size, digest) = (bytes.len()?, digest(&bytes, observer)?);
+        let part = Part { name: name.as_os_str().as_encoded_bytes().to_vec(), size, digest, spacing: 1 };
+        let contents = if size > 0 { vec![Placed { offset: 0, part }] } else { Vec::new() };
+        let (offsets, contents) = placed(divide(contents, &bytes, observer)?);
+        Ok(Self { bytes, offsets, parts: Parts { shape: Shape::Raw, size, digest, skeleton: 0, contents } })
+    }
+}
+
+impl Container for Raw {
+    fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    fn skeleton(&self) -> io::Result<Arc<dyn ReadAt + '_>> {
+        Ok(Arc::new(&[] as &'static [u8]))
+    }
+
+    fn content(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
+        stretch(&self.bytes, &self.offsets, &self.parts, number)
+    }
+}
+
+/// Offsets, and parts.
+fn placed(contents: Vec<Placed>) -> (Vec<u64>, Vec<Part>) {
+    contents.into_iter().map(|content| (content.offset, content.part)).unzip()
+}
+
+/// The bytes of a content.
+fn stretch<'a>(bytes: &Bytes, offsets: &[u64], parts: &Parts, number: usize) -> io::Result<Arc<dyn ReadAt + 'a>> {
+    let (offset, part) = offsets.get(number).zip(parts.contents.get(number)).ok_or(io::ErrorKind::NotFound)?;
+    Ok(Arc::new(Stretch { bytes: Arc::clone(bytes), offset: *offset, size: part.size }))
+}
+
 /// A tar archive, uncompressed.
 pub(super) struct Tar {
     bytes: Bytes,
     skeleton: Skeleton,
+    /// Where each content begins.
+    offsets: Vec<u64>,
     parts: Parts,
 }
 
@@ -76,20 +118,25 @@ impl Tar {
             LayerError::Cancelled(cancelled) => cancelled.into(),
             source => BuildError::Archive { path: name.to_owned(), source },
         })?;
-        let contents = skeleton.contents.iter().map(|content| Part {
-            name: content.name.clone(),
-            size: content.size,
-            digest: content.digest,
-            spacing: content.skeleton_before * 2 + u64::from(!content.padded),
+        let contents = skeleton.contents.iter().map(|content| Placed {
+            offset: content.offset,
+            part: Part {
+                name: content.name.clone(),
+                size: content.size,
+                digest: content.digest,
+                spacing: content.skeleton_before * 2 + u64::from(!content.padded),
+            },
         });
+        let contents = divide(contents.collect(), &bytes, observer).at("read", name)?;
+        let (offsets, contents) = placed(contents);
         let parts = Parts {
             shape: Shape::Tar,
             size: skeleton.archive,
             digest: skeleton.diff_id,
             skeleton: skeleton.size,
-            contents: contents.collect(),
+            contents,
         };
-        Ok(Self { bytes, skeleton, parts })
+        Ok(Self { bytes, skeleton, offsets, parts })
     }
 }
 
@@ -110,8 +157,7 @@ impl Container for Tar {
     }
 
     fn content(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
-        let content = self.skeleton.contents.get(number).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(Stretch { bytes: Arc::clone(&self.bytes), offset: content.offset, size: content.size }))
+        stretch(&self.bytes, &self.offsets, &self.parts, number)
     }
 }
 
