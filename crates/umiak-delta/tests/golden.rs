@@ -11,12 +11,13 @@ mod common;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::{Memory, apply_delta, make_delta};
-use umiak_delta::container::{Container, Plain};
+use umiak_delta::container::{Bases, Container, Plain};
 use umiak_delta::index::{HEAD, Index};
 use umiak_delta::{Delta, Effort, MakeOptions};
-use umiak_spec::Digest;
+use umiak_spec::{Digest, ReadAt};
 
 /// Lines of text that numbers change in.
 fn lines(count: u32, step: u32) -> Vec<u8> {
@@ -103,6 +104,46 @@ fn are_made_the_same() {
     let other = records(210, 8);
     check("two-bases.delta", &[&plain(&other), &base], &target, &target.bytes, Effort::Fast);
     check("nothing.delta", &[], &plain(b""), b"", Effort::Smallest);
+}
+
+/// What `reader.py` makes of a blob; it was written from the format's pages alone.
+fn read_elsewhere(bases: &[&dyn Container], blob: &[u8]) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let sources = Bases::new(bases);
+    let mut spacings = String::new();
+    for number in 0..sources.count() {
+        let (source, size) = sources.open(number).unwrap();
+        let mut bytes = vec![0; size as usize];
+        source.read_exact_at(&mut bytes, 0).unwrap();
+        std::fs::write(directory.path().join(number.to_string()), bytes).unwrap();
+        if let Some(part) = sources.part(number) {
+            spacings += &format!("{}\n", part.spacing);
+        }
+    }
+    std::fs::write(directory.path().join("spacings"), spacings).unwrap();
+    std::fs::write(directory.path().join("blob"), blob).unwrap();
+    let mut reader = Command::new("python3");
+    reader.arg(golden("reader.py")).args(["blob", ".", "out"]).current_dir(&directory);
+    assert!(reader.status().unwrap().success());
+    std::fs::read(directory.path().join("out")).unwrap()
+}
+
+#[test]
+#[ignore = "needs: python3"]
+fn another_reader_reads_them() {
+    let (base, target) = archives();
+    let blob = make_delta(&[&base], &target, &options(Effort::Smallest));
+    assert!(read_elsewhere(&[&base], &blob) == target.bytes);
+    // Long stretches of right bytes, few wrong ones, a piece that moved.
+    let base = records(6000, 5);
+    let mut target = base.clone();
+    for at in [70usize, 75, 20_000, 40_000, 40_004, 41_000, 90_000] {
+        target[at] ^= 0x5A;
+    }
+    target[60_000..].rotate_left(3000);
+    target.extend_from_slice(&base[100..9000]);
+    let blob = make_delta(&[&plain(&base)], &plain(&target), &options(Effort::Smallest));
+    assert!(read_elsewhere(&[&plain(&base)], &blob) == target);
 }
 
 /// The streams of a blob, unpacked.
