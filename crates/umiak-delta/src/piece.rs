@@ -68,6 +68,9 @@ impl Piece {
         let first = Self::copied(base, target, Aligner::new(base).map_err(DeltaError::Match)?.align(target, 12))?;
         let note = programs.note();
         let mut best = Self::predicted(base, target, &note, first.copies.clone())?;
+        if base.len() as u64 * 9 + target.len() as u64 * 5 > LABELLED {
+            return Ok(Some(if first.cost < best.cost { first } else { best }));
+        }
         let labelled = exe::Labelled::new(&programs, &first.copies)?;
         let labels = labelled.base();
         let aligner = Aligner::new(&labels).map_err(DeltaError::Match)?;
@@ -180,6 +183,9 @@ impl Piece {
         Ok(())
     }
 }
+
+/// Bytes of memory that the texts with labels may take; larger programs are aligned without them.
+const LABELLED: u64 = 1400 << 20;
 
 /// As [`CLEARLY`], for programs with labels.
 const RELABELLED: [usize; 2] = [12, 9];

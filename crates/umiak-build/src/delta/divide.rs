@@ -11,15 +11,22 @@ use umiak_spec::{Digest, Observer, ReadAt, Sha256};
 
 use super::parts::Bytes;
 
-/// Contents up to this many bytes stay whole.
-pub(super) const WHOLE: u64 = 112 << 20;
+/// How contents are divided.
+#[derive(Clone, Copy)]
+struct Rule {
+    /// Contents up to this many bytes stay whole.
+    whole: u64,
+    /// No cut comes before this many bytes.
+    least: u64,
+    /// A cut comes after this many bytes at the latest.
+    most: u64,
+    /// Bits of the rolling hash that must be zero where a cut is.
+    zeros: u32,
+}
 
-/// No cut comes before this many bytes.
-const LEAST: u64 = 8 << 20;
-/// A cut comes after this many bytes at the latest.
-const MOST: u64 = 32 << 20;
-/// Bits of the rolling hash that must be zero where a cut is: one place of 8 Mi has them so.
-const ZEROS: u32 = 23;
+/// What the format says; one place of 64 Mi is a cut.
+const RULE: Rule = Rule { whole: 224 << 20, least: 8 << 20, most: 128 << 20, zeros: 26 };
+
 /// Cuts are at multiples of it, so that padding stays as it is.
 const GRAIN: u64 = 512;
 
@@ -37,29 +44,36 @@ pub(super) struct Placed {
     pub(super) part: Part,
 }
 
-/// Divides those of `contents` that are above [`WHOLE`].
+/// Divides those of `contents` that are too large to be matched whole.
 ///
 /// # Errors
 /// The container cannot be read, or the observer cancels.
 pub(super) fn divide(contents: Vec<Placed>, bytes: &Bytes, observer: &dyn Observer) -> io::Result<Vec<Placed>> {
-    if contents.iter().all(|content| content.part.size <= WHOLE) {
-        return Ok(contents);
-    }
+    by_rule(RULE, contents, bytes, observer)
+}
+
+fn by_rule(rule: Rule, contents: Vec<Placed>, bytes: &Bytes, observer: &dyn Observer) -> io::Result<Vec<Placed>> {
     let mut divided = Vec::new();
     for content in contents {
-        if content.part.size <= WHOLE {
+        if content.part.size <= rule.whole {
             divided.push(content);
         } else {
-            pieces(&content, bytes, observer, &mut divided)?;
+            pieces(rule, &content, bytes, observer, &mut divided)?;
         }
     }
     Ok(divided)
 }
 
 /// The pieces of one content. Skeleton stays before the first, padding behind the last.
-fn pieces(content: &Placed, bytes: &Bytes, observer: &dyn Observer, out: &mut Vec<Placed>) -> io::Result<()> {
+fn pieces(
+    rule: Rule,
+    content: &Placed,
+    bytes: &Bytes,
+    observer: &dyn Observer,
+    out: &mut Vec<Placed>,
+) -> io::Result<()> {
     let (mut start, mut spacing) = (0, content.part.spacing | 1);
-    let mut cutter = Cutter::new();
+    let mut cutter = Cutter::new(rule);
     let mut buffer = vec![0; 256 << 10];
     let mut at = 0;
     while at < content.part.size {
@@ -75,8 +89,9 @@ fn pieces(content: &Placed, bytes: &Bytes, observer: &dyn Observer, out: &mut Ve
                 if at == content.part.size && content.part.spacing & 1 == 0 {
                     spacing &= !1;
                 }
-                let digest = std::mem::replace(&mut cutter, Cutter::new()).hash.finish();
-                let name = [content.part.name.as_slice(), b"#", start.to_string().as_bytes()].concat();
+                let digest = std::mem::replace(&mut cutter, Cutter::new(rule)).hash.finish();
+                // Pieces go together by what they hold: a number in the name would pair those of one rank.
+                let name = [content.part.name.as_slice(), b"#", digest.short().as_bytes()].concat();
                 let part = Part { name, size: at - start, digest, spacing };
                 out.push(Placed { offset: content.offset + start, part });
                 (start, spacing) = (at, 1);
@@ -88,6 +103,7 @@ fn pieces(content: &Placed, bytes: &Bytes, observer: &dyn Observer, out: &mut Ve
 
 /// Looks for the next cut.
 struct Cutter {
+    rule: Rule,
     hash: Sha256,
     rolling: u64,
     size: u64,
@@ -96,8 +112,8 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn new() -> Self {
-        Self { hash: Sha256::new(), rolling: 0, size: 0, found: false }
+    fn new(rule: Rule) -> Self {
+        Self { rule, hash: Sha256::new(), rolling: 0, size: 0, found: false }
     }
 
     /// How many of `bytes` belong to the piece, and whether it ends with them.
@@ -107,8 +123,8 @@ impl Cutter {
         for (at, byte) in bytes.iter().enumerate() {
             self.rolling = (self.rolling << 1).wrapping_add(GEAR[usize::from(*byte)]);
             self.size += 1;
-            self.found |= self.size >= LEAST && self.rolling >> (64 - ZEROS) == 0;
-            if self.size.is_multiple_of(GRAIN) && (self.found || self.size >= MOST) {
+            self.found |= self.size >= self.rule.least && self.rolling >> (64 - self.rule.zeros) == 0;
+            if self.size.is_multiple_of(GRAIN) && (self.found || self.size >= self.rule.most) {
                 (taken, cut) = (at + 1, true);
                 break;
             }
@@ -142,17 +158,18 @@ mod tests {
 
     #[test]
     fn what_is_inserted_moves_the_cuts_along() {
-        let base = noise(usize::try_from(WHOLE).unwrap() + 100_000, 5);
+        let rule = Rule { whole: 500_000, least: 20 << 10, most: 200 << 10, zeros: 16 };
+        let base = noise(900_100, 5);
         let mut target = base.clone();
         target.splice(1000..1000, *b"seven kilobytes no, some bytes more");
         let divided =
-            |bytes: &[u8]| divide(content(bytes, 1024), &(Arc::new(bytes.to_vec()) as Bytes), &Silent).unwrap();
+            |bytes: &[u8]| by_rule(rule, content(bytes, 1024), &(Arc::new(bytes.to_vec()) as Bytes), &Silent).unwrap();
         let (base_parts, target_parts) = (divided(&base), divided(&target));
         assert_eq!(base_parts.len(), target_parts.len());
         assert!(base_parts.len() > 2, "{}", base_parts.len());
         for (base, target) in base_parts.iter().zip(&target_parts) {
             assert!(base.offset.abs_diff(target.offset) <= 1024, "{} {}", base.offset, target.offset);
-            assert!(base.part.size <= MOST);
+            assert!(base.part.size <= rule.most);
         }
         // Skeleton comes before the first piece, padding behind the last.
         let spacings: Vec<u64> = base_parts.iter().map(|placed| placed.part.spacing).collect();

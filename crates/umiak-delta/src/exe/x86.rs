@@ -156,6 +156,8 @@ pub fn decode(code: &[u8]) -> Option<Instruction> {
                     at += 1;
                     MODRM | BYTE
                 }
+                // Control and debug registers: ModRM names registers whatever its mode.
+                0x20..=0x23 => return sized(at + 1, code, None),
                 _ => TWO[second as usize],
             }
         }
