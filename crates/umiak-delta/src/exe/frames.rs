@@ -64,6 +64,10 @@ impl Frames {
         to: u64,
         out: &mut Vec<Reference>,
     ) -> io::Result<()> {
+        // Behind the last record there is none, and nothing would stop the way back to it.
+        if from - area.offset >= self.end {
+            return Ok(());
+        }
         let mut at = self.before(from - area.offset);
         let to = (to - area.offset).min(self.end);
         while at < to {
