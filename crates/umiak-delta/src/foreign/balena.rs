@@ -6,7 +6,7 @@
 //! layers' tars ([`super::Basis`]) to the target layer's tar; or an empty tar: then target and base have the same layer
 //! there and below.
 //!
-//! Nothing here is trusted: the caller compares the diff IDs of what [`super::rdiff`] writes with the target's config.
+//! Nothing here is trusted: the caller compares the diff IDs of what [`super::rdiff()`] writes with the target's config.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

@@ -11,7 +11,7 @@
 //! `docs/formats/delta-containers.md`.
 //!
 //! Guarantees: [`take_apart`] gives the same parts for the same bytes, whoever made the image. [`Parts::rebuildable`] has
-//! made the image again but for the compression of its blocks, of which it tries some: the caller of [`rebuild`] compares
+//! made the image again but for the compression of its blocks, of which it tries some: the caller of [`rebuild()`] compares
 //! the digest of what comes out. Memory grows with names and blocks, not with contents. Listings are not trusted.
 
 mod encoder;

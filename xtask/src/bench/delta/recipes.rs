@@ -58,8 +58,10 @@ pub const RECIPES: [Recipe; 7] = [
     Recipe {
         name: "ostree static-delta",
         package: "ostree",
+        // OSTree holds no devices.
         make: "ostree --repo=repo init --mode=archive; \
-            commit() { ostree --repo=repo commit -b $1 --tree=tar=$2 --tar-autocreate-parents; }; \
+            commit() { cp $2 plain.tar; tar --delete --wildcards -f plain.tar 'dev/*' './dev/*' 2>/dev/null || true; \
+                ostree --repo=repo commit -b $1 --tree=tar=plain.tar --tar-autocreate-parents; rm plain.tar; }; \
             base=$(commit base $BASE); target=$(commit target $TARGET); \
             ostree --repo=repo static-delta generate --from=$base --to=$target --inline --min-fallback-size=0 \
                 --max-bsdiff-size=1000 --filename=out; \
