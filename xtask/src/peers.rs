@@ -9,13 +9,17 @@ use std::process::{Command, Stdio};
 use crate::{Failure, command};
 
 /// Package and what it is here for.
-const PACKAGES: [(&str, &str); 23] = [
+const PACKAGES: [(&str, &str); 29] = [
     ("attr", "getfattr and setfattr: extended attributes as others see them"),
     ("bsdiff", "bsdiff and bspatch: the delta of two files that ours is measured with"),
+    ("busybox-static", "one program that makes a small root file system: containers of it start"),
     ("crun", "an OCI runtime: the app that was built starts"),
     ("docker-registry", "a registry on loopback: pull, resume, authenticate"),
+    ("docker.io", "a Docker daemon: what layers take on a device, and apps that run there"),
+    ("e2fsprogs", "mkfs.ext4: the file system that layers are measured for"),
     ("fakeroot", "trees with owners, as people build them without root"),
     ("gzip", "gzip: streams as others write them"),
+    ("iproute2", "ip: the network namespace that a daemon is locked into"),
     ("mmdebstrap", "a small real Debian tree"),
     ("mount", "mount and umount: the kernel shows what we wrote"),
     ("openssl", "a certificate for a registry on loopback that speaks https"),
@@ -29,7 +33,9 @@ const PACKAGES: [(&str, &str); 23] = [
     ("tar", "GNU tar: layers as others write and read them"),
     ("time", "wall, CPU and peak memory of a measured command, all its processes together"),
     ("umoci", "unpacks images: the tree that others make of them"),
+    ("util-linux", "unshare and setpriv: namespaces that end with their daemon"),
     ("xdelta3", "VCDIFF deltas: the bench's peer"),
+    ("xfsprogs", "mkfs.xfs: the other file system that layers are measured for"),
     ("xz-utils", "xz: streams as others write and read them"),
     ("zip", "zip: archives as others write them"),
     ("zstd", "zstd: streams as others write and read them"),

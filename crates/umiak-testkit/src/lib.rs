@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_methods, reason = "test equipment works in scratch directories")]
 
 pub mod disk;
+pub mod dockerd;
 pub mod http;
 pub mod random;
 pub mod registry;
 pub mod sample;
+pub mod volume;
