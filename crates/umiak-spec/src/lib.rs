@@ -3,6 +3,7 @@
 //! Everything here is a value: parsing, checking, printing. Nothing in this crate opens a file, asks the time or
 //! reads the environment, so every other crate may build on it.
 
+pub mod app;
 pub mod config;
 pub mod delta;
 pub mod digest;
