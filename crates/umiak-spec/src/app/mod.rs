@@ -4,7 +4,7 @@
 //! app manifest
 //!   layers[0]    the bundle (gzip tar of the compose project) --annotations--> bundle index: digest of every file
 //!   layers[1]    layers metadata v1: size, usage and archive size of every layer, by architecture
-//!   layers[2]    umiak's measures of the same layers: docs/formats/compose-app.md
+//!   layers[2]    umiak's measures of the same layers: docs/formats/layers-metadata.md
 //!   manifests[]  legacy form: one layers index for each architecture
 //! ```
 //!
@@ -20,6 +20,7 @@ mod layers_meta;
 mod manifest;
 mod manifest_read;
 mod manifest_write;
+pub mod measures;
 
 use crate::DocumentError;
 
