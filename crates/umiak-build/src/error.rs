@@ -140,6 +140,16 @@ pub enum BuildError {
         /// Manifests or configs that there are deltas from.
         known: Vec<Digest>,
     },
+    /// An image is carried as deltas, and nothing that they start from is here.
+    #[error("{image} is carried as a delta, and what it starts from is not here{}", no_base(known, tried))]
+    NoBase {
+        /// The image.
+        image: String,
+        /// Image IDs of what there are deltas from.
+        known: Vec<Digest>,
+        /// What was looked at, and why it would not do.
+        tried: Vec<String>,
+    },
     /// Another run is making the same file.
     #[error("{} is being written by another run", .0.display())]
     Busy(PathBuf),
@@ -160,6 +170,11 @@ pub enum BuildError {
 /// Whatever was asked to stop says so in its own way; for the caller it is one error.
 fn shown(digests: &[Digest]) -> String {
     digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn no_base(known: &[Digest], tried: &[String]) -> String {
+    let known = if known.is_empty() { String::new() } else { format!(": image {}", shown(known)) };
+    if tried.is_empty() { known } else { format!("{known} ({})", tried.join("; ")) }
 }
 
 fn no_delta(base: Option<&str>, target: &str, known: &[Digest]) -> String {

@@ -13,6 +13,7 @@
 mod app;
 mod base;
 mod cache;
+pub mod compose;
 mod content_list;
 mod cost;
 pub mod delta;

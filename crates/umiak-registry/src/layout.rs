@@ -116,11 +116,17 @@ impl Layout {
             }
             Some(Selector::Digest(digest)) => self.by_digest(&index, *digest).map(|entry| vec![entry]),
             None => {
-                // What refers to an image, a delta for one, may lie beside it.
-                let images = || index.manifests.iter().filter(|entry| entry.artifact_type.is_none());
-                match images().next() {
-                    Some(_) => self.one_image(images(), &index),
-                    None => self.one_image(index.manifests.iter(), &index),
+                // A file that carries an app has its images, too; what refers to an image, a delta for one, may lie
+                // beside it.
+                let apps = |entry: &&Descriptor| entry.annotations.app_name.is_some();
+                let images = |entry: &&Descriptor| entry.artifact_type.is_none();
+                let all = || index.manifests.iter();
+                if all().any(|entry| apps(&entry)) {
+                    self.one_image(all().filter(apps), &index)
+                } else if all().any(|entry| images(&entry)) {
+                    self.one_image(all().filter(images), &index)
+                } else {
+                    self.one_image(all(), &index)
                 }
             }
         }

@@ -40,6 +40,9 @@ pub struct Annotations {
     /// The full name that containerd and Docker write.
     #[serde(rename = "io.containerd.image.name")]
     pub image_name: Option<String>,
+    /// The name of the app that the entry is: what a file that carries an app is about (docs/formats/app-bundle.md).
+    #[serde(rename = "dev.umiak.app.name")]
+    pub app_name: Option<String>,
     /// Set on attestations, which are no images.
     #[serde(rename = "vnd.docker.reference.type")]
     pub reference_type: Option<String>,

@@ -168,6 +168,20 @@ impl Listing {
         absent
     }
 
+    /// Lists a manifest under a name of a layout, also when it has others; an entry of this name and digest stays as it is.
+    pub fn add_named(&mut self, name: &str, named: &Referrer) {
+        let digest = named.descriptor.digest.to_string();
+        let same = |entry: &Value| {
+            name_of(entry) == Some(name) && entry.get("digest").and_then(Value::as_str) == Some(&digest)
+        };
+        if self.entries.iter().any(same) {
+            return;
+        }
+        let mut named = named.clone();
+        named.annotations.insert(REF_NAME.into(), name.to_owned());
+        self.entries.push(named.entry());
+    }
+
     /// Removes the entries that name this manifest.
     pub fn remove(&mut self, digest: &Digest) {
         let digest = digest.to_string();
@@ -300,6 +314,20 @@ mod tests {
         list.set_tag("1", &first, None);
         assert!(list.has(&delta.descriptor.digest), "a referrer is found without a tag, too");
         assert!(!list.has(&second.digest));
+    }
+
+    #[test]
+    fn a_manifest_may_have_several_names() {
+        let mut list = Listing::default();
+        let descriptor = Descriptor::new(OCI_MANIFEST, Digest::of(b"1"), 1);
+        let named = Referrer { descriptor, annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]) };
+        for name in ["a", "b", "a"] {
+            list.add_named(name, &named);
+        }
+        let found = list.referrers();
+        let names: Vec<_> = found.iter().map(|entry| entry.annotations[REF_NAME].as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(found.iter().all(|entry| entry.annotations["k"] == "v"));
     }
 
     #[test]

@@ -15,13 +15,15 @@ use super::{Rebuilt, Work};
 use crate::error::{BuildError, IoContext as _};
 
 /// A layer of the result; its diff ID was verified.
-pub(super) struct Layer {
-    pub(super) media_type: String,
+pub struct Layer {
+    /// What its blob is.
+    pub media_type: String,
     /// Digest of the blob.
-    pub(super) digest: Digest,
-    pub(super) bytes: Bytes,
+    pub digest: Digest,
+    /// The blob.
+    pub bytes: Arc<dyn ReadAt>,
     /// Bytes uncompressed.
-    pub(super) expanded: u64,
+    pub expanded: u64,
 }
 
 impl Layer {
@@ -46,19 +48,23 @@ impl Layer {
 }
 
 /// The target's manifest as it is.
-pub(super) struct ManifestText {
-    pub(super) bytes: Vec<u8>,
-    pub(super) media_type: String,
+pub struct ManifestText {
+    /// The document.
+    pub bytes: Vec<u8>,
+    /// What it calls itself.
+    pub media_type: String,
     /// The layers that it names.
-    pub(super) layers: Vec<Digest>,
+    pub layers: Vec<Digest>,
 }
 
-/// A whole image.
-pub(super) struct Assembled {
-    /// Where it is known.
-    pub(super) manifest: Option<ManifestText>,
-    pub(super) config: Vec<u8>,
-    pub(super) layers: Vec<Layer>,
+/// A whole image that was made from a base and a delta.
+pub struct Assembled {
+    /// The target's manifest, where it is known.
+    pub manifest: Option<ManifestText>,
+    /// The target's config.
+    pub config: Vec<u8>,
+    /// Bottom first.
+    pub layers: Vec<Layer>,
 }
 
 impl Assembled {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use umiak_delta::container::Container;
 use umiak_spec::delta::{Content, LAYER_DELTA, Part, Reused};
-use umiak_spec::{DeltaManifest, Descriptor, Digest, Document, Limits, Manifest, ReadAt};
+use umiak_spec::{DeltaManifest, Descriptor, Digest, Document, ImageReference, Limits, Manifest, ReadAt};
 
 use super::opened::{Opened, OpenedLayer};
 use super::parts::Bytes;
@@ -12,16 +12,28 @@ use super::place::Nameless;
 use super::{Work, files, worth};
 use crate::error::{BuildError, IoContext as _};
 
-/// What a delta between two images carries and leaves out.
-pub(super) struct Draft {
-    pub(super) manifest: DeltaManifest,
-    /// Of each part.
-    pub(super) contents: Vec<Bytes>,
-    /// Of each part that is a delta.
-    pub(super) indexes: Vec<(Digest, umiak_delta::index::Index)>,
+/// A delta between two images that is made, and applied once to see that it is right, and stored nowhere yet.
+pub struct Draft {
+    /// What it carries and leaves out.
+    pub manifest: DeltaManifest,
+    /// The bytes of each of its parts, in their order.
+    pub contents: Vec<Arc<dyn ReadAt>>,
+    /// Of each part that is a delta: diff ID of what it makes, and what it says of itself.
+    pub indexes: Vec<(Digest, umiak_delta::index::Index)>,
 }
 
 impl Work<'_> {
+    /// Makes the delta between two images, for the first of the platforms, without storing it. Layers that both have are
+    /// not fetched from the target.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn draft_images(&self, base: &ImageReference, target: &ImageReference) -> Result<Draft, BuildError> {
+        let (base, target) = (self.open(base)?, self.resolve(target)?);
+        let target = self.fetch(target, |diff_id| !base.diff_ids().contains(diff_id))?;
+        self.draft(&base, &target)
+    }
+
     /// Compares two images layer by layer. Of `target`, layers that `base` has need not be opened.
     pub(super) fn draft(&self, base: &Opened, target: &Opened) -> Result<Draft, BuildError> {
         let subject = target.image.manifest.clone().ok_or_else(|| {
@@ -103,7 +115,8 @@ impl Work<'_> {
 
 impl Draft {
     /// Whether it saves anything: a layer became a delta, or all are in the base.
-    pub(super) fn worth(&self) -> bool {
+    #[must_use]
+    pub fn worth(&self) -> bool {
         let parts = &self.manifest.parts;
         parts.iter().any(Part::is_delta) || parts.iter().all(|part| part.content != Content::Layer)
     }

@@ -15,7 +15,7 @@ mod images;
 mod inspect;
 mod opened;
 mod parts;
-mod place;
+pub(crate) mod place;
 mod rebuild;
 mod squashfs;
 mod tree_files;
@@ -30,8 +30,10 @@ use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, Limits, Obse
 
 use crate::error::BuildError;
 
+pub use assembled::{Assembled, Layer as AssembledLayer, ManifestText};
 pub use files::{apply_file, make_file};
 pub use foreign_files::{DeltaFile, apply_foreign_file};
+pub use images::Draft;
 pub use inspect::{Inspected, InspectedContent, InspectedImage, inspect_file};
 
 /// With what deltas of images are made and applied.
@@ -99,9 +101,7 @@ impl Work<'_> {
         out: &ImageReference,
     ) -> Result<Published, BuildError> {
         check_place(out)?;
-        let (base, target) = (self.open(base)?, self.resolve(target)?);
-        let target = self.fetch(target, |diff_id| !base.diff_ids().contains(diff_id))?;
-        let draft = self.draft(&base, &target)?;
+        let draft = self.draft_images(base, target)?;
         let sink = draft.worth().then(|| umiak_registry::open_sink(out, self.sources)).transpose()?;
         let tag = sink.as_ref().and_then(|sink| sink.tag().map(str::to_owned));
         let published = self.store(draft, sink.as_deref(), tag.as_deref())?;
@@ -140,9 +140,9 @@ impl Work<'_> {
         Ok(published)
     }
 
-    fn store(&self, draft: images::Draft, sink: Option<&dyn Sink>, tag: Option<&str>) -> Result<Published, BuildError> {
+    fn store(&self, draft: Draft, sink: Option<&dyn Sink>, tag: Option<&str>) -> Result<Published, BuildError> {
         let worth = draft.worth();
-        let images::Draft { manifest, contents, indexes } = draft;
+        let Draft { manifest, contents, indexes } = draft;
         let Some(sink) = sink.filter(|_| worth) else {
             return Ok(Published { manifest, stored: None, indexes });
         };

@@ -15,7 +15,7 @@ use umiak_delta::{Scratch, Space};
 use crate::error::{BuildError, IoContext as _};
 
 /// The directory that `path` is in.
-pub(super) fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -24,9 +24,9 @@ pub(super) fn parent(path: &Path) -> &Path {
 
 /// A result while it is being made; dropped without [`Beside::commit`] it vanishes.
 #[derive(Debug)]
-pub(super) struct Beside {
+pub(crate) struct Beside {
     /// Empty at first; readable and writable.
-    pub(super) file: File,
+    pub(crate) file: File,
     path: PathBuf,
     place: PathBuf,
     /// It has its place.
@@ -35,7 +35,7 @@ pub(super) struct Beside {
 
 impl Beside {
     /// Beside `place`. What a run that was killed left there is written over; a run that goes on keeps it.
-    pub(super) fn create(place: &Path) -> Result<Self, BuildError> {
+    pub(crate) fn create(place: &Path) -> Result<Self, BuildError> {
         if place.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory)).at("write", place);
         }
@@ -63,7 +63,7 @@ impl Beside {
     }
 
     /// Gives it its place.
-    pub(super) fn commit(mut self) -> Result<(), BuildError> {
+    pub(crate) fn commit(mut self) -> Result<(), BuildError> {
         self.file.sync_all().at("write to disk", &self.path)?;
         fs::rename(&self.path, &self.place).at("rename into place", &self.place)?;
         self.named = true;
@@ -83,14 +83,14 @@ impl Drop for Beside {
 
 /// Makes files without a name in one directory.
 #[derive(Debug, Clone)]
-pub(super) struct Nameless(PathBuf);
+pub(crate) struct Nameless(PathBuf);
 
 impl Nameless {
-    pub(super) fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path) -> Self {
         Self(directory.to_owned())
     }
 
-    pub(super) fn file(&self) -> io::Result<File> {
+    pub(crate) fn file(&self) -> io::Result<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::open(&self.0, flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => Ok(file.into()),

@@ -36,12 +36,31 @@ impl Work<'_> {
         out: &ImageReference,
     ) -> Result<Rebuilt, BuildError> {
         check_place(out)?;
+        self.rebuild_image(base, delta)?.store(self, out)
+    }
+
+    /// The same without storing it: every layer was verified, and lies in a file without a name.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn rebuild_image(&self, base: &ImageReference, delta: &ImageReference) -> Result<Assembled, BuildError> {
         let base = self.resolve(base)?;
-        let assembled = match self.find(delta, Some(&base))? {
-            Found::Ours { source, manifest } => self.rebuild(source.as_ref(), &manifest, base)?,
-            Found::Foreign(foreign) => self.rebuild_foreign(foreign, base)?,
-        };
-        assembled.store(self, out)
+        match self.find(delta, Some(&base))? {
+            Found::Ours { source, manifest } => self.rebuild(source.as_ref(), &manifest, base),
+            Found::Foreign(foreign) => self.rebuild_foreign(foreign, base),
+        }
+    }
+
+    /// The configs (image IDs) of what there are deltas from to the image `target`, the smallest delta first.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn offered_bases(&self, target: &ImageReference) -> Result<Vec<Digest>, BuildError> {
+        let Resolved { source, image } = self.resolve(target)?;
+        let Some(manifest) = image.manifest else { return Ok(Vec::new()) };
+        let mut offers = self.offers(source.as_ref(), &manifest.digest)?;
+        offers.sort_by_key(|(descriptor, offer)| (offer.size, descriptor.digest));
+        Ok(offers.into_iter().filter_map(|(_, offer)| offer.base_config).collect())
     }
 
     fn rebuild(&self, source: &dyn Source, delta: &DeltaManifest, base: Resolved) -> Result<Assembled, BuildError> {

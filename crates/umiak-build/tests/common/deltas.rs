@@ -35,6 +35,10 @@ impl Shelf {
         Self { directory, sources, options }
     }
 
+    pub fn sources(&self) -> &Context {
+        &self.sources
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
