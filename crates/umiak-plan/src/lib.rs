@@ -1,0 +1,32 @@
+//! The fit check: what an update takes on every file system of a device, step by step, before its first byte.
+//!
+//! ```text
+//! Device  file systems, what lies where, what is stored, engine, watermark   \
+//!                                                                             >  plan()  ->  Answer: steps, peak and
+//! Wanted  all apps of the update, their blobs and layers, deltas             /               final use, verdict, why
+//! ```
+//!
+//! Everything here is a pure function of its input: nothing opens a file or asks the time. A figure is never too low:
+//! what is written is charged with the most that a file system may take for it, what is removed is credited with the
+//! least. Where sizes are not known the figure is a bound, and is said to be one.
+
+mod answer;
+mod contents;
+mod cost;
+mod device;
+mod engine;
+mod fs;
+mod ledger;
+mod plan;
+mod profile;
+mod wanted;
+
+pub use answer::{Answer, Resource, Row, Shortfall, Use, Verdict};
+pub use contents::{Contents, Directory, Measure, Shape};
+pub use cost::Cost;
+pub use device::{Device, Engine, Role, Stored, StoredApp, Watermark, WatermarkError};
+pub use fs::{BLOCK_SIZES, FileSystem, Kind, KindError};
+pub use ledger::{Action, Amount, Change, Step};
+pub use plan::plan;
+pub use profile::{Profile, ProfileError, StoredReference};
+pub use wanted::{App, Blob, BlobKind, Delta, Image, Layer, Policy, Service, Unpacked, Wanted};

@@ -1,0 +1,66 @@
+//! From a device and what is wanted to the steps that bring it there.
+//!
+//! Two things are chosen: whether deltas are used, and whether what is obsolete goes first. The first choice that fits
+//! wins, in this order: least download before least pruning. Where none fits, the one that is nearest to fitting is
+//! the answer, and it says what is missing.
+
+mod build;
+mod obsolete;
+
+use crate::answer::{Answer, add};
+use crate::device::Device;
+use crate::ledger::{Action, Amount, Change, Step};
+use crate::wanted::Wanted;
+use build::Builder;
+
+/// What an update may choose.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    deltas: bool,
+    reclaim: bool,
+}
+
+/// The steps of an update, what they take on every file system, and whether they can be done.
+///
+/// A device without file systems fits nothing that takes something, and that is not seen here: a [`crate::Profile`]
+/// has at least one.
+#[must_use]
+pub fn plan(device: &Device, wanted: &Wanted) -> Answer {
+    let mut reclaimable = vec![Amount::default(); device.file_systems.len()];
+    for change in obsolete::before(device, wanted).iter().flat_map(|step| &step.changes) {
+        if let Some(sum) = reclaimable.get_mut(change.file_system) {
+            add(sum, change.freed);
+        }
+    }
+    let mut answers = Vec::new();
+    for deltas in [true, false] {
+        for reclaim in [false, true] {
+            let choice = Choice { deltas: deltas && !wanted.deltas.is_empty(), reclaim };
+            answers.push((choice, Answer::of(device, begun(device, Builder::new(device, wanted, choice).steps()))));
+        }
+    }
+    let fits_when_pruned = answers.iter().any(|(choice, answer)| choice.reclaim && answer.fits());
+    let allowed = answers.into_iter().filter(|(choice, _)| wanted.policy.reclaim || !choice.reclaim);
+    let best = allowed.map(|(_, answer)| answer).min_by_key(Answer::missing);
+    let mut answer = best.unwrap_or_else(|| Answer::of(device, vec![]));
+    answer.fits_when_pruned = fits_when_pruned;
+    answer.reclaimable = reclaimable;
+    answer
+}
+
+/// Puts what a file system takes once, however many inodes are made, into the first step that makes one there.
+fn begun(device: &Device, mut steps: Vec<Step>) -> Vec<Step> {
+    for (index, file_system) in device.file_systems.iter().enumerate() {
+        let here = |change: &&Change| change.file_system == index;
+        let changes = steps.iter().flat_map(|step| &step.changes).filter(here);
+        let inodes = changes.fold(0_u64, |sum, change| sum.saturating_add(change.taken.inodes));
+        let cost = file_system.beginning(inodes);
+        let first = steps.iter_mut().find(|step| {
+            step.action != Action::Reclaim && step.changes.iter().any(|change| here(&change) && change.taken.inodes > 0)
+        });
+        if let Some(first) = first.filter(|_| !cost.is_nothing()) {
+            first.changes.push(Change::takes(index, cost, "inodes are taken in chunks, one begun in each group"));
+        }
+    }
+    steps
+}

@@ -1,0 +1,186 @@
+//! What an update wants on a device: apps with all their blobs, images and layers.
+
+use std::collections::BTreeMap;
+
+use umiak_spec::Digest;
+
+use crate::contents::Contents;
+
+/// What a blob is, in the order in which blobs are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlobKind {
+    /// An app's or an image's manifest.
+    Manifest,
+    /// An index of manifests.
+    Index,
+    /// An image's configuration.
+    Config,
+    /// An app's metadata: of its layers, of its bundle.
+    Meta,
+    /// An app's bundle.
+    Bundle,
+    /// A layer.
+    Layer,
+}
+
+impl BlobKind {
+    /// The word for it in reports.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Index => "index",
+            Self::Config => "config",
+            Self::Meta => "metadata",
+            Self::Bundle => "bundle",
+            Self::Layer => "layer",
+        }
+    }
+}
+
+/// A blob of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blob {
+    /// What it is.
+    pub kind: BlobKind,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Blob {
+    /// A blob.
+    #[must_use]
+    pub const fn new(kind: BlobKind, digest: Digest, size: u64) -> Self {
+        Self { kind, digest, size }
+    }
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// The digest of its blob.
+    pub digest: Digest,
+    /// The length of its blob in bytes.
+    pub size: u64,
+    /// The digest of the uncompressed layer.
+    pub diff_id: Digest,
+    /// What is known of what is in it.
+    pub contents: Contents,
+}
+
+/// An image for the device's platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its configuration.
+    pub config: Blob,
+    /// Its manifest, and the index that names it.
+    pub manifests: Vec<Blob>,
+    /// Its layers, the lowest first.
+    pub layers: Vec<Layer>,
+}
+
+impl Image {
+    /// Its layers with their chain IDs, the lowest first.
+    pub fn chain(&self) -> impl Iterator<Item = (Digest, &Layer)> {
+        let mut below: Option<Digest> = None;
+        self.layers.iter().map(move |layer| {
+            let chain =
+                below.map_or(layer.diff_id, |below| Digest::of(format!("{below} {}", layer.diff_id).as_bytes()));
+            below = Some(chain);
+            (chain, layer)
+        })
+    }
+
+    /// All its blobs.
+    pub fn blobs(&self) -> impl Iterator<Item = Blob> {
+        let layers = self.layers.iter().map(|layer| Blob::new(BlobKind::Layer, layer.digest, layer.size));
+        self.manifests.iter().copied().chain([self.config]).chain(layers)
+    }
+}
+
+/// A service of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name in the compose file.
+    pub name: String,
+    /// What it runs.
+    pub image: Image,
+}
+
+/// What a bundle unpacks to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unpacked {
+    /// Length of a file to how many have it.
+    pub files: BTreeMap<u64, u64>,
+    /// Directories below the project's own.
+    pub directories: u64,
+}
+
+/// An app: a compose project with its images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// Its name, which is the project's.
+    pub name: String,
+    /// The digest of its manifest: which release it is.
+    pub digest: Digest,
+    /// Its own blobs: manifest, bundle, metadata.
+    pub own: Vec<Blob>,
+    /// What the bundle unpacks to; `None` where nobody looked.
+    pub bundle: Option<Unpacked>,
+    /// Its services.
+    pub services: Vec<Service>,
+}
+
+impl App {
+    /// All images, service by service.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.services.iter().map(|service| &service.image)
+    }
+
+    /// All blobs, its own and its images'; one that is named twice comes twice.
+    pub fn blobs(&self) -> impl Iterator<Item = Blob> {
+        self.own.iter().copied().chain(self.images().flat_map(Image::blobs))
+    }
+}
+
+/// A delta that makes layers of an image from layers that the device may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delta {
+    /// The digest of its manifest: which delta it is.
+    pub digest: Digest,
+    /// Bytes that are fetched for it.
+    pub download: u64,
+    /// The blobs it needs, which must be stored whole.
+    pub base: Vec<Digest>,
+    /// The layer blobs it makes.
+    pub makes: Vec<Digest>,
+}
+
+/// What an update wants.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// All apps that are to be on the device, those that do not change included. What is stored and belongs to none of
+    /// them, is not pinned and does not run is obsolete.
+    pub apps: Vec<App>,
+    /// Deltas that may be used.
+    pub deltas: Vec<Delta>,
+    /// What may be pruned, and when.
+    pub policy: Policy,
+}
+
+/// What may be pruned, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// What no app uses may be removed before the update when it would not fit otherwise.
+    pub reclaim: bool,
+    /// What the update replaced is removed after it.
+    pub prune_after: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { reclaim: true, prune_after: false }
+    }
+}
