@@ -46,7 +46,7 @@ fn unpacked(file_system: &FileSystem, layer: &Layer, below: u64) -> Cost {
         + file_system.file(below.saturating_mul(29)).times(above)
         + file_system.file(0);
     match &layer.contents {
-        Contents::Measured(measure) => own + file_system.shape(&measure.shape),
+        Contents::Measured(measured) => own + file_system.tree(&measured.layer),
         Contents::Usage { usage, block_size, .. } if same_kind(file_system, *block_size) => {
             // Docker's own files beside `diff` and the tar-split are in the figure.
             let bytes = file_system.rounded(*usage);
@@ -96,10 +96,7 @@ pub(crate) fn tree_of_tar(file_system: &FileSystem, length: u64) -> Cost {
 fn tar_split(file_system: &FileSystem, layer: &Layer) -> Cost {
     let of_entries = |entries: u64| file_system.file(entries.saturating_mul(TAR_SPLIT_ENTRY).saturating_add(256));
     match &layer.contents {
-        Contents::Measured(measure) => match measure.tar_split {
-            Some(length) => file_system.file(length),
-            None => Cost { least: 0, ..of_entries(measure.shape.inodes()) }.as_bound(),
-        },
+        Contents::Measured(measured) => file_system.file(measured.layer.tar_split),
         Contents::Usage { .. } => Cost::at_most(0, 1),
         Contents::Expanded(length) => of_entries(length.div_ceil(TAR_BLOCK)).as_bound(),
         Contents::Unknown => of_entries(layer.size.saturating_mul(GZIP_EXPANSION).div_ceil(TAR_BLOCK)).as_bound(),
@@ -131,7 +128,7 @@ pub(crate) fn docker_container(file_system: &FileSystem, layers: u64) -> Cost {
 pub(crate) fn containerd_layer(file_system: &FileSystem, layer: &Layer) -> Cost {
     let own = file_system.directories(EMPTY, 3);
     let tree = match &layer.contents {
-        Contents::Measured(measure) => file_system.shape(&measure.shape),
+        Contents::Measured(measured) => file_system.tree(&measured.layer),
         Contents::Usage { usage, block_size, .. } if same_kind(file_system, *block_size) => {
             Cost::at_most(file_system.rounded(*usage), usage_inodes(*usage, *block_size))
         }
@@ -152,7 +149,7 @@ pub(crate) fn containerd_image(file_system: &FileSystem, image: &Image) -> Cost 
 /// A layer as a squashfs image, with what rebuilds its tar.
 pub(crate) fn squashfs_layer(file_system: &FileSystem, layer: &Layer) -> Cost {
     let known = match &layer.contents {
-        Contents::Measured(measure) => measure.squashfs,
+        Contents::Measured(measured) => measured.squashfs,
         _ => None,
     };
     if let Some(length) = known {
@@ -160,11 +157,7 @@ pub(crate) fn squashfs_layer(file_system: &FileSystem, layer: &Layer) -> Cost {
     }
     // Incompressible, and every header twice: in the image's tables and in the skeleton.
     let expanded = match &layer.contents {
-        Contents::Measured(measure) => {
-            let content = |sum: u64, (bytes, count): (&u64, &u64)| sum.saturating_add(bytes.saturating_mul(*count));
-            let content = measure.shape.files.iter().fold(0, content);
-            content.saturating_add(measure.shape.inodes().saturating_mul(2 * TAR_BLOCK))
-        }
+        Contents::Measured(measured) => measured.layer.tar_size.saturating_mul(2),
         Contents::Usage { usage, .. } => usage.saturating_mul(2),
         Contents::Expanded(length) => length.saturating_mul(2),
         Contents::Unknown => layer.size.saturating_mul(GZIP_EXPANSION).saturating_mul(2),

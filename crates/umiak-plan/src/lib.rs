@@ -22,7 +22,7 @@ mod profile;
 mod wanted;
 
 pub use answer::{Answer, Resource, Row, Shortfall, Use, Verdict};
-pub use contents::{Contents, Directory, Measure, Shape};
+pub use contents::{Contents, Directory, Measured};
 pub use cost::Cost;
 pub use device::{Device, Engine, Role, Stored, StoredApp, Watermark, WatermarkError};
 pub use fs::{BLOCK_SIZES, FileSystem, Kind, KindError};

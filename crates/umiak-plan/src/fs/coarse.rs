@@ -34,8 +34,8 @@ impl Model for Coarse {
         (0, bytes.div_ceil(self.block))
     }
 
-    fn attributes(&self, bytes: u64) -> Blocks {
-        (0, bytes.div_ceil(self.block).saturating_add(u64::from(bytes > 0)))
+    fn lists(&self, _largest: u64, blocks: u64) -> Blocks {
+        (0, blocks / 64)
     }
 
     fn inode(&self) -> u64 {

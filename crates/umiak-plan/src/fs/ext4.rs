@@ -8,7 +8,6 @@
 //!   a checksum 12. Names that do not fit one block are spread by a hash with a seed of the file system's own: blocks
 //!   are between half and wholly full, and one more holds the index.
 //! - A symbolic link of less than 60 bytes lies in the inode.
-//! - Small extended attributes lie in an inode of 256 bytes; others take a block, which inodes with equal ones share.
 
 use super::{Blocks, Model};
 use crate::contents::Directory;
@@ -17,23 +16,16 @@ use crate::contents::Directory;
 const LARGE: u64 = 1 << 20;
 /// Blocks in a piece of a large file, on average.
 const PIECE: u64 = 8;
-/// Attributes up to this many bytes lie in an inode of 256 bytes.
-const INLINE_ATTRIBUTES: u64 = 52;
 
 pub(super) struct Ext4 {
     pub block: u64,
-    pub inode: u64,
 }
 
 impl Model for Ext4 {
     fn file(&self, bytes: u64) -> Blocks {
         let blocks = bytes.div_ceil(self.block);
-        if bytes < LARGE {
-            return (blocks, blocks);
-        }
-        let in_a_block = (self.block - 16) / 12;
-        let lists = blocks.div_ceil(PIECE).div_ceil(in_a_block / 2);
-        (blocks, blocks.saturating_add(lists).saturating_add(u64::from(lists > 4)))
+        let (_, lists) = self.lists(bytes, blocks);
+        (blocks, blocks.saturating_add(lists))
     }
 
     fn directory(&self, directory: Directory) -> Blocks {
@@ -54,8 +46,18 @@ impl Model for Ext4 {
         (blocks, blocks)
     }
 
-    fn attributes(&self, bytes: u64) -> Blocks {
-        let inline = self.inode >= 256 && bytes <= INLINE_ATTRIBUTES;
-        (0, u64::from(bytes > 0 && !inline))
+    fn lists(&self, largest: u64, blocks: u64) -> Blocks {
+        if largest < LARGE {
+            return (0, 0);
+        }
+        let lists = blocks.div_ceil(PIECE).div_ceil(self.in_a_list() / 2);
+        (0, lists.saturating_add(u64::from(lists > 4)))
+    }
+}
+
+impl Ext4 {
+    /// Extents in a block of a list.
+    fn in_a_list(&self) -> u64 {
+        (self.block - 16) / 12
     }
 }

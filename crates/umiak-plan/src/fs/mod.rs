@@ -6,12 +6,15 @@
 
 mod coarse;
 mod ext4;
+mod tree;
 mod xfs;
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::contents::{Directory, Shape};
+use umiak_spec::app::measures::LayerMeasure;
+
+use crate::contents::Directory;
 use crate::cost::Cost;
 
 /// Smallest and largest block size that a file system may have.
@@ -98,8 +101,8 @@ trait Model {
     fn directory(&self, directory: Directory) -> Blocks;
     /// A symbolic link.
     fn link(&self, bytes: u64) -> Blocks;
-    /// Extended attributes of one inode.
-    fn attributes(&self, bytes: u64) -> Blocks;
+    /// What says where files lie that are `blocks` long together, the longest of them `largest` bytes.
+    fn lists(&self, largest: u64, blocks: u64) -> Blocks;
     /// Bytes that an inode itself takes from free space.
     fn inode(&self) -> u64 {
         0
@@ -118,7 +121,7 @@ impl FileSystem {
     fn model(&self) -> Box<dyn Model> {
         let block = u64::from(self.block_size.max(*BLOCK_SIZES.start()));
         match self.kind {
-            Kind::Ext4 => Box::new(ext4::Ext4 { block, inode: u64::from(self.inode_size) }),
+            Kind::Ext4 => Box::new(ext4::Ext4 { block }),
             Kind::Xfs => {
                 Box::new(xfs::Xfs { block, inode: u64::from(self.inode_size), groups: u64::from(self.groups) })
             }
@@ -195,25 +198,22 @@ impl FileSystem {
         Cost { bound: model.is_bound(), ..Cost::at_most(if inodes == 0 { 0 } else { model.beginning(inodes) }, 0) }
     }
 
-    /// A whole tree.
+    /// The tree of a layer that was counted.
     #[must_use]
-    pub fn shape(&self, shape: &Shape) -> Cost {
+    pub fn tree(&self, layer: &LayerMeasure) -> Cost {
         let model = self.model();
-        let model = &*model;
-        let files = shape.files.iter().map(|(bytes, count)| self.cost(model, model.file(*bytes), *count));
-        let links = shape.links.iter().map(|(bytes, count)| self.cost(model, model.link(*bytes), *count));
-        let directories = shape.directories.iter();
-        let directories = directories.map(|(directory, count)| self.cost(model, model.directory(*directory), *count));
-        let others = std::iter::once(self.cost(model, (0, 0), shape.others));
-        let inodes: Cost = files.chain(links).chain(directories).chain(others).sum();
-        inodes + shape.attributes.iter().map(|(bytes, count)| self.attributes(model, *bytes, *count)).sum()
-    }
-
-    fn attributes(&self, model: &dyn Model, bytes: u64, count: u64) -> Cost {
-        let (least, most) = model.attributes(bytes);
+        let ((least, most), counted) = tree::blocks(self, layer);
+        let (_, lists) = model.lists(layer.largest_file, most);
+        let inodes = layer.inodes.total();
         let block = u64::from(self.block_size);
-        let of = |blocks: u64| blocks.saturating_mul(block).saturating_mul(count);
-        Cost { least: of(least), most: of(most), ..Cost::NOTHING }
+        let own = model.inode().saturating_mul(inodes);
+        Cost {
+            least: least.saturating_mul(block),
+            most: most.saturating_add(lists).saturating_mul(block).saturating_add(own),
+            inodes,
+            inodes_least: inodes,
+            bound: model.is_bound() || !counted,
+        }
     }
 
     /// Blocks for so many bytes, in bytes.

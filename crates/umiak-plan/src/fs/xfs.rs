@@ -7,7 +7,7 @@
 //!   full. It is assumed that pieces of a file have sixteen blocks on average.
 //! - A directory of few names lies in the inode; then it is one block; then blocks of names, of hashes, and of what is
 //!   free. A name takes 12 bytes and its length, rounded up to 8.
-//! - Symbolic links and attributes lie in the inode when they are short.
+//! - Symbolic links lie in the inode when they are short.
 //!
 //! Blocks that XFS sets aside behind the end of a file that is being written are given back when space runs out: they
 //! are not counted.
@@ -21,8 +21,6 @@ const CHUNK: u64 = 64;
 const PIECE: u64 = 16;
 /// What of an inode is its head, in bytes.
 const HEAD: u64 = 176;
-/// Attributes up to this many bytes lie in an inode of 512 bytes beside its extents.
-const INLINE_ATTRIBUTES: u64 = 160;
 
 pub(super) struct Xfs {
     pub block: u64,
@@ -40,12 +38,8 @@ impl Xfs {
 impl Model for Xfs {
     fn file(&self, bytes: u64) -> Blocks {
         let blocks = bytes.div_ceil(self.block);
-        let pieces = blocks.div_ceil(PIECE);
-        if pieces <= self.literal() / 16 {
-            return (blocks, blocks);
-        }
-        let in_a_block = self.block.saturating_sub(72) / 16;
-        (blocks, blocks.saturating_add(pieces.div_ceil((in_a_block / 2).max(1))))
+        let (_, lists) = self.lists(bytes, blocks);
+        (blocks, blocks.saturating_add(lists))
     }
 
     fn directory(&self, directory: Directory) -> Blocks {
@@ -76,9 +70,12 @@ impl Model for Xfs {
         (blocks, blocks)
     }
 
-    fn attributes(&self, bytes: u64) -> Blocks {
-        let inline = self.inode >= 512 && bytes <= INLINE_ATTRIBUTES;
-        (0, if inline || bytes == 0 { 0 } else { bytes.div_ceil(self.block).saturating_add(1) })
+    fn lists(&self, largest: u64, blocks: u64) -> Blocks {
+        if largest.div_ceil(self.block).div_ceil(PIECE) <= self.literal() / 16 {
+            return (0, 0);
+        }
+        let in_a_block = self.block.saturating_sub(72) / 16;
+        (0, blocks.div_ceil(PIECE).div_ceil((in_a_block / 2).max(1)))
     }
 
     fn inode(&self) -> u64 {

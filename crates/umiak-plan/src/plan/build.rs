@@ -60,9 +60,9 @@ impl<'a> Builder<'a> {
         }
         self.fetch();
         if self.device.engine == Engine::Squashfs {
-            self.ingest()
+            self.ingest();
         } else {
-            self.load()
+            self.load();
         }
         self.switch();
         if self.wanted.policy.prune_after {
