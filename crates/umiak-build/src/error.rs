@@ -162,6 +162,9 @@ pub enum BuildError {
     /// An image that says that it is a delta of balena's contradicts itself.
     #[error(transparent)]
     Balena(Box<umiak_delta::foreign::balena::BalenaError>),
+    /// A Compose App could not be published or read.
+    #[error(transparent)]
+    Compose(Box<crate::compose::ComposeError>),
     /// The work was stopped on request.
     #[error(transparent)]
     Cancelled(#[from] umiak_spec::Cancelled),
@@ -191,6 +194,19 @@ impl From<umiak_registry::Error> for BuildError {
         match error {
             umiak_registry::Error::Cancelled(cancelled) => cancelled.into(),
             other => Self::Source(other),
+        }
+    }
+}
+
+/// A request to stop stays one.
+impl From<crate::compose::ComposeError> for BuildError {
+    fn from(error: crate::compose::ComposeError) -> Self {
+        use crate::compose::ComposeError as E;
+        match error {
+            E::Image { source, .. } if source.kind() == umiak_registry::ErrorKind::Cancelled => {
+                umiak_spec::Cancelled.into()
+            }
+            other => Self::Compose(Box::new(other)),
         }
     }
 }

@@ -78,10 +78,10 @@ struct ReadPlatform {
 
 impl LayersIndex {
     /// The index of `layers`, which may be in any order and have layers twice. Of a descriptor only media type, digest
-    /// and size are kept.
+    /// and size are kept, of two media types for one digest the first.
     ///
     /// # Errors
-    /// [`AppError::Inconsistent`] when one digest has two sizes or media types, or the architecture is none.
+    /// [`AppError::Inconsistent`] when one digest has two sizes, or the architecture is none.
     pub fn new(architecture: &str, layers: impl IntoIterator<Item = Descriptor>) -> Result<Self, AppError> {
         if !is_architecture(architecture) {
             return Err(inconsistent(WHAT, format!("`{}` is no architecture", shown(architecture))));
@@ -90,11 +90,10 @@ impl LayersIndex {
         for layer in layers {
             let layer = Descriptor::new(layer.media_type, layer.digest, layer.size);
             let digest = layer.digest;
-            match sorted.insert(digest, layer.clone()) {
-                Some(other) if other != layer => {
-                    return Err(inconsistent(WHAT, format!("layer {digest} has two sizes or media types")));
-                }
-                _ => {}
+            // Docker's manifests and OCI's have different names for the same kind of layer: the first is as good as any.
+            let known = sorted.entry(digest).or_insert_with(|| layer.clone());
+            if known.size != layer.size {
+                return Err(inconsistent(WHAT, format!("layer {digest} has two sizes")));
             }
         }
         Ok(Self { architecture: architecture.to_owned(), layers: sorted.into_values().collect() })

@@ -21,6 +21,7 @@ mod manifest;
 mod manifest_read;
 mod manifest_write;
 pub mod measures;
+mod name;
 
 use crate::DocumentError;
 
@@ -28,6 +29,7 @@ pub use bundle_index::BundleIndex;
 pub use layers_index::LayersIndex;
 pub use layers_meta::{ArchitectureMeta, LayerMeta, LayersMeta};
 pub use manifest::{AppManifest, Form, IndexEntry};
+pub use name::app_name;
 
 /// The artifact type of the artifact form.
 pub const ARTIFACT_TYPE: &str = "application/vnd.fio+compose-app";

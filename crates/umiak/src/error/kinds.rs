@@ -6,10 +6,12 @@
 use std::io;
 
 use umiak_build::BuildError;
+use umiak_build::compose::ComposeError;
 use umiak_pvr::parts::ReferenceError;
 use umiak_registry::ErrorKind;
 use umiak_repository::Error as RepositoryError;
 use umiak_spec::Cancelled;
+use umiak_spec::app::AppError;
 
 use crate::error::{Failure, Kind};
 
@@ -88,6 +90,10 @@ impl From<BuildError> for Failure {
             }
             E::NoDelta { .. } => (Kind::Usage, "name one of these as the base"),
             E::Busy(_) => (Kind::Environment, "wait for that run, or end it"),
+            E::Compose(source) => {
+                let (kind, hint) = of_compose(source);
+                return Self::from_error(&error, kind, hints(hint)).because(offered(source));
+            }
             _ => (Kind::Usage, ""),
         };
         Self::from_error(&error, kind, hints(hint))
@@ -96,6 +102,34 @@ impl From<BuildError> for Failure {
 
 /// What to do when the base is something else.
 const BASE: &str = "name as base what the delta was made from, or make a delta from what is there";
+
+/// What is wrong with a Compose App by what can be done about it.
+fn of_compose(error: &ComposeError) -> (Kind, &'static str) {
+    use ComposeError as E;
+    match error {
+        E::App { source, .. } => match **source {
+            AppError::Other(_) => (Kind::Usage, "`umiak compose publish` makes an app of a compose project"),
+            AppError::Version { .. } => (Kind::Untrusted, "use a later umiak"),
+            AppError::Missing { .. } => (Kind::Usage, "measure the images again: `umiak image measure`"),
+            AppError::TooMany { .. } => (Kind::Usage, "make it smaller, or publish it with --format umiak"),
+            _ => (Kind::Untrusted, "the app is damaged: publish it again"),
+        },
+        E::Image { source, .. } => of_source(source),
+        E::NotMadeFor { .. } => (Kind::Usage, "leave it out of --arch, or build the image for it"),
+        E::NothingInCommon { .. } => (Kind::Usage, "build the images for the same architectures"),
+        E::PinnedLine { .. } => (Kind::Usage, "one NAME@sha256:… a line"),
+        E::Sizes { .. } => (Kind::Untrusted, "one of the two is damaged or hostile: get the image or the app again"),
+        E::Refused { .. } => (Kind::Usage, "publish it with --format foundries, which devices read as well"),
+        E::Name { .. } => (Kind::Usage, "such as registry.example/team/shop:1.0"),
+        E::NoServices | E::Reference { .. } => (Kind::Usage, ""),
+    }
+}
+
+/// What each service's image is made for, one line a service.
+fn offered(error: &ComposeError) -> Vec<String> {
+    let ComposeError::NothingInCommon { services } = error else { return Vec::new() };
+    services.iter().map(|(service, platforms)| format!("{service}: {}", platforms.join(", "))).collect()
+}
 
 /// What is wrong with a delta by what can be done about it.
 fn of_delta(error: &umiak_delta::DeltaError) -> (Kind, &'static str) {
