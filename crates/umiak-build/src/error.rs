@@ -130,6 +130,16 @@ pub enum BuildError {
         /// Diff IDs of what it lacks.
         missing: Vec<Digest>,
     },
+    /// What is given as base, and whatever else is at hand, lacks files that the delta uses.
+    #[error("{count} files of the delta's base ({bytes} bytes) are nowhere at hand: {}{}", told.join(", "), more(*count, told))]
+    MissingFiles {
+        /// How many.
+        count: usize,
+        /// All their bytes.
+        bytes: u64,
+        /// Some of them: path and digest, or digest.
+        told: Vec<String>,
+    },
     /// An image has deltas, or none, and none from this base.
     #[error("{}", no_delta(base.as_deref(), target, known))]
     NoDelta {
@@ -178,6 +188,10 @@ fn shown(digests: &[Digest]) -> String {
 fn no_base(known: &[Digest], tried: &[String]) -> String {
     let known = if known.is_empty() { String::new() } else { format!(": image {}", shown(known)) };
     if tried.is_empty() { known } else { format!("{known} ({})", tried.join("; ")) }
+}
+
+fn more(count: usize, told: &[String]) -> &'static str {
+    if count > told.len() { ", …" } else { "" }
 }
 
 fn no_delta(base: Option<&str>, target: &str, known: &[Digest]) -> String {

@@ -225,7 +225,8 @@ fn balenas_delta_images_are_applied() {
     let same = base[1].iter().zip(&whole).position(|(a, b)| a != b).unwrap();
     let operations = [Ok((at, same as u16)), Err(&whole[same..])];
     balena(&shelf, &operations);
-    let made = shelf.work(|work| work.apply_images(&shelf.at("base"), &shelf.at("delta"), &shelf.at("out"))).unwrap();
+    let made =
+        shelf.work(|work| work.apply_images(&shelf.at("base"), &shelf.at("delta"), &shelf.at("out"), &[])).unwrap();
     assert_eq!((made.layers, made.expanded), (2, target.iter().map(|layer| layer.len() as u64).sum()));
     assert_eq!(shelf.layers("out").1, target);
     let text = config(&target, &json!({ "release": "2" }));
@@ -236,7 +237,7 @@ fn balenas_delta_images_are_applied() {
     wrong[0] ^= 1;
     balena(&shelf, &[Ok((at, same as u16)), Err(&wrong)]);
     let apply =
-        |base: &str| shelf.work(|work| work.apply_images(&shelf.at(base), &shelf.at("delta"), &shelf.at("new")));
+        |base: &str| shelf.work(|work| work.apply_images(&shelf.at(base), &shelf.at("delta"), &shelf.at("new"), &[]));
     assert!(matches!(apply("base"), Err(BuildError::Delta(_))));
     // Another base.
     written(&shelf, "other", &image(config(&target, &Value::Null), &pack(&target)));
@@ -297,7 +298,7 @@ fn artifacts_of_oci_delta_are_applied() {
         data(&top[at + 18..]),
     ];
     let target = oci_delta(&shelf, &operations, None);
-    let apply = || shelf.work(|work| work.apply_images(&shelf.at("base"), &shelf.at("delta"), &shelf.at("out")));
+    let apply = || shelf.work(|work| work.apply_images(&shelf.at("base"), &shelf.at("delta"), &shelf.at("out"), &[]));
     let made = apply().unwrap();
     assert_eq!((made.layers, made.rebuilt), (2, 1));
     assert_eq!(shelf.layers("out").1, target);

@@ -208,18 +208,18 @@ pub fn index_digest(head: &[u8], index: &[u8]) -> Digest {
     hash.finish()
 }
 
-fn put_whole(out: &mut Vec<u8>, whole: &Whole) {
+pub(crate) fn put_whole(out: &mut Vec<u8>, whole: &Whole) {
     varint::put(out, whole.shape as u64);
     varint::put(out, whole.size);
     out.extend_from_slice(whole.digest.as_bytes());
 }
 
-fn get_whole(rest: &mut &[u8]) -> Result<Whole, DeltaError> {
+pub(crate) fn get_whole(rest: &mut (impl Read + ?Sized)) -> Result<Whole, DeltaError> {
     let shape = Shape::from_number(varint::get(rest)?).ok_or(DeltaError::Malformed("an unknown shape"))?;
     Ok(Whole { shape, size: varint::get(rest)?, digest: get_digest(rest)? })
 }
 
-fn get_digest(rest: &mut &[u8]) -> Result<Digest, DeltaError> {
+fn get_digest(rest: &mut (impl Read + ?Sized)) -> Result<Digest, DeltaError> {
     let mut digest = [0; 32];
     rest.read_exact(&mut digest)?;
     Ok(Digest::from_bytes(digest))

@@ -18,6 +18,7 @@ pub mod index;
 pub mod inspect;
 pub mod make;
 mod model;
+pub mod names;
 mod patch;
 mod piece;
 pub mod plan;

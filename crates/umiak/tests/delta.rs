@@ -192,7 +192,7 @@ fn what_goes_wrong_has_a_reason_a_hint_and_a_code_and_changes_nothing() {
         ("delta apply 1.tar good -o no/such/directory", 1),
         ("delta apply rs-base rs -o out", 4),
         ("delta apply oci:three:v image.delta -o oci:out:v", 4),
-        ("delta apply oci:three:v oci:two:v -o oci:out:v", 2),
+        ("delta apply oci:three:v oci:two:v -o oci:out:v", 4),
         ("delta apply oci:one:v oci:three:v -o oci:out:v", 2),
         ("delta apply oci:one:v image.delta -o docker-archive:out", 2),
         ("delta make 1.tar oci:two:v -o out", 2),

@@ -27,8 +27,14 @@ pub(super) enum Found {
 }
 
 impl Work<'_> {
-    /// The delta that `reference` names; of an image's deltas the smallest that starts from `base`.
-    pub(super) fn find(&self, reference: &ImageReference, base: Option<&Resolved>) -> Result<Found, BuildError> {
+    /// The delta that `reference` names; of an image's deltas the smallest that starts from `base`, or else one that starts
+    /// from something like it. With `anywhere` the base may be unlike all of them.
+    pub(super) fn find(
+        &self,
+        reference: &ImageReference,
+        base: Option<&Resolved>,
+        anywhere: bool,
+    ) -> Result<Found, BuildError> {
         let source = umiak_registry::open_watched(reference, self.sources, self.observer)?;
         // Images of archives of `docker save` and of daemons have no document on top; balena's deltas may be among
         // them.
@@ -56,7 +62,7 @@ impl Work<'_> {
             Some(manifest) => self.offers(source.as_ref(), &manifest.digest)?,
             None => Vec::new(),
         };
-        let descriptor = choose(&offers, &image.reference, base)?;
+        let descriptor = choose(&offers, &image.reference, base, anywhere)?;
         let text = source.document(descriptor, self.observer)?;
         let manifest = DeltaManifest::parse(&text, &self.limits).map_err(|source| BuildError::Artifact { source })?;
         Ok(Found::Ours { source, manifest: Box::new(manifest) })
@@ -86,6 +92,7 @@ fn choose<'o>(
     offers: &'o [(Descriptor, Offer)],
     target: &str,
     base: Option<&Resolved>,
+    anywhere: bool,
 ) -> Result<&'o Descriptor, BuildError> {
     let held = base.and_then(Resolved::diff_ids);
     let suits = |offer: &Offer| match &held {
@@ -95,6 +102,9 @@ fn choose<'o>(
     };
     let mut suitable: Vec<&(Descriptor, Offer)> = offers.iter().filter(|(_, offer)| suits(offer)).collect();
     suitable.sort_by_key(|(descriptor, offer)| (offer.size, descriptor.digest));
+    if suitable.is_empty() {
+        suitable.extend(held.as_ref().and_then(|held| nearest(offers, held, anywhere)));
+    }
     match suitable.as_slice() {
         [(only, _)] => Ok(only),
         [(smallest, _), ..] if base.is_some() => Ok(smallest),
@@ -104,6 +114,14 @@ fn choose<'o>(
             known: offers.iter().filter_map(|(_, offer)| offer.base.or(offer.base_config)).collect(),
         }),
     }
+}
+
+/// The delta whose base lacks the fewest of its layers among `held`, if it has one there, or need not.
+fn nearest<'o>(offers: &'o [(Descriptor, Offer)], held: &[Digest], anywhere: bool) -> Option<&'o (Descriptor, Offer)> {
+    let lacking = |offer: &Offer| offer.base_diff_ids.iter().filter(|diff_id| !held.contains(diff_id)).count();
+    let like = |offer: &Offer| anywhere || lacking(offer) < offer.base_diff_ids.len();
+    let offers = offers.iter().filter(|(_, offer)| like(offer));
+    offers.min_by_key(|(descriptor, offer)| (lacking(offer), offer.size, descriptor.digest))
 }
 
 /// What a list of referrers would say of it.

@@ -1,5 +1,6 @@
 //! Deltas between images: their layers at hand, made into an artifact.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use umiak_delta::container::Container;
@@ -66,6 +67,7 @@ impl Work<'_> {
 
     fn compare(&self, base: &Opened, target: &Opened, draft: &mut Draft) -> Result<(), BuildError> {
         let bases: Vec<&dyn Container> = base.layers.iter().map(OpenedLayer::container).collect();
+        let mut used = BTreeSet::new();
         for layer in &target.image.layers {
             let held = |opened: &Opened| opened.find(layer).map(|layer| (layer.parts().digest, layer.parts().size));
             let unknown = || BuildError::Refused(format!("the config does not know the layer {}", layer.digest));
@@ -81,9 +83,17 @@ impl Work<'_> {
                 continue;
             };
             let (part, bytes, index) = self.layer(&bases, layer)?;
+            if part.is_delta() {
+                used.extend(self.used(&bytes, &bases)?);
+            }
             draft.manifest.parts.push(part);
             draft.contents.push(bytes);
             draft.indexes.extend(index.map(|index| (diff_id, index)));
+        }
+        if !draft.indexes.is_empty() {
+            let (part, bytes) = self.names(&bases, &used, draft.manifest.subject.digest)?;
+            draft.manifest.parts.push(part);
+            draft.contents.push(bytes);
         }
         Ok(())
     }

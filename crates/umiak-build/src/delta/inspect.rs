@@ -85,7 +85,7 @@ impl Work<'_> {
         base: Option<&ImageReference>,
     ) -> Result<InspectedImage, BuildError> {
         let base = base.map(|base| self.resolve(base)).transpose()?;
-        let Found::Ours { source, manifest } = self.find(delta, base.as_ref())? else {
+        let Found::Ours { source, manifest } = self.find(delta, base.as_ref(), false)? else {
             return Err(BuildError::Refused(format!("{delta} is a delta of another program: it can be applied")));
         };
         let base = match base {

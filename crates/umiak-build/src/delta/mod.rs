@@ -13,6 +13,7 @@ mod foreign_images;
 mod found;
 mod images;
 mod inspect;
+mod names;
 mod opened;
 mod parts;
 pub(crate) mod place;
@@ -35,6 +36,7 @@ pub use files::{apply_file, make_file};
 pub use foreign_files::{DeltaFile, apply_foreign_file};
 pub use images::Draft;
 pub use inspect::{Inspected, InspectedContent, InspectedImage, inspect_file};
+pub use names::Also;
 
 /// With what deltas of images are made and applied.
 pub struct Work<'a> {

@@ -14,6 +14,7 @@ use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageConfig, ImageReference,
 use super::assembled::{Assembled, Layer, ManifestText};
 use super::found::{Found, check_base};
 use super::images::{parse, small};
+use super::names::{Also, Held, Seen};
 use super::opened::{Opened, OpenedLayer, Resolved, expand};
 use super::parts::{self, Bytes};
 use super::place::Nameless;
@@ -25,7 +26,8 @@ const PARALLEL: usize = 2;
 
 impl Work<'_> {
     /// Makes the target image of a delta from the image `base`, at `out`. `delta` is an artifact, or an image that has
-    /// deltas: the smallest one that starts from `base` is taken.
+    /// deltas: the smallest one that starts from `base` is taken. Where `base` has not all layers that the delta starts from,
+    /// their files may be anywhere in `base` and `also`.
     ///
     /// # Errors
     /// [`BuildError`]; nothing is stored until every layer was verified.
@@ -34,19 +36,25 @@ impl Work<'_> {
         base: &ImageReference,
         delta: &ImageReference,
         out: &ImageReference,
+        also: &[Also],
     ) -> Result<Rebuilt, BuildError> {
         check_place(out)?;
-        self.rebuild_image(base, delta)?.store(self, out)
+        self.rebuild_image(base, delta, also)?.store(self, out)
     }
 
     /// The same without storing it: every layer was verified, and lies in a file without a name.
     ///
     /// # Errors
     /// [`BuildError`].
-    pub fn rebuild_image(&self, base: &ImageReference, delta: &ImageReference) -> Result<Assembled, BuildError> {
+    pub fn rebuild_image(
+        &self,
+        base: &ImageReference,
+        delta: &ImageReference,
+        also: &[Also],
+    ) -> Result<Assembled, BuildError> {
         let base = self.resolve(base)?;
-        match self.find(delta, Some(&base))? {
-            Found::Ours { source, manifest } => self.rebuild(source.as_ref(), &manifest, base),
+        match self.find(delta, Some(&base), !also.is_empty())? {
+            Found::Ours { source, manifest } => self.rebuild(source.as_ref(), &manifest, base, also),
             Found::Foreign(foreign) => self.rebuild_foreign(foreign, base),
         }
     }
@@ -63,13 +71,52 @@ impl Work<'_> {
         Ok(offers.into_iter().filter_map(|(_, offer)| offer.base_config).collect())
     }
 
-    fn rebuild(&self, source: &dyn Source, delta: &DeltaManifest, base: Resolved) -> Result<Assembled, BuildError> {
-        if let Some(held) = base.diff_ids() {
-            check_base(delta, &held, &base.image.reference)?;
+    fn rebuild(
+        &self,
+        source: &dyn Source,
+        delta: &DeltaManifest,
+        base: Resolved,
+        also: &[Also],
+    ) -> Result<Assembled, BuildError> {
+        let held = base.diff_ids();
+        let lacking = match &held {
+            Some(held) => check_base(delta, held, &base.image.reference).err(),
+            None => None,
+        };
+        if let Some(lacking) = lacking {
+            return self.rebuild_named(source, delta, base, also, lacking);
         }
         let base = self.fetch(base, |diff_id| delta.base_diff_ids.contains(diff_id) || delta.reuses(diff_id))?;
         check_base(delta, &base.diff_ids(), &base.image.reference)?;
-        Rebuilding { work: self, source, delta, base: &base }.image()
+        let bases: Vec<&dyn Container> = base.in_order(&delta.base_diff_ids).map(OpenedLayer::container).collect();
+        let held: Vec<&OpenedLayer> = base.layers.iter().collect();
+        Rebuilding { work: self, source, delta, base: &base, held: &held, bases: &bases }.image()
+    }
+
+    /// Where layers of the base are lacking: from its files, wherever they are.
+    fn rebuild_named(
+        &self,
+        source: &dyn Source,
+        delta: &DeltaManifest,
+        base: Resolved,
+        also: &[Also],
+        lacking: BuildError,
+    ) -> Result<Assembled, BuildError> {
+        let seen = self.look(also)?;
+        let mut diff_ids = base.diff_ids().unwrap_or_default();
+        diff_ids.extend(seen.iter().flat_map(Seen::diff_ids));
+        // A layer that is taken over whole has no names.
+        let mut reused = delta.layers_reused().copied();
+        if reused.any(|reused| !diff_ids.contains(&reused)) {
+            return Err(lacking);
+        }
+        let Some(named) = self.named(source, delta)? else { return Err(lacking) };
+        let (base, also) = (self.fetch(base, |_| true)?, self.hold(seen)?);
+        let images = also.iter().filter_map(Held::image);
+        let held: Vec<&OpenedLayer> = std::iter::once(&base).chain(images).flat_map(|image| &image.layers).collect();
+        let gathered = named.gather(&base, &also)?;
+        let bases: Vec<&dyn Container> = gathered.iter().map(|base| base as &dyn Container).collect();
+        Rebuilding { work: self, source, delta, base: &base, held: &held, bases: &bases }.image()
     }
 
     /// The layers of a target, one after the other or two at a time.
@@ -132,6 +179,10 @@ struct Rebuilding<'a> {
     source: &'a dyn Source,
     delta: &'a DeltaManifest,
     base: &'a Opened,
+    /// Layers at hand.
+    held: &'a [&'a OpenedLayer],
+    /// In the order of `base_diff_ids`; empty when no part is a delta.
+    bases: &'a [&'a dyn Container],
 }
 
 impl Rebuilding<'_> {
@@ -154,7 +205,7 @@ impl Rebuilding<'_> {
     /// One layer of the target: the base's, the delta's own, or a rebuilt one; its diff ID is verified.
     fn layer(&self, named: &Descriptor, diff_id: Digest) -> Result<Layer, BuildError> {
         let work = self.work;
-        if let Some(layer) = self.base.layers.iter().find(|layer| layer.parts().digest == diff_id) {
+        if let Some(layer) = find(self.held, &diff_id) {
             return Ok(Layer::of_base(layer, Some(named)));
         }
         let Some(part) = self.delta.layer(&diff_id) else {
@@ -166,9 +217,7 @@ impl Rebuilding<'_> {
         let (delta, size) = self.delta_blob(part, diff_id)?;
         let scratch = Nameless::new(work.scratch);
         let space = scratch.file().at("create a scratch file in", work.scratch)?;
-        let bases: Vec<&dyn Container> =
-            self.base.in_order(&self.delta.base_diff_ids).map(OpenedLayer::container).collect();
-        files::rebuild(&delta, &bases, &space, &scratch, work.observer)?;
+        files::rebuild(&delta, self.bases, &space, &scratch, work.observer)?;
         Ok(Layer::plain(diff_id, Arc::new(space), size))
     }
 
@@ -189,6 +238,10 @@ impl Rebuilding<'_> {
         files::check_size(&delta, self.delta.expanded_size.min(work.limits.expanded))?;
         Ok((delta, target.size))
     }
+}
+
+fn find<'h>(held: &[&'h OpenedLayer], diff_id: &Digest) -> Option<&'h OpenedLayer> {
+    held.iter().find(|layer| layer.parts().digest == *diff_id).copied()
 }
 
 fn verified(text: &[u8], expected: Digest) -> Result<(), BuildError> {

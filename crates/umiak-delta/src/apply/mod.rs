@@ -149,7 +149,7 @@ pub fn check_target(expected: Digest, actual: Digest) -> Result<(), DeltaError> 
     if actual == expected { Ok(()) } else { Err(DeltaError::Target { expected, actual }) }
 }
 
-fn check_bases(delta: &Delta<impl ReadAt>, bases: &[&dyn Container]) -> Result<(), DeltaError> {
+pub(crate) fn check_bases(delta: &Delta<impl ReadAt>, bases: &[&dyn Container]) -> Result<(), DeltaError> {
     let wanted = &delta.index().bases;
     let same = wanted.len() == bases.len()
         && wanted.iter().zip(bases).all(|(wanted, base)| {

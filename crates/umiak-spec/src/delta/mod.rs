@@ -95,7 +95,7 @@ pub enum Content {
     Config,
     /// One layer of the target: as a delta, or as it is.
     Layer,
-    /// Digests of the sources that the deltas use.
+    /// What the deltas use of the base, by digest: only who has not the base needs it.
     Names,
 }
 
@@ -201,10 +201,17 @@ impl DeltaManifest {
         self.reused.iter().any(|reused| reused.diff_id == *diff_id)
     }
 
-    /// Bytes of all its blobs: what is fetched beside the manifest itself.
+    /// Diff IDs of the layers that are taken from the base whole.
+    pub fn layers_reused(&self) -> impl Iterator<Item = &Digest> {
+        let reused = self.reused.iter().map(|reused| &reused.diff_id);
+        reused.filter(|diff_id| self.base_diff_ids.contains(diff_id))
+    }
+
+    /// Bytes of its blobs: what is fetched beside the manifest itself by who has the base. Who has not fetches the names, too.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.blob.size))
+        let fetched = self.parts.iter().filter(|part| part.content != Content::Names);
+        fetched.fold(0, |sum, part| sum.saturating_add(part.blob.size))
     }
 
     /// Whether it makes sense and keeps to the limits: what [`DeltaManifest::parse`] guarantees, for values made here.
@@ -218,7 +225,8 @@ impl DeltaManifest {
         size("the target's manifest", self.subject.size, limits.document)?;
         size("the target in full", self.full_size, limits.expanded)?;
         size("the expanded target", self.expanded_size, limits.expanded)?;
-        size("the delta", self.size(), limits.expanded)?;
+        let all = self.parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.blob.size));
+        size("the delta", all, limits.expanded)?;
         if ![OCI_MANIFEST, DOCKER_MANIFEST].contains(&self.subject.media_type.as_str()) {
             let kind: String = self.subject.media_type.chars().take(100).collect();
             return Err(inconsistent(format!("its subject is not the manifest of one platform but `{kind}`")));

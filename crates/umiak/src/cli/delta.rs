@@ -59,6 +59,10 @@ pub struct ApplyArgs {
     /// Where the target goes: a file; for images also oci:DIR:TAG or docker://NAME
     #[arg(short, long, value_name = "TARGET")]
     pub output: String,
+    /// What else is here: an image, an archive, a squashfs image or a directory. Where BASE is not what the delta starts from,
+    /// its files are looked for in all of them [repeat]
+    #[arg(long, value_name = "WHAT")]
+    pub also: Vec<String>,
     #[command(flatten)]
     pub images: ImageArgs,
 }

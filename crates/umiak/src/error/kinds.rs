@@ -83,6 +83,10 @@ impl From<BuildError> for Failure {
             E::Foreign(source) => of_foreign(source),
             E::Balena(source) => of_cause(source.as_ref(), Kind::Untrusted, "get the delta again"),
             E::NotTheBase { .. } => (Kind::Untrusted, BASE),
+            E::MissingFiles { .. } => (
+                Kind::Untrusted,
+                "name with --also what has them: images, archives, directories; or as base what the delta was made from",
+            ),
             E::Artifact { .. } => (Kind::Untrusted, "get the delta again, or make it again with `umiak delta make`"),
             E::Archive { source, .. } => of_cause(source, Kind::Untrusted, "get the archive again"),
             E::NoDelta { known, .. } if known.is_empty() => {

@@ -144,7 +144,7 @@ fn find(work: &Work<'_>, wanted: &Wanted) -> Result<AtHand, BuildError> {
     }
     let mut tried = Vec::new();
     for base in bases(work, wanted)? {
-        match work.rebuild_image(&base, &wanted.image) {
+        match work.rebuild_image(&base, &wanted.image, &[]) {
             Ok(made) => {
                 let layers = made.layers.into_iter().map(|layer| {
                     let size = layer.bytes.len().at("look at a layer in", work.scratch)?;

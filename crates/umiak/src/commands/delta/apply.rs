@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use umiak_build::delta::{DeltaFile, Rebuilt, apply_file, apply_foreign_file};
-use umiak_spec::Limits;
+use umiak_build::delta::{Also, DeltaFile, Rebuilt, apply_file, apply_foreign_file};
+use umiak_spec::{ImageReference, Limits};
 use umiak_ui::Size;
 
-use super::{Images, delta_file, options, output, reference, scratch_for};
-use crate::cli::{ApplyArgs, EffortArg};
+use super::{Images, delta_file, is_missing, options, output, reference, scratch_for};
+use crate::cli::{ApplyArgs, EffortArg, plain_file};
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::error::{Failure, Kind, Outcome};
 
 /// Makes the target of a delta.
 pub fn run(context: &Context<'_>, arguments: &ApplyArgs) -> Outcome {
@@ -19,14 +19,32 @@ pub fn run(context: &Context<'_>, arguments: &ApplyArgs) -> Outcome {
         return Ok(());
     }
     if let Some(delta) = delta_file(Some(&arguments.base), &arguments.delta)? {
+        if !arguments.also.is_empty() {
+            let text = "a delta between files starts from one file: --also is for deltas between images";
+            return Err(Failure::new(Kind::Usage, text));
+        }
         return file(context, arguments, delta);
     }
     let place = output(&arguments.output)?;
     let (base, delta) = (reference(&arguments.base)?, reference(&arguments.delta)?);
     let images = Images::new(context, &arguments.images, &scratch_for(context, &place), options(EffortArg::Smallest))?;
-    let made = images.work().apply_images(&base, &delta, &place)?;
+    let also = arguments.also.iter().map(|what| also(what)).collect::<Result<Vec<_>, _>>()?;
+    let made = images.work().apply_images(&base, &delta, &place, &also)?;
     drop(images);
     tell(context, &arguments.output, &made)
+}
+
+/// What may have files of the base: a directory, a file, or whatever a reference names.
+fn also(what: &str) -> Result<Also, Failure> {
+    let path = Path::new(what);
+    if path.is_dir() {
+        return Ok(Also::Image(ImageReference::RootFs { path: path.to_owned() }));
+    }
+    match plain_file(what) {
+        Some(file) => Ok(Also::File(file)),
+        None if is_missing(what) => Err(Failure::new(Kind::Usage, format!("there is no file {what}"))),
+        None => Ok(Also::Image(reference(what)?)),
+    }
 }
 
 /// Makes a file. Other programs' deltas do not say what comes out.
