@@ -165,6 +165,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a file is not there: a blob of a layout or of an archive of one, which may hold a part of an image.
+    #[must_use]
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// What kind of failure this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

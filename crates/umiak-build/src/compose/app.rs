@@ -152,7 +152,8 @@ impl Work<'_> {
         })?;
         let places = Places { sources: self.sources, app };
         let (services, images) = self.images(services(&bundle)?, &places, wanted)?;
-        let name = app_name(app);
+        // A file that carries the app may be called anything.
+        let name = descriptor.annotations.app_name.clone().unwrap_or_else(|| app_name(app));
         let app = App { name, descriptor, bytes, manifest, layers_meta, measures, archive, bundle, services, images };
         app.check_sizes()?;
         Ok(app)

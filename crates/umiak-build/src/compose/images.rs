@@ -59,19 +59,27 @@ pub struct Places<'a> {
 
 impl Images for Places<'_> {
     fn open(&self, image: &RegistryName, observer: &dyn Observer) -> Result<Box<dyn Source>, Error> {
-        if let (Some(near), Some(_)) = (self.near(image), image.digest) {
-            let source = umiak_registry::open_watched(&near, self.sources, observer)?;
-            match source.top(observer) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                // What is there and damaged is said when it is read.
-                _ => return Ok(source),
-            }
-        }
-        umiak_registry::open_watched(&ImageReference::Registry(image.clone()), self.sources, observer)
+        umiak_registry::open_watched(&self.find(image, observer)?, self.sources, observer)
     }
 }
 
 impl Places<'_> {
+    /// Where an image is: beside the app, or in its registry.
+    ///
+    /// # Errors
+    /// [`Error`]: what is beside the app cannot be read.
+    pub fn find(&self, image: &RegistryName, observer: &dyn Observer) -> Result<ImageReference, Error> {
+        if let Some(near) = self.near(image) {
+            let source = umiak_registry::open_watched(&near, self.sources, observer)?;
+            match source.top(observer) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // What is there and damaged is said when it is read.
+                _ => return Ok(near),
+            }
+        }
+        Ok(ImageReference::Registry(image.clone()))
+    }
+
     /// The image beside the app, where these are files.
     fn near(&self, image: &RegistryName) -> Option<ImageReference> {
         let selector = Some(Selector::Digest(image.digest?));
@@ -161,8 +169,14 @@ impl Reader<'_> {
         if found.manifests.len().saturating_add(entries.len()) > MAX_MANIFESTS {
             return Err(self.inconsistent("it is made for more platforms than there are"));
         }
-        let documents = in_parallel(&entries, PARALLEL, |_, entry| self.document(entry))?;
+        // A file that carries an app may have the images of some platforms and the index of all.
+        let there = |_: usize, entry: &&Descriptor| match self.document(entry) {
+            Err(error) if error.is_missing_file() && entry.platform.is_some() => Ok(None),
+            document => document.map(Some),
+        };
+        let documents = in_parallel(&entries, PARALLEL, there)?;
         for (entry, bytes) in entries.into_iter().zip(documents) {
+            let Some(bytes) = bytes else { continue };
             let kind = Document::media_type_of(&bytes, &entry.media_type);
             let descriptor = Descriptor::new(kind, entry.digest, entry.size);
             self.follow(&descriptor, &bytes, entry.platform.as_ref().or(platform), depth, found)?;

@@ -12,6 +12,7 @@
 mod app;
 pub mod carry;
 mod error;
+mod fit;
 mod images;
 mod platforms;
 mod unpacked;

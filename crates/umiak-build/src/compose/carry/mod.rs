@@ -9,6 +9,7 @@
 //! with its digest on its way; the file gets its name when it is whole. What this does not do: fetch by tag, start
 //! anything, talk to a daemon other than as a source of images.
 
+mod app;
 mod directory;
 mod documents;
 mod gather;
@@ -25,6 +26,7 @@ use umiak_spec::{Descriptor, Digest, Platform, ReadAt};
 
 use crate::delta::Draft;
 
+pub use app::Read;
 pub use gather::Service;
 pub use naming::{OVERRIDE, RESERVE, loaded_name, override_text};
 pub use unpack::{Unpacked, Wanted, unpack};

@@ -169,7 +169,7 @@ fn whole(work: &Work<'_>, source: &dyn Source, image: &Image) -> Result<Option<V
                 blob: Descriptor::new(layer.media_type.clone(), layer.digest, layer.size),
                 content: std::sync::Arc::new(blob),
             }),
-            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) if error.is_missing_file() => return Ok(None),
             Err(error) => return Err(error.into()),
         }
     }
@@ -185,15 +185,11 @@ fn bases(work: &Work<'_>, wanted: &Wanted) -> Result<Vec<ImageReference>, BuildE
     work.offered_bases(&wanted.image)?.iter().map(local).collect()
 }
 
-fn is_absent(error: &umiak_registry::Error) -> bool {
-    matches!(error, umiak_registry::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
-}
-
 /// Whether another base may do where this one does not.
 fn is_another_base(error: &BuildError) -> bool {
     match error {
         BuildError::NoDelta { .. } | BuildError::NotTheBase { .. } => true,
-        BuildError::Source(error) => matches!(error, umiak_registry::Error::NotFound { .. }) || is_absent(error),
+        BuildError::Source(error) => matches!(error, umiak_registry::Error::NotFound { .. }) || error.is_missing_file(),
         _ => false,
     }
 }
