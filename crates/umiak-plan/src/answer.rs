@@ -64,8 +64,10 @@ pub struct Use {
     pub inodes_peak: u64,
     /// Inodes taken more than now after the last step.
     pub inodes_last: i128,
-    /// The figures are bounds, perhaps far above what is taken.
+    /// The bytes are a bound, perhaps far above what is taken.
     pub bound: bool,
+    /// The inodes are a bound.
+    pub inodes_bound: bool,
 }
 
 /// One line of the explanation.
@@ -122,10 +124,12 @@ impl Answer {
                 inodes_peak: clamp(ledger.inodes.peak),
                 inodes_last: ledger.inodes.last(),
                 bound: ledger.bound,
+                inodes_bound: ledger.inodes_bound,
             };
-            shortfalls.extend(shortfall(&steps, index, Resource::Bytes, found.peak, Some(found.available)));
-            let inodes = found.inodes_available;
-            shortfalls.extend(shortfall(&steps, index, Resource::Inodes, found.inodes_peak, inodes));
+            let bytes = (ledger.bytes.peak, Some(found.available));
+            shortfalls.extend(shortfall(&steps, index, Resource::Bytes, bytes));
+            let inodes = (ledger.inodes.peak, found.inodes_available);
+            shortfalls.extend(shortfall(&steps, index, Resource::Inodes, inodes));
             uses.push(found);
         }
         let download = steps.iter().fold(0_u64, |sum, step| sum.saturating_add(step.download));
@@ -140,7 +144,7 @@ impl Answer {
         self.verdict == Verdict::Fits
     }
 
-    /// Whether no figure is a bound: each is as exact as the file systems allow.
+    /// Whether no figure in bytes is a bound: each is as exact as the file systems allow.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         !self.uses.iter().any(|found| found.bound)
@@ -196,14 +200,13 @@ fn shortfall(
     steps: &[Step],
     file_system: usize,
     resource: Resource,
-    needed: u64,
-    available: Option<u64>,
+    (needed, available): (i128, Option<u64>),
 ) -> Option<Shortfall> {
-    let available = available.filter(|available| needed > *available)?;
+    let available = available.filter(|available| needed > i128::from(*available))?;
     let course = match resource {
         Resource::Bytes => |ledger: &Ledger| ledger.bytes,
         Resource::Inodes => |ledger: &Ledger| ledger.inodes,
     };
     let step = Ledger::exceeds(steps, file_system, available, course)?;
-    Some(Shortfall { file_system, resource, needed, available, step })
+    Some(Shortfall { file_system, resource, needed: clamp(needed), available, step })
 }

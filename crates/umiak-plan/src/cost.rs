@@ -19,28 +19,30 @@ pub struct Cost {
     pub inodes_least: u64,
     /// The sizes behind it are not known: `most` is a bound and may be far above what is taken.
     pub bound: bool,
+    /// The same of `inodes`.
+    pub inodes_bound: bool,
 }
 
 impl Cost {
     /// Nothing.
-    pub const NOTHING: Self = Self { least: 0, most: 0, inodes: 0, inodes_least: 0, bound: false };
+    pub const NOTHING: Self = Self::exactly(0, 0);
 
     /// Known bytes and inodes.
     #[must_use]
     pub const fn exactly(bytes: u64, inodes: u64) -> Self {
-        Self { least: bytes, most: bytes, inodes, inodes_least: inodes, bound: false }
+        Self { least: bytes, most: bytes, inodes, inodes_least: inodes, bound: false, inodes_bound: false }
     }
 
     /// At most this much, and perhaps nothing.
     #[must_use]
     pub const fn at_most(bytes: u64, inodes: u64) -> Self {
-        Self { least: 0, most: bytes, inodes, inodes_least: 0, bound: false }
+        Self { least: 0, most: bytes, inodes, inodes_least: 0, bound: false, inodes_bound: false }
     }
 
-    /// The same cost, said to be a bound.
+    /// The same cost, said to be a bound in bytes and inodes.
     #[must_use]
     pub const fn as_bound(mut self) -> Self {
-        self.bound = true;
+        (self.bound, self.inodes_bound) = (true, true);
         self
     }
 
@@ -53,6 +55,7 @@ impl Cost {
             inodes: self.inodes.saturating_mul(count),
             inodes_least: self.inodes_least.saturating_mul(count),
             bound: self.bound,
+            inodes_bound: self.inodes_bound,
         }
     }
 
@@ -73,6 +76,7 @@ impl Add for Cost {
             inodes: self.inodes.saturating_add(other.inodes),
             inodes_least: self.inodes_least.saturating_add(other.inodes_least),
             bound: self.bound || other.bound,
+            inodes_bound: self.inodes_bound || other.inodes_bound,
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const LINK: u64 = 26;
 /// An entry of a tar cannot be shorter.
 const TAR_BLOCK: u64 = 512;
 /// What gzip can make of one byte, at most.
-const GZIP_EXPANSION: u64 = 1032;
+pub(crate) const GZIP_EXPANSION: u64 = 1032;
 /// Bytes of compressed tar-split for each entry, where it is not known: 30 to 100 were seen.
 const TAR_SPLIT_ENTRY: u64 = 160;
 
@@ -48,12 +48,13 @@ fn unpacked(file_system: &FileSystem, layer: &Layer, below: u64) -> Cost {
     match &layer.contents {
         Contents::Measured(measured) => own + file_system.tree(&measured.layer),
         Contents::Usage { usage, block_size, .. } if same_kind(file_system, *block_size) => {
-            // Docker's own files beside `diff` and the tar-split are in the figure.
-            let bytes = file_system.rounded(*usage);
-            Cost {
-                inodes_least: own.inodes,
-                ..Cost { inodes: usage_inodes(*usage, *block_size), ..Cost::exactly(bytes, 0) }
-            }
+            // Docker's own files beside `diff` and the tar-split are in the figure; those of a layer above others
+            // are not when it was measured as the lowest of its image.
+            let lowest =
+                file_system.directories(EMPTY, above) + file_system.file(below.saturating_mul(29)).times(above);
+            let figure = Cost::exactly(file_system.rounded(*usage), own.inodes);
+            let inodes = usage_inodes(*usage, *block_size);
+            Cost { most: figure.most.saturating_add(lowest.most), inodes, inodes_bound: true, ..figure }
         }
         Contents::Usage { usage, block_size, size } => usage_elsewhere(file_system, *usage, *block_size, *size) + own,
         Contents::Expanded(length) => own + tree_of_tar(file_system, *length),
@@ -82,7 +83,7 @@ fn usage_elsewhere(file_system: &FileSystem, usage: u64, block_size: u32, size: 
         let each = file_system.directories(EMPTY, 1).most.max(file_system.file(1).most);
         size.saturating_add(inodes.saturating_mul(each)).max(usage)
     };
-    Cost { bound: true, ..Cost::at_most(file_system.rounded(most), inodes) }
+    Cost::at_most(file_system.rounded(most), inodes).as_bound()
 }
 
 /// The most that a tar of this length unpacks to: all directories, each with an entry of its own.
@@ -130,7 +131,7 @@ pub(crate) fn containerd_layer(file_system: &FileSystem, layer: &Layer) -> Cost 
     let tree = match &layer.contents {
         Contents::Measured(measured) => file_system.tree(&measured.layer),
         Contents::Usage { usage, block_size, .. } if same_kind(file_system, *block_size) => {
-            Cost::at_most(file_system.rounded(*usage), usage_inodes(*usage, *block_size))
+            Cost { inodes_bound: true, ..Cost::at_most(file_system.rounded(*usage), usage_inodes(*usage, *block_size)) }
         }
         Contents::Usage { usage, block_size, size } => usage_elsewhere(file_system, *usage, *block_size, *size),
         Contents::Expanded(length) => tree_of_tar(file_system, *length),

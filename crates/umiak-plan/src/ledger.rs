@@ -66,29 +66,35 @@ pub struct Change {
     pub taken: Amount,
     /// Freed at least.
     pub freed: Amount,
-    /// The figures are a bound.
+    /// The bytes are a bound.
     pub bound: bool,
+    /// The inodes are a bound.
+    pub inodes_bound: bool,
     /// Why.
     pub why: Cow<'static, str>,
 }
 
 impl Change {
+    fn new(file_system: usize, cost: Cost, taken: Amount, freed: Amount, why: Cow<'static, str>) -> Self {
+        Self { file_system, taken, freed, bound: cost.bound, inodes_bound: cost.inodes_bound, why }
+    }
+
     /// Something is written.
     pub(crate) fn takes(file_system: usize, cost: Cost, why: impl Into<Cow<'static, str>>) -> Self {
         let taken = Amount { bytes: cost.most, inodes: cost.inodes };
-        Self { file_system, taken, freed: Amount::default(), bound: cost.bound, why: why.into() }
+        Self::new(file_system, cost, taken, Amount::default(), why.into())
     }
 
     /// Something that was there before the plan is removed: its least is freed for certain.
     pub(crate) fn frees(file_system: usize, cost: Cost, why: impl Into<Cow<'static, str>>) -> Self {
         let freed = Amount { bytes: cost.least, inodes: cost.inodes_least };
-        Self { file_system, taken: Amount::default(), freed, bound: cost.bound, why: why.into() }
+        Self::new(file_system, cost, Amount::default(), freed, why.into())
     }
 
     /// Something that the plan itself wrote is removed: what was charged for it comes back.
     pub(crate) fn returns(file_system: usize, cost: Cost, why: impl Into<Cow<'static, str>>) -> Self {
         let freed = Amount { bytes: cost.most, inodes: cost.inodes };
-        Self { file_system, taken: Amount::default(), freed, bound: cost.bound, why: why.into() }
+        Self::new(file_system, cost, Amount::default(), freed, why.into())
     }
 
     fn is_nothing(&self) -> bool {
@@ -131,12 +137,12 @@ pub(crate) struct Course {
 }
 
 impl Course {
-    fn go(&mut self, step: usize, taken: u64, freed: u64) {
-        self.balance += i128::from(taken);
+    fn go(&mut self, step: usize, taken: i128, freed: i128) {
+        self.balance += taken;
         if self.balance > self.peak {
             (self.peak, self.peak_step) = (self.balance, step);
         }
-        self.balance -= i128::from(freed);
+        self.balance -= freed;
     }
 
     /// Use after the last step, compared with before the first.
@@ -151,6 +157,7 @@ pub(crate) struct Ledger {
     pub bytes: Course,
     pub inodes: Course,
     pub bound: bool,
+    pub inodes_bound: bool,
 }
 
 impl Ledger {
@@ -159,11 +166,11 @@ impl Ledger {
         let mut ledger = Self::default();
         for (index, step) in steps.iter().enumerate() {
             let changes = || step.changes.iter().filter(|change| change.file_system == file_system);
-            let sum =
-                |amount: fn(&Change) -> u64| changes().fold(0_u64, |sum, change| sum.saturating_add(amount(change)));
+            let sum = |amount: fn(&Change) -> u64| changes().map(|change| i128::from(amount(change))).sum::<i128>();
             ledger.bytes.go(index, sum(|change| change.taken.bytes), sum(|change| change.freed.bytes));
             ledger.inodes.go(index, sum(|change| change.taken.inodes), sum(|change| change.freed.inodes));
             ledger.bound |= changes().any(|change| change.bound);
+            ledger.inodes_bound |= changes().any(|change| change.inodes_bound);
         }
         ledger
     }

@@ -137,6 +137,7 @@ impl FileSystem {
             inodes: 1,
             inodes_least: 1,
             bound: model.is_bound(),
+            inodes_bound: false,
         };
         cost.times(count)
     }
@@ -213,6 +214,7 @@ impl FileSystem {
             inodes,
             inodes_least: inodes,
             bound: model.is_bound() || !counted,
+            inodes_bound: false,
         }
     }
 

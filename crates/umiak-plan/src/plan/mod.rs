@@ -5,6 +5,9 @@
 //! the answer, and it says what is missing.
 
 mod build;
+mod fetch;
+mod load;
+mod names;
 mod obsolete;
 
 use crate::answer::{Answer, add};
@@ -63,4 +66,8 @@ fn begun(device: &Device, mut steps: Vec<Step>) -> Vec<Step> {
         }
     }
     steps
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_spec::Digest;
 
-use super::build::{layer_cost, layer_key};
+use super::load::{layer_cost, layer_key};
 use crate::cost::Cost;
 use crate::device::{Device, Engine, Role, StoredApp};
 use crate::engine;

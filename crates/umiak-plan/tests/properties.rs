@@ -1,0 +1,266 @@
+//! Laws of the planner, on random devices and updates.
+
+mod counted;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use umiak_plan::{
+    App, Blob, BlobKind, Contents, Delta, Device, Engine, FileSystem, Image, Kind, Layer, Policy, Role, Service,
+    Stored, StoredApp, Unpacked, Wanted, Watermark, plan,
+};
+use umiak_spec::{Digest, Platform};
+
+const KINDS: [Kind; 5] = [Kind::Ext4, Kind::Xfs, Kind::Btrfs, Kind::F2fs, Kind::Other];
+const ENGINES: [Engine; 4] = [Engine::Docker, Engine::DockerInPlace, Engine::Containerd, Engine::Squashfs];
+
+fn digest(what: &str, number: u64) -> Digest {
+    Digest::of(format!("{what} {number}").as_bytes())
+}
+
+/// A number that is small, large or at the end.
+fn extreme() -> impl Strategy<Value = u64> + Clone {
+    prop_oneof![0..100_000_u64, any::<u64>(), Just(u64::MAX), Just(0)]
+}
+
+fn layer(number: u64, sizes: impl Strategy<Value = u64>) -> impl Strategy<Value = Layer> {
+    (sizes, 0..400_u64, 0..200_000_u64, 1..20_u64, 0..4_u8).prop_map(
+        move |(size, files, length, directories, known)| {
+            let diff_id = digest("diff", number);
+            let measure = counted::measure(diff_id, files, length, directories);
+            let contents = match known {
+                0 => Contents::Usage {
+                    size: measure.size,
+                    usage: measure.usage(4096, 1).expect("it is in range"),
+                    block_size: 4096,
+                },
+                1 => Contents::Expanded(measure.tar_size),
+                _ => Contents::measured(measure, Some(size)),
+            };
+            Layer { digest: digest("layer", number), size, diff_id, contents }
+        },
+    )
+}
+
+fn layers(sizes: impl Strategy<Value = u64> + Clone) -> impl Strategy<Value = Vec<Layer>> {
+    (0..8_u64).map(|number| layer(number, sizes.clone())).collect::<Vec<_>>()
+}
+
+/// An app whose services have images of some of the layers.
+fn app(number: u64, layers: &[Layer], stacks: &[Vec<usize>]) -> App {
+    let service = |(index, stack): (usize, &Vec<usize>)| {
+        let layers: Vec<Layer> = stack.iter().map(|layer| layers[*layer].clone()).collect();
+        let config =
+            Digest::of(format!("{:?}", layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>()).as_bytes());
+        let config = Blob::new(BlobKind::Config, config, 1500);
+        Service { name: format!("s{index}"), image: Image { config, manifests: vec![], layers } }
+    };
+    App {
+        name: format!("app{}", number % 3),
+        digest: digest("app", number),
+        own: vec![Blob::new(BlobKind::Manifest, digest("app", number), 700)],
+        bundle: Some(Unpacked { files: BTreeMap::from([(900, 2)]), directories: 1 }),
+        services: stacks.iter().enumerate().map(service).collect(),
+    }
+}
+
+fn apps(layers: Vec<Layer>) -> impl Strategy<Value = Vec<App>> {
+    let stack = prop::collection::vec(0..layers.len(), 1..4);
+    prop::collection::vec(prop::collection::vec(stack, 1..3), 1..5)
+        .prop_map(move |all| (0..).zip(&all).map(|(number, stacks)| app(number, &layers, stacks)).collect())
+}
+
+fn file_system(number: usize, blocks: impl Strategy<Value = u64>) -> impl Strategy<Value = FileSystem> {
+    (0..5_usize, 9..=16_u32, blocks, 0..=100_u64, 0..=10_u64, prop::option::of(0..100_000_u64)).prop_map(
+        move |(kind, power, blocks, free, reserved, inodes_free)| FileSystem {
+            name: format!("/{number}"),
+            kind: KINDS[kind],
+            block_size: 1 << power,
+            blocks,
+            free: blocks / 100 * free,
+            reserved: blocks / 100 * reserved,
+            inodes_free,
+            inode_size: 512,
+            groups: 4,
+        },
+    )
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    device: Device,
+    wanted: Wanted,
+}
+
+fn cases(
+    sizes: impl Strategy<Value = u64> + Clone,
+    blocks: impl Strategy<Value = u64> + Clone,
+) -> impl Strategy<Value = Case> {
+    let file_systems = (file_system(0, blocks.clone()), file_system(1, blocks));
+    let apps = layers(sizes.clone()).prop_flat_map(apps);
+    let roles = prop::collection::vec(0..2_usize, 5);
+    let rest = (0..4_usize, 20..=99_u64, any::<[bool; 2]>(), prop::collection::vec(0..4_u8, 5), sizes, 0..8_u64);
+    (file_systems, apps, roles, rest).prop_map(
+        |(file_systems, apps, roles, (engine, watermark, policy, fates, download, base))| {
+            let mut device = Device {
+                name: "device".into(),
+                file_systems: vec![file_systems.0, file_systems.1],
+                roles: Role::ALL.into_iter().zip(roles).collect(),
+                engine: ENGINES[engine],
+                watermark: Watermark::new(watermark).expect("it is in range"),
+                platform: Platform::new("linux", "arm64", None),
+                stored: Stored::default(),
+            };
+            // 0: wanted; 1: stored; 2: stored and running; 3: wanted, stored and running.
+            let of = |fates_of: &[u8]| -> Vec<App> {
+                let chosen = apps.iter().zip(&fates).filter(|(_, fate)| fates_of.contains(fate));
+                chosen.map(|(app, _)| app.clone()).collect()
+            };
+            let stored = |app: App, running| StoredApp { app, running, pinned: false };
+            let running = of(&[2, 3]).into_iter().map(|app| stored(app, true));
+            device.stored = Stored::of(of(&[1]).into_iter().map(|app| stored(app, false)).chain(running).collect());
+            let delta = Delta {
+                digest: digest("delta", 0),
+                download,
+                base: vec![digest("layer", base)],
+                makes: vec![digest("layer", (base + 1) % 8), digest("layer", (base + 2) % 8)],
+            };
+            let policy = Policy { reclaim: policy[0], prune_after: policy[1] };
+            Case { device, wanted: Wanted { apps: of(&[0, 3]), deltas: vec![delta], policy } }
+        },
+    )
+}
+
+fn usual() -> impl Strategy<Value = Case> {
+    cases(0..4_000_000_u64, 10_000..1_000_000_u64)
+}
+
+/// The device carries the steps out: blocks and inodes are taken and given back, and never run out.
+fn carried_out(case: &Case) {
+    let answer = plan(&case.device, &case.wanted);
+    if !answer.fits() {
+        return;
+    }
+    for (index, file_system) in case.device.file_systems.iter().enumerate() {
+        let (mut free, mut inodes) = (i128::from(file_system.free_bytes()), file_system.inodes_free.map(i128::from));
+        for step in &answer.steps {
+            for change in step.changes.iter().filter(|change| change.file_system == index) {
+                free -= i128::from(change.taken.bytes);
+                inodes = inodes.map(|inodes| inodes - i128::from(change.taken.inodes));
+                assert!(free >= 0 || change.taken.bytes == 0, "{step:?}");
+                assert!(inodes.is_none_or(|inodes| inodes >= 0) || change.taken.inodes == 0, "{step:?}");
+            }
+            for change in step.changes.iter().filter(|change| change.file_system == index) {
+                free += i128::from(change.freed.bytes);
+                inodes = inodes.map(|inodes| inodes + i128::from(change.freed.inodes));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn what_fits_can_be_carried_out(case in usual()) {
+        carried_out(&case);
+    }
+
+    #[test]
+    fn more_room_never_makes_it_fit_less(mut case in usual(), more in 0..1_000_000_u64, place in 0..2_usize) {
+        let fitted = plan(&case.device, &case.wanted).fits();
+        let file_system = &mut case.device.file_systems[place];
+        file_system.free = file_system.free.saturating_add(more);
+        file_system.inodes_free = file_system.inodes_free.map(|inodes| inodes.saturating_add(more));
+        prop_assert!(!fitted || plan(&case.device, &case.wanted).fits());
+    }
+
+    #[test]
+    fn the_order_of_apps_does_not_matter(case in usual()) {
+        let mut turned = case.clone();
+        turned.wanted.apps.reverse();
+        turned.device.stored.apps.reverse();
+        let (one, other) = (plan(&case.device, &case.wanted), plan(&turned.device, &turned.wanted));
+        prop_assert_eq!(one.uses, other.uses);
+        prop_assert_eq!((one.download, one.verdict), (other.download, other.verdict));
+    }
+
+    #[test]
+    fn the_peak_is_not_below_the_end(case in usual()) {
+        let answer = plan(&case.device, &case.wanted);
+        for found in &answer.uses {
+            prop_assert!(i128::from(found.peak) >= found.last);
+            prop_assert!(i128::from(found.inodes_peak) >= found.inodes_last);
+        }
+    }
+
+    /// The same apps, but no two share a layer.
+    #[test]
+    fn sharing_never_costs_more(case in usual()) {
+        let empty = Device { stored: Stored::default(), ..case.device.clone() };
+        let mut wanted = Wanted { deltas: vec![], ..case.wanted };
+        let shared = plan(&empty, &wanted);
+        let mut number = 100;
+        for service in wanted.apps.iter_mut().flat_map(|app| &mut app.services) {
+            for layer in &mut service.image.layers {
+                number += 1;
+                (layer.digest, layer.diff_id) = (digest("layer", number), digest("diff", number));
+            }
+            service.image.config.digest = digest("config", number);
+        }
+        let apart = plan(&empty, &wanted);
+        prop_assert!(shared.download <= apart.download);
+        for (shared, apart) in shared.uses.iter().zip(&apart.uses) {
+            prop_assert!(shared.peak <= apart.peak && shared.last <= apart.last, "{shared:?} {apart:?}");
+            prop_assert!(shared.inodes_peak <= apart.inodes_peak);
+        }
+    }
+
+    #[test]
+    fn a_bound_is_not_below_the_exact_figure(case in usual()) {
+        let empty = Device { stored: Stored::default(), ..case.device.clone() };
+        let mut wanted = Wanted { deltas: vec![], ..case.wanted };
+        let each = |wanted: &mut Wanted, change: fn(&mut Layer)| {
+            let services = wanted.apps.iter_mut().flat_map(|app| &mut app.services);
+            services.flat_map(|service| &mut service.image.layers).for_each(change);
+        };
+        each(&mut wanted, |layer| {
+            let measure = counted::measure(layer.diff_id, 300, 700 + layer.size % 9000, 10);
+            layer.size %= measure.tar_size;
+            layer.contents = Contents::measured(measure, Some(layer.size));
+        });
+        let exact = plan(&empty, &wanted);
+        let mut lesser = [wanted.clone(), wanted.clone(), wanted];
+        each(&mut lesser[0], |layer| {
+            if let Contents::Measured(measured) = &layer.contents {
+                let measure = &measured.layer;
+                layer.contents = Contents::Usage { size: measure.size, usage: measure.usage(4096, 0).expect("it is in range"), block_size: 4096 };
+            }
+        });
+        each(&mut lesser[1], |layer| {
+            if let Contents::Measured(measured) = &layer.contents {
+                layer.contents = Contents::Expanded(measured.layer.tar_size);
+            }
+        });
+        each(&mut lesser[2], |layer| {
+            if let Contents::Measured(measured) = &layer.contents {
+                layer.size = layer.size.max(measured.layer.tar_size / 1000);
+            }
+            layer.contents = Contents::Unknown;
+        });
+        for wanted in &lesser {
+            for (bound, exact) in plan(&empty, wanted).uses.iter().zip(&exact.uses) {
+                prop_assert!(bound.peak >= exact.peak, "{bound:?} {exact:?}");
+                prop_assert!(bound.inodes_peak >= exact.inodes_peak, "{bound:?} {exact:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_of_numbers_are_no_trouble(case in cases(extreme(), extreme())) {
+        carried_out(&case);
+        let answer = plan(&case.device, &case.wanted);
+        let digests: BTreeSet<_> = answer.explain().into_iter().map(|row| row.what).collect();
+        prop_assert!(digests.len() <= answer.steps.len());
+    }
+}

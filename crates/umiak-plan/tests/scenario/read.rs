@@ -1,0 +1,140 @@
+//! Statements of a scenario.
+
+use std::collections::BTreeMap;
+
+use umiak_plan::{
+    App, Blob, BlobKind, Contents, Delta, Engine, FileSystem, Image, Layer, Role, Service, Unpacked, Watermark, plan,
+};
+use umiak_spec::Digest;
+
+use super::{World, show};
+use crate::counted::measure;
+
+impl World {
+    /// Carries one statement out; what it says. `None` when it is not understood.
+    pub(super) fn statement(&mut self, verb: &str, words: &[&str]) -> Option<String> {
+        match (verb, words) {
+            ("fs", [name, kind, size, rest @ ..]) => self.file_system(name, kind, size, rest)?,
+            ("role", [role, name]) => {
+                let role = Role::ALL.into_iter().find(|known| known.word() == *role)?;
+                let place = self.device.file_systems.iter().position(|known| known.name == *name)?;
+                self.device.roles.insert(role, place);
+            }
+            ("engine", [word]) => {
+                let all = [Engine::Docker, Engine::DockerInPlace, Engine::Containerd, Engine::Squashfs];
+                self.device.engine = all.into_iter().find(|known| known.word() == *word)?;
+            }
+            ("watermark", [percent]) => match Watermark::new(percent.parse().ok()?) {
+                Ok(watermark) => self.device.watermark = watermark,
+                Err(error) => return Some(format!("{error}\n")),
+            },
+            ("layer", [name, blob, contents @ ..]) => self.layer(name, bytes(blob)?, contents)?,
+            ("image", [name, layers @ ..]) => self.image(name, layers)?,
+            ("app", [name, rest @ ..]) => self.app(name, rest)?,
+            ("has", [name, rest @ ..]) => {
+                let app = self.apps.get(*name)?.clone();
+                self.store(app, rest);
+            }
+            ("part", [layer, fetched]) => {
+                self.device.stored.blobs.insert(self.layers.get(*layer)?.digest, bytes(fetched)?);
+            }
+            ("delta", [name, download, from, "->", makes @ ..]) => {
+                let digest = self.named("delta", name);
+                let layer = |name: &&str| self.layers.get(*name).map(|layer| layer.digest);
+                let makes = makes.iter().map(layer).collect::<Option<Vec<_>>>()?;
+                self.deltas.push(Delta { digest, download: bytes(download)?, base: vec![layer(from)?], makes });
+            }
+            ("allow" | "forbid", [what]) => match *what {
+                "reclaim" => self.policy.reclaim = verb == "allow",
+                "prune" => self.policy.prune_after = verb == "allow",
+                _ => return None,
+            },
+            ("update", apps) => {
+                let answer = plan(&self.device, &self.wanted(apps)?);
+                return Some(show::update(&self.device, &self.names, apps, &answer));
+            }
+            ("explain", apps) => {
+                let answer = plan(&self.device, &self.wanted(apps)?);
+                return Some(show::explain(&self.device, &self.names, apps, &answer));
+            }
+            _ => return None,
+        }
+        Some(String::new())
+    }
+
+    fn file_system(&mut self, name: &str, kind: &str, size: &str, rest: &[&str]) -> Option<()> {
+        let rest: BTreeMap<&str, &str> =
+            rest.chunks(2).map(|pair| Some((pair[0], *pair.get(1)?))).collect::<Option<_>>()?;
+        let block = rest.get("block").map_or(Some(4096), |word| word.parse().ok())?;
+        let blocks = |key: &str| rest.get(key).map_or(Some(0), |word| bytes(word)).map(|bytes| bytes / block);
+        let number = |key: &str| rest.get(key).map(|word| word.parse::<u64>().ok());
+        self.device.file_systems.push(FileSystem {
+            name: name.to_owned(),
+            kind: kind.parse().ok()?,
+            block_size: u32::try_from(block).ok()?,
+            blocks: bytes(size)? / block,
+            free: blocks("free")?,
+            reserved: blocks("reserved")?,
+            inodes_free: number("inodes").map_or(Some(None), |number| number.map(Some))?,
+            inode_size: if kind == "xfs" { 512 } else { 256 },
+            groups: u32::try_from(number("groups").unwrap_or(Some(4))?).ok()?,
+        });
+        Some(())
+    }
+
+    fn layer(&mut self, name: &str, size: u64, contents: &[&str]) -> Option<()> {
+        let digest = self.named("layer", name);
+        let diff_id = Digest::of(format!("diff {name}").as_bytes());
+        let contents = match contents {
+            [files, "x", length, "in", directories, "dirs"] => {
+                let measure = measure(diff_id, files.parse().ok()?, bytes(length)?, directories.parse().ok()?);
+                Contents::measured(measure, Some(size))
+            }
+            ["usage", usage, "of", size] => {
+                Contents::Usage { usage: bytes(usage)?, size: bytes(size)?, block_size: 4096 }
+            }
+            ["expands", length] => Contents::Expanded(bytes(length)?),
+            ["unknown"] => Contents::Unknown,
+            _ => return None,
+        };
+        self.layers.insert(name.to_owned(), Layer { digest, size, diff_id, contents });
+        Some(())
+    }
+
+    fn image(&mut self, name: &str, layers: &[&str]) -> Option<()> {
+        let config = self.named("config", name);
+        let manifest = self.named("manifest", name);
+        let layers = layers.iter().map(|layer| self.layers.get(*layer).cloned()).collect::<Option<Vec<_>>>()?;
+        let config = Blob::new(BlobKind::Config, config, 2000);
+        let manifests = vec![Blob::new(BlobKind::Manifest, manifest, 1000)];
+        self.images.insert(name.to_owned(), Image { config, manifests, layers });
+        Some(())
+    }
+
+    fn app(&mut self, release: &str, rest: &[&str]) -> Option<()> {
+        let (digest, bundle) = (self.named("app", release), self.named("bundle", release));
+        let (size, services) = match rest {
+            ["bundle", size, services @ ..] => (bytes(size)?, services),
+            services => (800, services),
+        };
+        let own = vec![Blob::new(BlobKind::Manifest, digest, 700), Blob::new(BlobKind::Bundle, bundle, size)];
+        let mut all = Vec::new();
+        for service in services {
+            let (name, image) = service.split_once('=')?;
+            all.push(Service { name: name.to_owned(), image: self.images.get(image)?.clone() });
+        }
+        let unpacked = Unpacked { files: BTreeMap::from([(size * 2, 1)]), directories: 0 };
+        let name = release.split('/').next()?.to_owned();
+        self.apps.insert(release.to_owned(), App { name, digest, own, bundle: Some(unpacked), services: all });
+        Some(())
+    }
+}
+
+/// `12KiB`, `3MiB`, `1GiB`, `77`.
+fn bytes(word: &str) -> Option<u64> {
+    let (number, unit) = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)]
+        .iter()
+        .find_map(|(unit, power)| Some((word.strip_suffix(unit)?, *power)))
+        .unwrap_or((word, 0));
+    number.parse::<u64>().ok()?.checked_mul(1 << unit)
+}
