@@ -77,7 +77,8 @@ fn usage_inodes(usage: u64, block_size: u32) -> u64 {
 fn usage_elsewhere(file_system: &FileSystem, usage: u64, block_size: u32, size: u64) -> Cost {
     let inodes = usage_inodes(usage, block_size);
     let most = if file_system.kind == Kind::Ext4 && file_system.block_size < block_size {
-        usage
+        // Files take no more; directories do when their names no longer fit one block: up to thrice.
+        usage.saturating_add(usage.saturating_sub(size).saturating_mul(2))
     } else {
         // Every inode may take a block here that it did not take there, and itself.
         let each = file_system.directories(EMPTY, 1).most.max(file_system.file(1).most);

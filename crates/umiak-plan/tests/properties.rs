@@ -250,7 +250,8 @@ proptest! {
         });
         for wanted in &lesser {
             for (bound, exact) in plan(&empty, wanted).uses.iter().zip(&exact.uses) {
-                prop_assert!(bound.peak >= exact.peak, "{bound:?} {exact:?}");
+                // Where nobody counted for such a file system, the figure is a bound of its own.
+                prop_assert!(exact.bound || bound.peak >= exact.peak, "{bound:?} {exact:?}");
                 prop_assert!(bound.inodes_peak >= exact.inodes_peak, "{bound:?} {exact:?}");
             }
         }

@@ -75,7 +75,10 @@ fn remove(
         steps.push(Step::new(action, "blobs", vec![change]));
     }
     let mut seen = gone.clone();
-    for (name, cost) in device.stored.apps.iter().map(|stored| of_app(device, &stored.app, &kept, &mut seen)) {
+    // By name, so that the order in which they are known does not matter.
+    let mut apps: Vec<&App> = device.stored.apps.iter().map(|stored| &stored.app).collect();
+    apps.sort_by_key(|app| (&app.name, app.digest));
+    for (name, cost) in apps.into_iter().map(|app| of_app(device, app, &kept, &mut seen)) {
         if !cost.is_nothing() {
             let role = if device.engine == Engine::Squashfs { Role::Layers } else { Role::Engine };
             let change = Change::frees(device.place(role), cost, "layers that no app uses");
