@@ -1,4 +1,4 @@
-//! Base64 (RFC 4648) of the `LIBARCHIVE.xattr.` records: padding and line breaks are optional.
+//! Base64 (RFC 4648): read as the `LIBARCHIVE.xattr.` records have it, padding and line breaks optional; written with padding.
 
 /// The bytes; `None` when there is anything but base64.
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
@@ -25,14 +25,29 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     letters.all(|byte| *byte == b'=').then_some(bytes)
 }
 
+/// Appends `bytes` as text.
+pub fn encode(text: &mut Vec<u8>, bytes: &[u8]) {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let letter = |at: usize| LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
+        text.extend((0..4).map(|at| if at <= three.len() { letter(at) } else { b'=' }));
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::*;
 
     #[test]
     fn decodes_with_and_without_padding() {
         for (text, bytes) in [("", &b""[..]), ("Zg==", b"f"), ("Zg", b"f"), ("Zm8=", b"fo"), ("Zm9v", b"foo")] {
             assert_eq!(decode(text.as_bytes()).as_deref(), Some(bytes), "{text}");
+            let mut written = Vec::new();
+            encode(&mut written, bytes);
+            assert_eq!(decode(&written).as_deref(), Some(bytes), "{text}");
+            assert!(written.starts_with(text.as_bytes()) && written.len() % 4 == 0, "{text}");
         }
         assert_eq!(decode(b"Z*"), None);
         assert_eq!(decode(b"Zg=x"), None);

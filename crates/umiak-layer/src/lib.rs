@@ -6,6 +6,7 @@
 //!                                                             diff ID,       (umiak_tree::Stack)
 //!                                                             file digests
 //!            for_each_content: the same way again, only for the files that are wanted
+//! measure: what the layer takes when an engine unpacks it, from the tar alone
 //! entries, tree -- LayerWriter --> tar
 //! skeleton: tar --> contents of its files + every other byte, which make it again bit for bit
 //! ```
@@ -22,9 +23,11 @@ mod contents;
 mod entry;
 mod error;
 mod flatten;
+mod go_gzip;
 mod header;
 mod index;
 mod index_file;
+mod measure;
 mod member;
 mod pax;
 mod reader;
@@ -41,6 +44,7 @@ pub use error::LayerError;
 pub use flatten::flatten;
 pub use index::{FileContent, IndexedEntry, LayerContent, LayerIndex, index};
 pub use index_file::IndexFileError;
+pub use measure::{HashSeed, measure, measure_with};
 pub use reader::{Counted, TarReader};
 pub use skeleton::{Skeleton, SkeletonContent, is_tar, skeleton};
 pub use skeleton_view::{SkeletonView, flip_checksum};

@@ -4,6 +4,7 @@
 pub mod disk;
 pub mod dockerd;
 pub mod http;
+pub mod overlay2;
 pub mod random;
 pub mod registry;
 pub mod sample;
