@@ -12,7 +12,7 @@ use crate::{Failure, command};
 
 /// Crates by floor, nouns first. Within the first floor a crate may import those before it.
 const FLOORS: [&[&str]; 6] = [
-    &["umiak-spec", "umiak-tree", "umiak-pvr", "umiak-plan"],
+    &["umiak-spec", "umiak-tree", "umiak-compose", "umiak-pvr", "umiak-plan"],
     &["umiak-lzma", "umiak-layer", "umiak-squashfs", "umiak-delta", "umiak-sign"],
     &["umiak-registry", "umiak-repository", "umiak-store", "umiak-mount", "umiak-engine"],
     &["umiak-build", "umiak-agent"],
