@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use umiak_layer::LayerWriter;
-use umiak_spec::{Descriptor, Limits, Observer, ReadAt};
+use umiak_spec::{Descriptor, Limits, Observer, ReadAt, RegistryName};
 use umiak_tree::{Metadata, TreePath};
 
 use crate::blob::BlobFile;
@@ -51,8 +51,22 @@ impl Sink for ArchiveSink {
         self.layout.tag()
     }
 
-    fn put_blob(&self, blob: &Descriptor, content: &dyn ReadAt, observer: &dyn Observer) -> Result<Stored, Error> {
-        self.layout.put_blob(blob, content, observer)
+    fn has_blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<bool, Error> {
+        self.layout.has_blob(blob, observer)
+    }
+
+    fn send_blob(
+        &self,
+        blob: &Descriptor,
+        content: &dyn ReadAt,
+        from: Option<&RegistryName>,
+        observer: &dyn Observer,
+    ) -> Result<Stored, Error> {
+        self.layout.send_blob(blob, content, from, observer)
+    }
+
+    fn put_part(&self, bytes: &[u8], media_type: &str, observer: &dyn Observer) -> Result<Descriptor, Error> {
+        self.layout.put_part(bytes, media_type, observer)
     }
 
     fn put_manifest(

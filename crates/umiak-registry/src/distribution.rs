@@ -5,11 +5,11 @@
 
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use umiak_spec::{
-    Descriptor, Digest, Document, DocumentError, Limits, Observer, Platform, Referrer, RegistryName, media_type,
+    Descriptor, Digest, Document, DocumentError, Limits, Observer, Platform, ReadAt, Referrer, RegistryName, media_type,
 };
 
 use crate::auth::Credentials;
@@ -17,8 +17,10 @@ use crate::blob::BlobFile;
 use crate::cache::Cache;
 use crate::download::Download;
 use crate::error::Error;
+use crate::flow::Flow;
 use crate::image::{Documents, Image, Layer, Resolver};
 use crate::login::Login;
+use crate::remote::RemoteBlob;
 use crate::source::{Context, Source};
 use crate::transport::{ATTEMPTS, Answer, Transport};
 use crate::upload::header;
@@ -41,6 +43,11 @@ pub struct RegistrySettings {
     pub patience: Duration,
     /// Waits between attempts; a test may not want to.
     pub pause: fn(Duration),
+    /// How fast, and how much at once.
+    pub flow: Arc<Flow>,
+    /// How many bytes a server may send ahead of what was read: what a killed process loses of each connection. `None`:
+    /// the system decides.
+    pub window: Option<usize>,
 }
 
 impl Default for RegistrySettings {
@@ -53,6 +60,8 @@ impl Default for RegistrySettings {
             ca_certificates: None,
             patience: Duration::from_secs(60),
             pause: std::thread::sleep,
+            flow: Arc::default(),
+            window: None,
         }
     }
 }
@@ -65,6 +74,8 @@ pub(crate) struct Registry {
     base: String,
     /// What is going to be done: see [`Login`].
     actions: &'static str,
+    /// Another repository of the registry that is read.
+    other: Option<String>,
     settings: RegistrySettings,
     cache: Cache,
     limits: Limits,
@@ -81,12 +92,27 @@ impl Registry {
             name: name.clone(),
             shown,
             actions,
+            other: None,
             settings: context.registry.clone(),
             cache: Cache::new(&context.cache),
             limits: context.limits,
             transport: OnceLock::new(),
             starting: Mutex::default(),
         }
+    }
+
+    /// The same with permission to read another repository of this registry.
+    pub(crate) fn reading(self, other: Option<&str>) -> Self {
+        Self { other: other.filter(|other| *other != self.name.repository).map(str::to_owned), ..self }
+    }
+
+    /// Whether `name` is that other repository.
+    pub(crate) fn is_beside(&self, name: &RegistryName) -> bool {
+        name.host == self.name.host && self.other.as_deref() == Some(&name.repository)
+    }
+
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.settings.flow
     }
 
     /// Address of the repository.
@@ -109,6 +135,7 @@ impl Registry {
             return Ok(transport);
         }
         let login = Login::new(&self.name.host, &self.name.repository, self.actions, &self.settings);
+        let login = login.reading(self.other.as_deref());
         let transport = Transport::new(&self.base, login, &self.settings)?;
         Ok(self.transport.get_or_init(|| transport))
     }
@@ -170,7 +197,13 @@ impl Registry {
         }
     }
 
-    fn absent(&self, error: Error) -> Error {
+    /// The tag or digest.
+    pub(crate) fn target(&self) -> String {
+        self.name.target()
+    }
+
+    /// That a 404 means that there is no such image.
+    pub(crate) fn absent(&self, error: Error) -> Error {
         match error {
             Error::Status { status: 404, .. } => Error::NotFound {
                 name: format!("{}:{}", self.name.repository, self.name.target()),
@@ -267,8 +300,20 @@ impl Source for Registry {
         Watched { registry: self, observer }.document(descriptor)
     }
 
+    fn tags(&self, observer: &dyn Observer) -> Result<Vec<String>, Error> {
+        self.all_tags(observer)
+    }
+
     fn referrers(&self, subject: &Digest, kind: Option<&str>, observer: &dyn Observer) -> Result<Vec<Referrer>, Error> {
         self.all_referrers(subject, kind, observer)
+    }
+
+    fn stream<'a>(&'a self, blob: &Descriptor, observer: &'a dyn Observer) -> Result<Box<dyn ReadAt + 'a>, Error> {
+        if let Some(kept) = self.cache.get(&Layer::from(blob)) {
+            return Ok(Box::new(kept));
+        }
+        let url = format!("{}/blobs/{}", self.base, blob.digest);
+        Ok(Box::new(RemoteBlob::new(self.transport()?, url, blob, observer)))
     }
 
     fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {
@@ -281,6 +326,7 @@ impl Source for Registry {
             return Err(Error::Unsupported(text));
         }
         let transport = self.transport()?;
+        let _share = self.flow().share(observer)?;
         let mut partial = self.cache.partial(layer, || transport.wait_briefly(observer))?;
         // Another process may have fetched it while this one waited for the lock.
         if let Some(blob) = self.cache.get(layer) {

@@ -17,7 +17,7 @@ use crate::transport::{ATTEMPTS, Answer, Transport};
 pub(crate) const PHASE: &str = "Fetching";
 
 /// Answers without an error that bring nothing new, before the server is believed to have no more.
-const FRUITLESS: u32 = 3;
+pub(crate) const FRUITLESS: u32 = 3;
 
 /// What is fetched, from where, and who watches.
 pub(crate) struct Download<'a> {
@@ -119,7 +119,7 @@ impl Download<'_> {
     }
 }
 
-fn range_start(header: &str) -> Option<u64> {
+pub(crate) fn range_start(header: &str) -> Option<u64> {
     header.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 

@@ -238,6 +238,10 @@ impl Source for Layout {
         Ok(file)
     }
 
+    fn tags(&self, _: &dyn Observer) -> Result<Vec<String>, Error> {
+        self.all_tags()
+    }
+
     fn referrers(&self, subject: &Digest, kind: Option<&str>, observer: &dyn Observer) -> Result<Vec<Referrer>, Error> {
         self.all_referrers(subject, kind, observer)
     }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use umiak_spec::{Descriptor, Digest, Limits, Listing, Observer, ReadAt, Sha256, Silent};
+use umiak_spec::{Descriptor, Digest, Limits, Listing, Observer, ReadAt, RegistryName, Sha256, Silent};
 
 use crate::body::{PHASE, Stretch};
 use crate::durable;
@@ -88,14 +88,19 @@ impl LayoutSink {
         durable::write(&self.path, place, |out, path| out.write_all(bytes).at("write", path))
     }
 
+    /// Whoever wrote it there compared it with its digest; what was cut short is written again.
+    fn is_there(&self, blob: &Descriptor) -> bool {
+        let place = self.blobs().join(blob.digest.hex());
+        std::fs::metadata(place).is_ok_and(|found| found.len() == blob.size)
+    }
+
     /// Stores what has not its name yet.
     fn store(&self, blob: &Descriptor, content: &dyn ReadAt, observer: &dyn Observer) -> Result<Stored, Error> {
         check_length(blob, content)?;
-        let place = self.blobs().join(blob.digest.hex());
-        // Whoever wrote it there compared it with its digest; what was cut short is written again.
-        if std::fs::metadata(&place).is_ok_and(|found| found.len() == blob.size) {
+        if self.is_there(blob) {
             return Ok(Stored::There);
         }
+        let place = self.blobs().join(blob.digest.hex());
         observer.expect(PHASE, blob.size);
         durable::write(&self.path, &place, |out, path| {
             let stretch = Stretch::of(content, 0, blob.size, observer);
@@ -121,7 +126,8 @@ impl LayoutSink {
         Ok(Stored::New)
     }
 
-    fn change_index(&self, observer: &dyn Observer, change: impl FnOnce(&mut Listing)) -> Result<(), Error> {
+    /// Changes index.json, if the change is one.
+    pub(crate) fn change_index(&self, observer: &dyn Observer, change: impl FnOnce(&mut Listing)) -> Result<(), Error> {
         let _alone = self.lock(observer)?;
         let place = self.path.join(INDEX);
         let bytes = std::fs::read(&place).at("read", &place)?;
@@ -138,8 +144,24 @@ impl Sink for LayoutSink {
         self.tag.as_deref()
     }
 
-    fn put_blob(&self, blob: &Descriptor, content: &dyn ReadAt, observer: &dyn Observer) -> Result<Stored, Error> {
+    fn has_blob(&self, blob: &Descriptor, _: &dyn Observer) -> Result<bool, Error> {
+        Ok(self.is_there(blob))
+    }
+
+    fn send_blob(
+        &self,
+        blob: &Descriptor,
+        content: &dyn ReadAt,
+        _: Option<&RegistryName>,
+        observer: &dyn Observer,
+    ) -> Result<Stored, Error> {
         self.store(blob, content, observer)
+    }
+
+    fn put_part(&self, bytes: &[u8], media_type: &str, observer: &dyn Observer) -> Result<Descriptor, Error> {
+        let manifest = Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64);
+        self.store(&manifest, &bytes, observer)?;
+        Ok(manifest)
     }
 
     fn put_manifest(
@@ -150,8 +172,7 @@ impl Sink for LayoutSink {
         observer: &dyn Observer,
     ) -> Result<Descriptor, Error> {
         let referrer = referrer(bytes, media_type, &self.limits)?.map(|(_, referrer)| referrer);
-        let manifest = Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64);
-        self.store(&manifest, &bytes, observer)?;
+        let manifest = self.put_part(bytes, media_type, observer)?;
         self.change_index(observer, |listing| match (tag, &referrer) {
             (Some(tag), referrer) => listing.set_tag(tag, &manifest, referrer.as_ref()),
             (None, Some(referrer)) => drop(listing.add(referrer)),

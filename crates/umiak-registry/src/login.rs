@@ -12,19 +12,25 @@ use ureq::Agent;
 use crate::auth::{Credentials, base64_encode};
 use crate::distribution::RegistrySettings;
 use crate::error::Error;
-use crate::transport::{Answer, Setback, detail, retry_after};
+use crate::retry::retry_after;
+use crate::transport::{Answer, Setback, detail};
 
 /// Reading.
 pub(crate) const PULL: &str = "pull";
 /// Writing; reading is part of it.
 pub(crate) const PUSH: &str = "pull,push";
 
+/// Removing; needs the other two to find what is to be removed.
+pub(crate) const DELETE: &str = "pull,push,delete";
+
 /// One repository's Authorization header, once there is one.
 pub(crate) struct Login {
     host: String,
     repository: String,
-    /// What is going to be done: [`PULL`] or [`PUSH`].
+    /// What is going to be done: [`PULL`], [`PUSH`] or [`DELETE`].
     actions: &'static str,
+    /// Another repository that is read.
+    other: Option<String>,
     settings: RegistrySettings,
     authorization: Mutex<Option<String>>,
 }
@@ -50,9 +56,15 @@ impl Login {
             host: host.to_owned(),
             repository: repository.to_owned(),
             actions,
+            other: None,
             settings: settings.clone(),
             authorization: Mutex::default(),
         }
+    }
+
+    /// The same with permission to read another repository.
+    pub(crate) fn reading(self, other: Option<&str>) -> Self {
+        Self { other: other.map(str::to_owned), ..self }
     }
 
     /// The header's value that the registry last accepted or was never shown.
@@ -92,7 +104,9 @@ impl Login {
                 let all = format!("{own}{}", self.actions);
                 let scope =
                     scope.as_deref().filter(|scope| self.actions == PULL || !scope.starts_with(&own)).unwrap_or(&all);
-                format!("Bearer {}", self.token(agent, realm, service.as_deref(), scope, credentials.as_ref())?)
+                let mut scopes = vec![scope.to_owned()];
+                scopes.extend(self.other.as_ref().map(|other| format!("repository:{other}:{PULL}")));
+                format!("Bearer {}", self.token(agent, realm, service.as_deref(), &scopes, credentials.as_ref())?)
             }
             Some(Challenge::Basic) => basic(credentials.as_ref().ok_or_else(|| self.denied(None))?),
             None => return Err(self.denied(Some("the registry does not say how to log in".into())).into()),
@@ -106,7 +120,7 @@ impl Login {
         agent: &Agent,
         realm: &str,
         service: Option<&str>,
-        scope: &str,
+        scopes: &[String],
         credentials: Option<&Credentials>,
     ) -> Result<String, Setback> {
         let network = |source: ureq::Error| {
@@ -114,7 +128,7 @@ impl Login {
             let (action, url) = ("get a token from", realm.to_owned());
             Setback { error: Error::Network { action, url, source: source.into() }.into(), again, wait: None }
         };
-        let mut answer = ask(agent, realm, service, scope, credentials).map_err(network)?;
+        let mut answer = ask(agent, realm, service, scopes, credentials).map_err(network)?;
         match answer.status().as_u16() {
             200 => {}
             400 | 401 | 403 => return Err(self.denied(None).into()),
@@ -137,7 +151,7 @@ fn ask(
     agent: &Agent,
     realm: &str,
     service: Option<&str>,
-    scope: &str,
+    scopes: &[String],
     credentials: Option<&Credentials>,
 ) -> Result<Answer, ureq::Error> {
     if let Some(credentials) = credentials.filter(|credentials| credentials.username == "<token>") {
@@ -145,11 +159,12 @@ fn ask(
             ("grant_type", "refresh_token"),
             ("client_id", "umiak"),
             ("service", service.unwrap_or("")),
-            ("scope", scope),
+            // One member, several words: RFC 6749.
+            ("scope", &scopes.join(" ")),
             ("refresh_token", &credentials.password),
         ]);
     }
-    let mut request = agent.get(realm).query("scope", scope);
+    let mut request = scopes.iter().fold(agent.get(realm), |request, scope| request.query("scope", scope));
     if let Some(service) = service {
         request = request.query("service", service);
     }

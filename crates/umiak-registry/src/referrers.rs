@@ -159,7 +159,7 @@ fn chosen(found: Vec<Referrer>, kind: Option<&str>) -> Vec<Referrer> {
 }
 
 /// Where the list goes on, by the header `Link: <address>; rel="next"`.
-fn next_page(answer: &Answer) -> Result<Option<String>, Error> {
+pub(crate) fn next_page(answer: &Answer) -> Result<Option<String>, Error> {
     let Some(next) = header(answer, "Link").and_then(linked) else { return Ok(None) };
     let from = answer.get_uri().to_string();
     // Only the registry itself knows how it goes on.

@@ -5,7 +5,7 @@
 //! the fallback tag.
 
 use umiak_spec::referrers::fallback_tag;
-use umiak_spec::{Descriptor, Digest, Limits, Listing, Observer, ReadAt, Referrer, Verified, media_type};
+use umiak_spec::{Descriptor, Digest, Limits, Listing, Observer, ReadAt, Referrer, RegistryName, Verified, media_type};
 use ureq::http::Method;
 
 use crate::body::Stretch;
@@ -25,7 +25,7 @@ impl RegistrySink {
         Self { registry }
     }
 
-    fn has(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<bool, Error> {
+    fn is_there(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<bool, Error> {
         let url = format!("{}/blobs/{}", self.registry.base(), blob.digest);
         let ask = Ask { method: &Method::HEAD, url: &url, headers: &[], body: None };
         match self.registry.transport()?.ask(ask, observer) {
@@ -138,19 +138,38 @@ impl Sink for RegistrySink {
         self.registry.tag()
     }
 
-    fn put_blob(&self, blob: &Descriptor, content: &dyn ReadAt, observer: &dyn Observer) -> Result<Stored, Error> {
+    fn takes_streams(&self) -> bool {
+        true
+    }
+
+    fn has_blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<bool, Error> {
+        self.is_there(blob, observer)
+    }
+
+    fn send_blob(
+        &self,
+        blob: &Descriptor,
+        content: &dyn ReadAt,
+        from: Option<&RegistryName>,
+        observer: &dyn Observer,
+    ) -> Result<Stored, Error> {
         check_length(blob, content)?;
-        if self.has(blob, observer)? {
-            return Ok(Stored::There);
-        }
         let base = self.registry.base();
-        let upload = Upload { transport: self.registry.transport()?, base, blob, content, observer };
+        let _share = self.registry.flow().share(observer)?;
+        let mount = from.filter(|from| self.registry.is_beside(from)).map(|from| from.repository.as_str());
+        let upload = Upload { transport: self.registry.transport()?, base, blob, content, mount, observer };
         match upload.complete() {
-            Ok(()) => Ok(Stored::New),
+            Ok(stored) => Ok(stored),
             // The registry has compared the digest: if it is not pleased, that may be why.
             Err(error @ Error::Status { status: 400..=499, .. }) => Err(damage(blob, content).unwrap_or(error)),
             Err(error) => Err(error),
         }
+    }
+
+    fn put_part(&self, bytes: &[u8], media_type: &str, observer: &dyn Observer) -> Result<Descriptor, Error> {
+        let manifest = Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64);
+        self.put(bytes, media_type, &manifest.digest.to_string(), None, observer)?;
+        Ok(manifest)
     }
 
     fn put_manifest(

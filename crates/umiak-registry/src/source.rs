@@ -1,9 +1,11 @@
 //! The one trait behind all places that images come from, and how a reference finds its place.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::OnceLock;
 
-use umiak_spec::{Descriptor, Digest, ImageReference, Limits, Observer, Platform, Referrer, RegistryName, Silent};
+use umiak_spec::{
+    Descriptor, Digest, ImageReference, Limits, Observer, Platform, ReadAt, Referrer, RegistryName, Silent,
+};
 
 use crate::archive::{DockerArchive, Members};
 use crate::blob::BlobFile;
@@ -69,6 +71,24 @@ pub trait Source: Sync {
     /// [`Error`]; of kind `Corrupt` when it is not what the descriptor says.
     fn blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<BlobFile, Error> {
         self.fetch(&Layer::from(blob), observer)
+    }
+
+    /// The same blob as bytes that are read once, from the start to the end: what comes over a network comes while it is
+    /// read, and is not kept here. The last bytes are given out only when all together are the blob's; of a local file,
+    /// whoever reads it compares the digest.
+    ///
+    /// # Errors
+    /// [`Error`]; reading may fail with one, too, inside of the `io::Error`.
+    fn stream<'a>(&'a self, blob: &Descriptor, observer: &'a dyn Observer) -> Result<Box<dyn ReadAt + 'a>, Error> {
+        Ok(Box::new(self.fetch(&Layer::from(blob), observer)?))
+    }
+
+    /// The tags of the repository or layout that the reference is in.
+    ///
+    /// # Errors
+    /// [`Error`]; `Unsupported` where images have no manifests.
+    fn tags(&self, _: &dyn Observer) -> Result<Vec<String>, Error> {
+        Err(no_manifests())
     }
 
     /// The manifests whose subject is `subject`, of one artifact type or of all. None is no error.
@@ -149,9 +169,12 @@ pub fn open_watched(
         ImageReference::RootFs { path } => Box::new(RootFs::new(path, cache, limits)),
         ImageReference::Registry(name) => Box::new(Registry::new(name, reference.name(), context, PULL)),
         ImageReference::Daemon(name) => Box::new(Daemon::new(name, reference.name(), context)),
-        ImageReference::Bare(name) => {
-            Box::new(Somewhere { name: name.clone(), context: context.clone(), found: Mutex::default() })
-        }
+        ImageReference::Bare(name) => Box::new(Somewhere {
+            name: name.clone(),
+            context: context.clone(),
+            found: OnceLock::new(),
+            remote: OnceLock::new(),
+        }),
     })
 }
 
@@ -167,37 +190,49 @@ pub fn open(reference: &ImageReference, context: &Context) -> Result<Box<dyn Sou
 struct Somewhere {
     name: RegistryName,
     context: Context,
-    found: Mutex<Option<Arc<dyn Source + Send>>>,
+    found: OnceLock<Box<dyn Source + Send>>,
+    /// The registry, when it is asked before anything was found.
+    remote: OnceLock<Registry>,
 }
 
 impl Somewhere {
-    fn place(&self, place: Place) -> Arc<dyn Source + Send> {
+    fn place(&self, place: Place) -> Box<dyn Source + Send> {
         let written = self.name.written().to_owned();
         match place {
-            Place::Remote => Arc::new(Registry::new(&self.name, written, &self.context, PULL)),
-            Place::Local => Arc::new(Daemon::new(&self.name, written, &self.context)),
+            Place::Remote => Box::new(Registry::new(&self.name, written, &self.context, PULL)),
+            Place::Local => Box::new(Daemon::new(&self.name, written, &self.context)),
         }
     }
 
     /// Where the image was found; before that, the registry, if it may be asked: the daemon has no manifests.
-    fn with_manifests(&self) -> Result<Arc<dyn Source + Send>, Error> {
-        let remote = || self.context.order.contains(&Place::Remote).then(|| self.place(Place::Remote));
-        self.found().or_else(remote).ok_or_else(no_manifests)
+    fn with_manifests(&self) -> Result<&dyn Source, Error> {
+        if let Some(found) = self.found() {
+            return Ok(found);
+        }
+        if !self.context.order.contains(&Place::Remote) {
+            return Err(no_manifests());
+        }
+        let remote = || Registry::new(&self.name, self.name.written().to_owned(), &self.context, PULL);
+        Ok(self.remote.get_or_init(remote))
     }
 
-    fn found(&self) -> Option<Arc<dyn Source + Send>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn found(&self) -> Option<&dyn Source> {
+        self.found.get().map(|found| found.as_ref() as &dyn Source)
     }
 }
 
 impl Source for Somewhere {
     fn resolve_watched(&self, platforms: &[Platform], observer: &dyn Observer) -> Result<Image, Error> {
+        if let Some(found) = self.found() {
+            return found.resolve_watched(platforms, observer);
+        }
         let mut tried = Vec::new();
         for place in &self.context.order {
             let source = self.place(*place);
             match source.resolve_watched(platforms, observer) {
                 Ok(image) => {
-                    *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+                    // Whoever else looked at the same time found the same.
+                    let _ = self.found.set(source);
                     return Ok(image);
                 }
                 // The image is there and is not what was asked for: another place would only hide that.
@@ -237,6 +272,14 @@ impl Source for Somewhere {
 
     fn blob(&self, blob: &Descriptor, observer: &dyn Observer) -> Result<BlobFile, Error> {
         self.with_manifests()?.blob(blob, observer)
+    }
+
+    fn stream<'a>(&'a self, blob: &Descriptor, observer: &'a dyn Observer) -> Result<Box<dyn ReadAt + 'a>, Error> {
+        self.with_manifests()?.stream(blob, observer)
+    }
+
+    fn tags(&self, observer: &dyn Observer) -> Result<Vec<String>, Error> {
+        self.with_manifests()?.tags(observer)
     }
 
     fn referrers(&self, subject: &Digest, kind: Option<&str>, observer: &dyn Observer) -> Result<Vec<Referrer>, Error> {

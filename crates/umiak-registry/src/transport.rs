@@ -5,25 +5,36 @@
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use umiak_spec::{Cancelled, Observer};
 use ureq::http::{Method, Request, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, RustlsConnector};
 use ureq::{Agent, SendBody};
 
 use crate::body::Stretch;
+use crate::connect::Wires;
 use crate::distribution::RegistrySettings;
 use crate::error::Error;
 use crate::login::Login;
 use crate::redirect;
+use crate::retry::retry_after;
 
 /// Failures in a row, without a byte of progress, before it is given up.
 pub(crate) const ATTEMPTS: u32 = 5;
 
 /// Longest wait between two attempts, whatever a server asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Bytes of each of the two buffers of a connection.
+const BUFFER: usize = 128 << 10;
+
+/// The same on the slowest link: the head of an answer must fit.
+const LEAST_BUFFER: usize = 16 << 10;
 
 /// How long a request to stop may go unheard while waiting.
 const PAUSE_STEP: Duration = Duration::from_millis(200);
@@ -253,6 +264,11 @@ fn bare(url: &str) -> String {
 pub(crate) fn unreadable(failure: std::io::Error) -> Error {
     match failure.get_ref() {
         Some(inner) if inner.is::<Cancelled>() => Cancelled.into(),
+        // It came from elsewhere at the same time: that is what failed.
+        Some(inner) if inner.is::<Error>() => match failure.downcast() {
+            Ok(error) => error,
+            Err(source) => Error::Unreadable { source },
+        },
         _ => Error::Unreadable { source: failure },
     }
 }
@@ -267,7 +283,10 @@ fn agent(settings: &RegistrySettings) -> Result<Agent, Error> {
         .timeout_connect(Some(settings.patience.min(Duration::from_secs(20))))
         .timeout_recv_response(Some(settings.patience))
         .timeout_per_read(Some(settings.patience))
-        .timeout_per_write(Some(settings.patience));
+        .timeout_per_write(Some(settings.patience))
+        // A slow link brings little at a time, and whoever waits for it listens in between.
+        .input_buffer_size(settings.flow.most_at_once(BUFFER).max(LEAST_BUFFER))
+        .output_buffer_size(settings.flow.most_at_once(BUFFER).max(LEAST_BUFFER));
     let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
     if let Some(pem) = &settings.ca_certificates {
         tls = tls.root_certs(roots(pem)?);
@@ -282,7 +301,9 @@ fn agent(settings: &RegistrySettings) -> Result<Agent, Error> {
             config = config.proxy(Some(proxy));
         }
     }
-    Ok(config.build().new_agent())
+    let wires = Wires { flow: Arc::clone(&settings.flow), window: settings.window };
+    let connector = ().chain(ConnectProxyConnector::default()).chain(wires).chain(RustlsConnector::default());
+    Ok(Agent::with_parts(config.build(), connector, DefaultResolver::default()))
 }
 
 /// `duration`, a quarter more or less.
@@ -329,11 +350,6 @@ pub(crate) fn detail(mut answer: Answer) -> Option<String> {
     let line = message.unwrap_or_else(|| text.lines().next().unwrap_or("")).trim();
     let line: String = line.chars().filter(|letter| !letter.is_control()).take(200).collect();
     (!line.is_empty()).then_some(line)
-}
-
-pub(crate) fn retry_after(answer: &Answer) -> Option<Duration> {
-    let seconds = answer.headers().get("Retry-After")?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

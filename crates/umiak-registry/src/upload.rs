@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! POST uploads/ --Location--> PUT everything ......................... done
+//!     |  mount=…&from=… taken: done
 //!                                |  broken or refused: ask how much arrived
 //!                                +--> PATCH the rest, in chunks --> PUT nothing more ... done
 //! ```
@@ -16,6 +17,7 @@ use ureq::http::Method;
 use crate::body::{PHASE, Stretch};
 use crate::error::Error;
 use crate::redirect;
+use crate::sink::Stored;
 use crate::transport::{ATTEMPTS, Answer, Ask, Setback, Transport};
 
 /// Bytes of a chunk when the registry does not want more: few enough to be lost, enough to be worth a request.
@@ -37,6 +39,8 @@ pub(crate) struct Upload<'a> {
     pub base: &'a str,
     pub blob: &'a Descriptor,
     pub content: &'a dyn ReadAt,
+    /// A repository of the same registry that has the blob.
+    pub mount: Option<&'a str>,
     pub observer: &'a dyn Observer,
 }
 
@@ -49,16 +53,19 @@ struct Session {
 }
 
 impl Upload<'_> {
-    /// Sends the blob.
+    /// Sends the blob, unless the registry takes it from where it has it.
     ///
     /// # Errors
     /// The last failure.
-    pub(crate) fn complete(&self) -> Result<(), Error> {
+    pub(crate) fn complete(&self) -> Result<Stored, Error> {
         self.observer.expect(PHASE, self.blob.size);
         let (mut session, mut whole) = (None, true);
         let (mut failures, mut in_a_row, mut furthest) = (0, 0, 0);
         loop {
-            let Err(setback) = self.go_on(&mut session, whole) else { return Ok(()) };
+            let setback = match self.go_on(&mut session, whole) {
+                Ok(stored) => return Ok(stored),
+                Err(setback) => setback,
+            };
             let refused = matches!(&*setback.error, Error::Status { status, .. } if NOT_WHOLE.contains(status));
             let forgotten = matches!(&*setback.error, Error::Status { status: 404 | 416, .. }) && session.is_some();
             if !(setback.again || forgotten || (refused && whole)) {
@@ -92,10 +99,16 @@ impl Upload<'_> {
     }
 
     /// Sends what has not arrived, until something goes wrong.
-    fn go_on(&self, place: &mut Option<Session>, whole: bool) -> Result<(), Setback> {
+    fn go_on(&self, place: &mut Option<Session>, whole: bool) -> Result<Stored, Setback> {
         let session = match place {
             Some(session) => session,
-            None => place.insert(self.begin()?),
+            None => match self.begin()? {
+                Some(session) => place.insert(session),
+                None => {
+                    self.observer.advance(PHASE, self.blob.size);
+                    return Ok(Stored::Mounted);
+                }
+            },
         };
         if whole && session.offset == 0 {
             return self.finish(session, self.blob.size);
@@ -106,13 +119,20 @@ impl Upload<'_> {
         self.finish(session, 0)
     }
 
-    fn begin(&self) -> Result<Session, Setback> {
-        let url = format!("{}/blobs/uploads/", self.base);
+    /// Where to send the blob; `None` when there is no need to any more.
+    fn begin(&self) -> Result<Option<Session>, Setback> {
+        let mount = self.mount.map(|from| format!("?mount={}&from={from}", self.blob.digest)).unwrap_or_default();
+        let url = format!("{}/blobs/uploads/{mount}", self.base);
         let nothing = Stretch::document(&(&[] as &[u8]));
         let ask = Ask { method: &Method::POST, url: &url, headers: &[], body: Some(&nothing) };
         let answer = self.transport.once(ask, self.observer)?;
+        // It is there now. Whoever cannot do that answers as if nothing had been said of it.
+        if self.mount.is_some() && answer.status() == 201 {
+            return Ok(None);
+        }
         let least = header(&answer, "OCI-Chunk-Min-Length").and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        Ok(Session { location: location(&answer, None)?, offset: 0, chunk: CHUNK.max(least).min(LARGEST_CHUNK) })
+        let chunk = CHUNK.max(least).min(LARGEST_CHUNK);
+        Ok(Some(Session { location: location(&answer, None)?, offset: 0, chunk }))
     }
 
     /// Sends one chunk.
@@ -141,7 +161,7 @@ impl Upload<'_> {
     }
 
     /// Ends the upload with its last `length` bytes: all or none.
-    fn finish(&self, session: &Session, length: u64) -> Result<(), Setback> {
+    fn finish(&self, session: &Session, length: u64) -> Result<Stored, Setback> {
         let joint = if session.location.contains('?') { '&' } else { '?' };
         let url = format!("{}{joint}digest={}", session.location, self.blob.digest);
         let body = Stretch::of(self.content, session.offset, length, self.observer);
@@ -153,7 +173,7 @@ impl Upload<'_> {
                 let what = format!("what {} stored", self.base);
                 Err(Error::Digest { what, expected: self.blob.digest, found }.into())
             }
-            _ => Ok(()),
+            _ => Ok(Stored::New),
         }
     }
 

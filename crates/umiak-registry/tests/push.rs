@@ -132,7 +132,7 @@ fn a_registry_that_is_busy_is_asked_again() {
 fn a_registry_that_always_fails_is_given_up() {
     for fault in [PushFault::Cut(1), PushFault::Status(500)] {
         let setting = setting(Manner { remembers: false, ..Manner::default() });
-        setting.store.fail([fault; 50]);
+        setting.store.fail(std::iter::repeat_n(fault, 50));
         let error = setting.put().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
         assert!(setting.server.requests().len() < 30);

@@ -205,6 +205,23 @@ impl Listing {
             }
             true
         });
+        self.push_named(tag, manifest, referrer);
+    }
+
+    /// Removes a tag of an image layout. What had it stays listed only if it is a referrer.
+    pub fn remove_tag(&mut self, tag: &str) {
+        self.entries.retain_mut(|entry| {
+            if name_of(entry) != Some(tag) {
+                return true;
+            }
+            if let Some(annotations) = entry.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(REF_NAME);
+            }
+            entry.get("artifactType").is_some()
+        });
+    }
+
+    fn push_named(&mut self, tag: &str, manifest: &Descriptor, referrer: Option<&Referrer>) {
         let mut entry = referrer.map_or_else(|| Value::Object(plain(manifest)), Referrer::entry);
         if let Some(members) = entry.as_object_mut() {
             let annotations = members.entry("annotations").or_insert_with(|| json!({}));

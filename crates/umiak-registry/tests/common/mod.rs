@@ -12,6 +12,7 @@ use umiak_testkit::sample::{SampleImage, SampleLayer};
 use umiak_tree::{Metadata, TreePath};
 
 pub mod archives;
+pub mod copying;
 pub mod deltas;
 pub mod failing;
 pub mod remote;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use umiak_registry::RegistrySettings;
-use umiak_testkit::http::{Files, Server};
+use umiak_testkit::http::{Files, Request, Server};
 use umiak_testkit::sample::Blob;
 
 /// No proxy, no credentials, no waiting between attempts, half a second of patience with a silent server.
@@ -42,12 +42,17 @@ impl Fake {
 
     /// Where the requests for `path` began, in order: 0 for those without a range.
     pub fn starts(&self, path: &str) -> Vec<u64> {
-        let start = |range: Option<&str>| {
-            range.map_or(0, |range| range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap())
-        };
-        let requests = self.server.requests();
-        requests.iter().filter(|request| request.target == path).map(|request| start(request.header("range"))).collect()
+        starts(&self.server, path)
     }
+}
+
+/// Where the requests for `path` began, in order: 0 for those without a range.
+pub fn starts(server: &Server, path: &str) -> Vec<u64> {
+    let start = |range: Option<&str>| {
+        range.map_or(0, |range| range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap())
+    };
+    let reads = |request: &&Request| request.target == path && request.method == "GET";
+    server.requests().iter().filter(reads).map(|request| start(request.header("range"))).collect()
 }
 
 /// Path of a manifest.

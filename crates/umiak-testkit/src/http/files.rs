@@ -30,8 +30,14 @@ pub enum Fault {
     IgnoreRange,
     /// 206, but from the start instead of from where it was asked.
     WrongRange,
+    /// 206 with a `Content-Range` that is right, over bytes that are not those.
+    WrongPlace,
+    /// 206 with a `Content-Range` that begins where it should and names another length of the whole.
+    OtherTotal(usize),
     /// The content has changed meanwhile: another `ETag`.
     OtherTag,
+    /// Something else is there, this once.
+    Instead(Vec<u8>),
 }
 
 impl Fault {
@@ -46,9 +52,23 @@ impl Fault {
     pub fn slow_down(seconds: u64) -> Self {
         Self::Status(429, vec![("Retry-After".into(), seconds.to_string())])
     }
+
+    /// 429 with `Retry-After` as a date that is `seconds` behind the server's own `Date`, which is long past.
+    #[must_use]
+    pub fn slow_down_until(seconds: u64) -> Self {
+        Self::Status(429, dated(seconds))
+    }
 }
 
-struct File {
+/// The headers `Date` and `Retry-After` of a server whose clock stands at noon of a day in 2021; `seconds` are fewer
+/// than in a minute.
+#[must_use]
+pub fn dated(seconds: u64) -> Vec<(String, String)> {
+    let at = |seconds: u64| format!("Wed, 06 Jan 2021 12:00:{seconds:02} GMT");
+    vec![("Date".into(), at(0)), ("Retry-After".into(), at(seconds))]
+}
+
+pub(super) struct File {
     content_type: String,
     body: Vec<u8>,
 }
@@ -95,7 +115,7 @@ impl Files {
 }
 
 /// Faults that need no file.
-fn early(fault: Option<&Fault>) -> Option<Response> {
+pub(super) fn early(fault: Option<&Fault>) -> Option<Response> {
     match fault? {
         Fault::Hangup => Some(Response::default()),
         Fault::Status(status, headers) => {
@@ -107,11 +127,16 @@ fn early(fault: Option<&Fault>) -> Option<Response> {
 }
 
 impl File {
-    fn answer(&self, request: &Request, fault: Option<&Fault>) -> Response {
+    pub(super) fn new(content_type: &str, body: Vec<u8>) -> Self {
+        Self { content_type: content_type.into(), body }
+    }
+
+    pub(super) fn answer(&self, request: &Request, fault: Option<&Fault>) -> Response {
         let mut body = self.body.clone();
         let mut tag = format!("\"{}\"", Digest::of(&body).short());
         match fault {
             Some(Fault::WrongBytes) => body.iter_mut().for_each(|byte| *byte ^= 0xff),
+            Some(Fault::Instead(other)) => body.clone_from(other),
             Some(Fault::OtherTag) => tag = "\"other\"".into(),
             _ => {}
         }
@@ -121,7 +146,11 @@ impl File {
             Some(start) if start >= total => Response::new(416, "").with("Content-Range", format!("bytes */{total}")),
             Some(start) => {
                 let start = if fault == Some(&Fault::WrongRange) { 0 } else { start };
-                let range = format!("bytes {start}-{}/{total}", total - 1);
+                let whole = if let Some(Fault::OtherTotal(other)) = fault { *other } else { total };
+                let range = format!("bytes {start}-{}/{whole}", total - 1);
+                if fault == Some(&Fault::WrongPlace) {
+                    body.rotate_left(1);
+                }
                 Response::new(206, body.split_off(start)).with("Content-Range", range)
             }
             None => Response::new(200, body),

@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-pub use files::{Fault, Files};
-pub use store::{Manner, PushFault, Store};
+pub use files::{Fault, Files, dated};
+pub use store::{Manner, PushFault, REPOSITORY, Store};
 
 /// What a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub enum End {
     Stall(usize),
     /// The body comes in so many pieces, with a moment between two of them.
     Drip(usize),
+    /// It does not even begin, and the connection stays open.
+    Silence,
 }
 
 /// What the server says.
@@ -217,8 +219,10 @@ impl Shared {
         if !request.whole {
             return;
         }
-        let _ = wire::write_response(&mut stream, &response, request.method == "HEAD");
-        if matches!(response.end, End::Stall(_)) {
+        if response.end != End::Silence {
+            let _ = wire::write_response(&mut stream, &response, request.method == "HEAD");
+        }
+        if matches!(response.end, End::Stall(_) | End::Silence) {
             let mut stopped = locked(&self.stopped);
             while !*stopped {
                 stopped = self.wake.wait(stopped).unwrap_or_else(PoisonError::into_inner);

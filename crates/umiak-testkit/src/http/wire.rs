@@ -76,6 +76,7 @@ pub fn write_response(stream: &mut Box<dyn Stream>, response: &Response, head_on
     stream.write_all(head.as_bytes())?;
     if !head_only {
         match response.end {
+            End::Silence => {}
             End::Whole => stream.write_all(&response.body)?,
             End::Cut(at) | End::Stall(at) => stream.write_all(&response.body[..at.min(response.body.len())])?,
             End::Drip(pieces) => drip(stream, &response.body, pieces)?,
