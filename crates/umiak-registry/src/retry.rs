@@ -34,7 +34,7 @@ fn moment(text: &str) -> Option<u64> {
     if words.next().is_some() || time.next().is_some() {
         return None;
     }
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let leap_days = year / 4 - year / 100 + year / 400 - u64::from(leap(year) && month < 2);
     let days = year * 365 + leap_days + DAYS_BEFORE[month] + day;
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)
