@@ -144,7 +144,7 @@ pub fn large_files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
         let path = entry.path();
         if path.is_dir() {
             found.extend(large_files(&path));
-        } else if entry.metadata().unwrap().len() as usize > SIZE / 4 {
+        } else if entry.metadata().unwrap().len() > SIZE as u64 / 4 {
             found.push(path);
         }
     }
