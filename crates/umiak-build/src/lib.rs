@@ -13,6 +13,7 @@
 mod app;
 mod base;
 mod cache;
+mod compare;
 pub mod compose;
 mod content_list;
 mod cost;
@@ -29,6 +30,7 @@ mod stage;
 mod workshop;
 
 pub use app::{AddRequest, AppReport, Outcome, UpdateMode, UpdateRequest};
+pub use compare::{Comparison, Having, ImageDiff};
 pub use cost::{Cost, Costs};
 pub use error::BuildError;
 pub use format::{DEFAULT_FORMAT, FormatError, parse as parse_format};

@@ -104,6 +104,12 @@ impl Printer {
         self.setup.json
     }
 
+    /// Whether each step is said.
+    #[must_use]
+    pub fn is_verbose(&self) -> bool {
+        self.setup.verbosity == Verbosity::Verbose
+    }
+
     /// A digest for people: 12 digits, or all of it when verbose.
     #[must_use]
     pub fn digest(&self, digest: &Digest) -> String {
@@ -117,6 +123,16 @@ impl Printer {
     pub fn data(&self, text: &str) -> io::Result<()> {
         let mut out = self.data_writer();
         out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// Writes bytes to stdout as they are.
+    ///
+    /// # Errors
+    /// What stdout reports.
+    pub fn data_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = self.data_writer();
+        out.write_all(bytes)?;
         out.flush()
     }
 

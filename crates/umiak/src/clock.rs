@@ -1,8 +1,29 @@
-//! The time of day as documents have it. The only clock of the program besides the progress line's.
+//! The time of day as documents have it, and the time that passes. The only clocks of the program besides the progress line's.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const DAY: u64 = 86_400;
+
+/// Time since the program looked first, for limits on how fast bytes may go.
+pub struct Monotonic(Instant);
+
+impl Monotonic {
+    /// Begins at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl umiak_registry::Clock for Monotonic {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
 
 /// Now, or the moment of `SOURCE_DATE_EPOCH`, as RFC 3339 has it, in UTC and whole seconds.
 #[must_use]

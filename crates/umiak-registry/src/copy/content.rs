@@ -49,6 +49,12 @@ pub struct Content {
 }
 
 impl Content {
+    /// A document that was made here, because the place has none.
+    #[must_use]
+    pub fn made(&self, digest: &Digest) -> Option<&[u8]> {
+        self.made.get(digest).map(Vec::as_slice)
+    }
+
     /// Bytes of all blobs.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -7,6 +7,7 @@
 
 mod app;
 mod delta;
+mod image;
 pub mod later;
 mod one_dash;
 mod repository;
@@ -22,6 +23,7 @@ pub use app::{
     AddArgs as AppAddArgs, AppCommand, ImageArgs, InstallArgs, RuntimeArgs, SourceArgs, SourceType, UpdateArgs,
 };
 pub use delta::{ApplyArgs, DeltaCommand, EffortArg, InspectArgs, MakeArgs, PublishArgs, plain_file};
+pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, LsArgs};
 pub use repository::{
     AddArgs, CheckoutArgs, CloneArgs, CommitArgs, DeployArgs, ExportArgs, FromArgs, ImportArgs, InitArgs, JsonArgs,
 };
@@ -71,6 +73,12 @@ Deltas:
   delta apply     Make the target from the base and the delta, bit for bit
   delta inspect   Show what a delta reuses, patches and carries
   delta publish   Push deltas to a registry, beside the target
+
+Images:
+  copy            Copy an image or artifact between registries, layouts and archives
+  image ls        List the tags of a repository or layout
+  image inspect   Show what an image or artifact is made of
+  image diff      Show what differs between two images
 
 More:
   demo            Show all of it in a temporary directory, without network
@@ -204,6 +212,10 @@ pub enum Command {
     Export(ExportArgs),
     Import(ImportArgs),
     Deploy(DeployArgs),
+    /// List, show and compare container images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    Copy(CopyArgs),
     /// Make, apply, inspect and publish binary deltas
     #[command(subcommand)]
     Delta(DeltaCommand),
@@ -294,7 +306,7 @@ mod tests {
     fn the_first_page_names_every_visible_command() {
         let visible: Vec<_> = Cli::command()
             .get_subcommands()
-            .filter(|command| !["app", "delta"].contains(&command.get_name()) && !command.is_hide_set())
+            .filter(|command| !["app", "delta", "image"].contains(&command.get_name()) && !command.is_hide_set())
             .map(|command| command.get_name().to_owned())
             .collect();
         assert!(visible.len() > 15);
@@ -303,6 +315,9 @@ mod tests {
         }
         for command in AppCommand::augment_subcommands(clap::Command::new("app")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  app {} ", command.get_name())));
+        }
+        for command in ImageCommand::augment_subcommands(clap::Command::new("image")).get_subcommands() {
+            assert!(TEMPLATE.contains(&format!("\n  image {} ", command.get_name())));
         }
         for command in DeltaCommand::augment_subcommands(clap::Command::new("delta")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  delta {} ", command.get_name())));

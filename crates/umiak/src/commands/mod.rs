@@ -6,11 +6,13 @@ mod checkout;
 mod clone;
 mod commit;
 mod completion;
+mod copy;
 mod delta;
 mod deploy;
 mod diff;
 mod export;
 mod get;
+mod image;
 mod import;
 mod init;
 mod json;
@@ -44,6 +46,8 @@ pub fn run(context: &Context<'_>, command: &Command) -> Outcome {
         Command::Export(arguments) => export::run(context, arguments),
         Command::Import(arguments) => import::run(context, arguments),
         Command::Deploy(arguments) => deploy::run(context, arguments),
+        Command::Image(command) => image::run(context, command),
+        Command::Copy(arguments) => copy::run(context, arguments),
         Command::Delta(command) => delta::run(context, command),
         Command::Demo(arguments) => demo::run(context, arguments),
         Command::Completion(arguments) => completion::run(context, arguments),

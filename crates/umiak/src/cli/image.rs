@@ -1,0 +1,122 @@
+//! Arguments of `umiak copy` and `umiak image …`.
+
+use clap::{Args, Subcommand};
+
+use super::app::ImageArgs;
+
+/// The verbs of images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    Ls(LsArgs),
+    Inspect(ImageInspectArgs),
+    Diff(ImageDiffArgs),
+}
+
+const PLACES: &str = "\
+Places:
+  docker://NAME[:TAG], NAME[:TAG][@DIGEST]   a registry
+  oci:DIR[:TAG], oci-archive:FILE[:TAG]      an OCI image layout
+  docker-archive:FILE, docker-daemon:NAME    what `docker save` wrote, the Docker daemon (as SRC only)
+
+Examples:
+  umiak copy registry.example/team/shop:1.5.0 mirror.example/team/shop --all-platforms --referrers
+  umiak copy registry.example/team/shop:1.5.0 oci-archive:shop.tar --platform linux/arm64
+  umiak copy --limit-rate 500K oci-archive:shop.tar registry.example/team/shop:1.5.0";
+
+/// Copy an image or artifact between registries, layouts and archives
+///
+/// Only what DST has not is sent; within one registry, nothing is. Bytes are never changed, so digests are equal on both
+/// sides. Of an image for several platforms one is copied (--platform), or all of it (--all-platforms). Between registries
+/// blobs pass through without a copy here. The tag is written last: a copy that is cut off changes nothing that anybody
+/// sees, and copying again sends what is missing. Without a tag in DST, SRC's tag is used.
+#[derive(Debug, Args)]
+#[command(after_long_help = PLACES)]
+pub struct CopyArgs {
+    /// What to copy
+    pub src: String,
+    /// Where to
+    pub dst: String,
+    /// Copy all platforms: the whole index, whatever --platform says
+    #[arg(long)]
+    pub all_platforms: bool,
+    /// Copy what refers to it, too: signatures, deltas, lists of contents
+    #[arg(long)]
+    pub referrers: bool,
+    /// Blobs at once
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub jobs: u8,
+    /// Bytes a second, all connections together, each way: 500K, 2M
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub limit_rate: Option<u64>,
+    #[command(flatten)]
+    pub images: ImageArgs,
+}
+
+/// List the tags of a repository or layout
+///
+/// With digest, bytes of all layers and configs, and platforms; for an artifact with what it is.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// A repository in a registry, oci:DIR or oci-archive:FILE
+    pub repository: String,
+    #[command(flatten)]
+    pub images: ImageArgs,
+}
+
+/// Show what an image or artifact is made of
+///
+/// The platforms of an index; of one platform (--platform) the config and the layers.
+#[derive(Debug, Args)]
+pub struct ImageInspectArgs {
+    /// The image
+    pub image: String,
+    /// Print the manifest or index as it is, byte for byte
+    #[arg(long, conflicts_with = "json")]
+    pub raw: bool,
+    #[command(flatten)]
+    pub images: ImageArgs,
+}
+
+/// Show what differs between two images
+///
+/// Layers that both have and those that only one has; files with their sizes; settings of the config. Layers are fetched
+/// and kept as for an app.
+#[derive(Debug, Args)]
+pub struct ImageDiffArgs {
+    /// What it was
+    pub base: String,
+    /// What it is
+    pub target: String,
+    #[command(flatten)]
+    pub images: ImageArgs,
+}
+
+/// Reads bytes a second: a number, with `K`, `M` or `G` for the binary units or without.
+fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no rate: say bytes a second, such as 500K or 2M");
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).filter(|rate| *rate > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn rates_have_binary_units() {
+        for (text, bytes) in [("1", 1), ("500K", 512_000), ("2m", 2 << 20), ("1GiB", 1 << 30), ("7b", 7)] {
+            assert_eq!(rate(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "K", "0", "-1", "1.5M", "1T", "500 K", "99999999999G", "1é"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}
