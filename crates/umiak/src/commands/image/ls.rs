@@ -25,7 +25,7 @@ pub fn run(context: &Context<'_>, arguments: &LsArgs) -> Outcome {
     if let Some(only) = tag_of(&place) {
         tags.retain(|tag| *tag == only);
     }
-    tags.sort_by(|one, other| natural(one).cmp(&natural(other)));
+    tags.sort_by_key(|tag| natural(tag));
     let seen = in_parallel(&tags, AT_ONCE, |_, tag| seen(&tagged(&place, tag)?, &sources, &progress))?;
     drop(progress);
     if context.printer.is_json() {
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn tags_are_in_the_order_of_their_numbers() {
         let mut tags = ["latest", "1.10.0", "1.9.0", "1.9", "2", "v2", "v10", "1.9.0-rc1"];
-        tags.sort_by(|one, other| natural(one).cmp(&natural(other)));
+        tags.sort_by_key(|tag| natural(tag));
         assert_eq!(tags, ["1.9", "1.9.0", "1.9.0-rc1", "1.10.0", "2", "latest", "v2", "v10"]);
     }
 }
