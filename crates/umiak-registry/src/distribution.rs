@@ -45,10 +45,15 @@ pub struct RegistrySettings {
     pub pause: fn(Duration),
     /// How fast, and how much at once.
     pub flow: Arc<Flow>,
-    /// How many bytes a server may send ahead of what was read: what a killed process loses of each connection. `None`:
-    /// the system decides.
+    /// How many bytes a server may send ahead of what was read. What is kept of a blob is all that was read, so this is
+    /// what a killed process loses of each connection, where its disk is slower than the link. `None`: the system
+    /// decides, which may be megabytes.
     pub window: Option<usize>,
 }
+
+/// What a server may send ahead unless somebody says otherwise: enough for 2 MiB a second over a link of 60 ms, each
+/// connection for itself.
+const WINDOW: usize = 128 << 10;
 
 impl Default for RegistrySettings {
     fn default() -> Self {
@@ -61,7 +66,7 @@ impl Default for RegistrySettings {
             patience: Duration::from_secs(60),
             pause: std::thread::sleep,
             flow: Arc::default(),
-            window: None,
+            window: Some(WINDOW),
         }
     }
 }

@@ -18,7 +18,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -116,6 +116,7 @@ pub(crate) struct Shared {
     handler: Box<Handler>,
     limit: Box<Limit>,
     requests: Mutex<Vec<Request>>,
+    sent: AtomicU64,
     stopped: Mutex<bool>,
     wake: Condvar,
     closing: AtomicBool,
@@ -167,6 +168,7 @@ impl Server {
             handler: Box::new(handler),
             limit: Box::new(limit),
             requests: Mutex::default(),
+            sent: AtomicU64::new(0),
             stopped: Mutex::new(false),
             wake: Condvar::new(),
             closing: AtomicBool::new(false),
@@ -203,6 +205,12 @@ impl Server {
         locked(&self.shared.requests).clone()
     }
 
+    /// Bytes of bodies that have left, but for what the system holds of each connection: a few dozen KiB.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::SeqCst)
+    }
+
     /// How many requests had this path and query.
     #[must_use]
     pub fn count(&self, target: &str) -> usize {
@@ -220,7 +228,7 @@ impl Shared {
             return;
         }
         if response.end != End::Silence {
-            let _ = wire::write_response(&mut stream, &response, request.method == "HEAD");
+            let _ = wire::write_response(&mut stream, &response, request.method == "HEAD", &self.sent);
         }
         if matches!(response.end, End::Stall(_) | End::Silence) {
             let mut stopped = locked(&self.stopped);

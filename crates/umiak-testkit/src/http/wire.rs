@@ -1,6 +1,7 @@
 //! Requests from and responses to a socket: as much of HTTP/1.1 as tests need.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{End, Limit, Request, Response};
@@ -16,12 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two pieces of a drip.
 const MOMENT: Duration = Duration::from_millis(60);
 
+/// Bytes of a body that are written at once.
+const PIECE: usize = 16 << 10;
+
 /// A request's body is refused beyond this.
 const MAX_BODY: usize = 16 << 20;
 
 impl Stream for std::net::TcpStream {
     fn limit(&self) -> io::Result<()> {
         self.set_nodelay(true)?;
+        // What was sent has left, and does not wait here.
+        rustix::net::sockopt::set_socket_send_buffer_size(self, 2 * PIECE)?;
         self.set_read_timeout(Some(PATIENCE))
     }
 }
@@ -63,7 +69,12 @@ pub fn read_request(stream: &mut Box<dyn Stream>, limit: &Limit) -> io::Result<O
 }
 
 /// The response, or as much of it as it should have.
-pub fn write_response(stream: &mut Box<dyn Stream>, response: &Response, head_only: bool) -> io::Result<()> {
+pub fn write_response(
+    stream: &mut Box<dyn Stream>,
+    response: &Response,
+    head_only: bool,
+    sent: &AtomicU64,
+) -> io::Result<()> {
     if response.status == 0 {
         return Ok(());
     }
@@ -77,17 +88,26 @@ pub fn write_response(stream: &mut Box<dyn Stream>, response: &Response, head_on
     if !head_only {
         match response.end {
             End::Silence => {}
-            End::Whole => stream.write_all(&response.body)?,
-            End::Cut(at) | End::Stall(at) => stream.write_all(&response.body[..at.min(response.body.len())])?,
-            End::Drip(pieces) => drip(stream, &response.body, pieces)?,
+            End::Whole => send(stream, &response.body, sent)?,
+            End::Cut(at) | End::Stall(at) => send(stream, &response.body[..at.min(response.body.len())], sent)?,
+            End::Drip(pieces) => drip(stream, &response.body, pieces, sent)?,
         }
     }
     stream.flush()
 }
 
-fn drip(stream: &mut Box<dyn Stream>, body: &[u8], pieces: usize) -> io::Result<()> {
-    for piece in body.chunks(body.len().div_ceil(pieces.max(1)).max(1)) {
+/// In pieces, so that what is counted was taken.
+fn send(stream: &mut Box<dyn Stream>, body: &[u8], sent: &AtomicU64) -> io::Result<()> {
+    for piece in body.chunks(PIECE) {
         stream.write_all(piece)?;
+        sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+    }
+    Ok(())
+}
+
+fn drip(stream: &mut Box<dyn Stream>, body: &[u8], pieces: usize, sent: &AtomicU64) -> io::Result<()> {
+    for piece in body.chunks(body.len().div_ceil(pieces.max(1)).max(1)) {
+        send(stream, piece, sent)?;
         stream.flush()?;
         std::thread::sleep(MOMENT);
     }

@@ -28,6 +28,10 @@ pub fn run(context: &Context<'_>, arguments: &CopyArgs) -> Outcome {
         // A password is for the registry that is written to: the other one's is what `docker login` stored.
         read.registry.credentials = read.registry.credentials.filter(|_| host(&to).is_none());
     }
+    if host(&to).is_some() {
+        // What passes through is not kept: there is nothing to lose.
+        read.registry.window = None;
+    }
     let choice = Choice {
         platforms: platforms(&arguments.images)?,
         all_platforms: arguments.all_platforms,
