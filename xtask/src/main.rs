@@ -24,12 +24,13 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask TASK
 
-  test            all tests; installs (as root) or names the Debian packages they need
+  test            all tests; installs (as root) or names the packages they need
                     [--tier quick|peers|root|all] [-- [PART OF A NAME ..] [RUNNER OPTION ..]]
   ci              what CI runs: formatting, house rules, lints, documentation, the demo, all tests
   fuzz [SECONDS]  a few seconds of each fuzz target, when `cargo fuzz` is there
   tidy            the house rules that compilers do not know
   bench apps      device apps, and
+  bench registry  copies between registries, and
   bench delta     deltas: the measures of docs/benchmarks.md, with the peers in the same run
                     [--pairs DIR] [--make-pairs SCRIPT] [--only PAIR,..] [--measure NAME,..] [--runs N] [--write]
                     [--umiak FILE] [--peers-cache DIR]

@@ -1,6 +1,6 @@
 //! What a test says it needs: `#[ignore = "needs: squashfs-tools, root"]` above its `fn`.
 //!
-//! The words are names of Debian packages, or `root`. So plain `cargo test` passes anywhere, and `cargo xtask test` knows
+//! The words are names of Debian packages, `cargo:` and the name of a crate with a program, or `root`. So plain `cargo test` passes anywhere, and `cargo xtask test` knows
 //! what to install and what it has to leave out by name. A test ignored for any other reason is refused: that would be a
 //! silent skip.
 
@@ -14,7 +14,7 @@ use crate::{Failure, command, tidy};
 /// What one test needs.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Need {
-    /// Debian packages.
+    /// Debian packages and crates, see `peers`.
     pub packages: BTreeSet<String>,
     /// Whether it mounts, changes owners or makes devices.
     pub root: bool,

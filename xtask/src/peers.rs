@@ -1,12 +1,13 @@
-//! The real programs that tests and benches compare umiak with: Debian packages, each with its reason.
+//! The real programs that tests and benches compare umiak with: Debian packages, and crates that no Debian has, each with
+//! its reason.
 //!
 //! This is the only list. A test that needs a package which is not here is refused with a word on what to do.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{Failure, command};
+use crate::{Failure, command, tidy};
 
 /// Package and what it is here for.
 const PACKAGES: [(&str, &str); 29] = [
@@ -41,22 +42,35 @@ const PACKAGES: [(&str, &str); 29] = [
     ("zstd", "zstd: streams as others write and read them"),
 ];
 
-/// Installs, as root, what is missing of `wanted`; returns what is missing still.
+/// Programs of crates: name, release, and what it is here for. Tests name them as `cargo:NAME`. They are built once, into
+/// `peers` below cargo's target directory, where `umiak_testkit` looks for them.
+const CRATES: [(&str, &str, &str); 1] = [(
+    "ferro-oci-server",
+    "1.0.0",
+    "a registry on loopback that has referrers and no ranges: the other half of the world",
+)];
+
+/// How tests name a program of a crate.
+const CRATE: &str = "cargo:";
+
+/// Installs what is missing of `wanted`, Debian's packages as root; returns what is missing still.
 ///
 /// # Errors
 /// A package is not on the list.
 pub fn install(wanted: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
     check(wanted)?;
+    wanted.iter().filter_map(|name| name.strip_prefix(CRATE)).for_each(build);
     let absent = missing(wanted);
-    if absent.is_empty() || !command::is_root() || !Path::new("/usr/bin/apt-get").exists() {
+    let packages = || absent.iter().filter(|name| !name.starts_with(CRATE));
+    if packages().next().is_none() || !command::is_root() || !Path::new("/usr/bin/apt-get").exists() {
         return Ok(absent);
     }
     // The package lists may be absent or old: then the first try fails, and the second has fresh ones.
-    if command::run(apt("install").arg("--no-install-recommends").args(&absent)).is_err()
+    if command::run(apt("install").arg("--no-install-recommends").args(packages())).is_err()
         && command::run(&mut apt("update")).is_ok()
     {
         // What could not be installed is seen, and named, below.
-        let _ = command::run(apt("install").arg("--no-install-recommends").args(&absent));
+        let _ = command::run(apt("install").arg("--no-install-recommends").args(packages()));
     }
     Ok(missing(&absent))
 }
@@ -71,14 +85,65 @@ pub fn check(wanted: &BTreeSet<String>) -> Result<(), Failure> {
 }
 
 fn stranger(wanted: &BTreeSet<String>) -> Option<&String> {
-    wanted.iter().find(|package| !PACKAGES.iter().any(|(known, _)| known == package))
+    let known = |name: &String| match name.strip_prefix(CRATE) {
+        Some(name) => CRATES.iter().any(|(known, ..)| *known == name),
+        None => PACKAGES.iter().any(|(known, _)| known == name),
+    };
+    wanted.iter().find(|name| !known(name))
 }
 
 fn missing(packages: &BTreeSet<String>) -> BTreeSet<String> {
     packages.iter().filter(|package| !installed(package)).cloned().collect()
 }
 
+/// What a person would type to have what is missing.
+pub fn advice(missing: &BTreeSet<String>) -> Vec<String> {
+    let (crates, packages): (Vec<&String>, Vec<&String>) = missing.iter().partition(|name| name.starts_with(CRATE));
+    let packages = packages.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
+    let mut lines = Vec::new();
+    lines.extend((!packages.is_empty()).then(|| format!("apt-get install {packages}")));
+    for name in crates.iter().filter_map(|name| name.strip_prefix(CRATE)) {
+        lines.extend(place().ok().and_then(|place| Some(command::typed(&recipe(name, &place)?))));
+    }
+    lines
+}
+
+/// Where programs of crates are.
+fn place() -> Result<PathBuf, Failure> {
+    let metadata = tidy::metadata()?;
+    let target = metadata["target_directory"].as_str().ok_or("cargo names no target directory")?;
+    Ok(Path::new(target).join("peers"))
+}
+
+/// How one is built: quickly, not to be quick.
+fn recipe(name: &str, place: &Path) -> Option<Command> {
+    let (name, release, _) = CRATES.iter().find(|(known, ..)| *known == name)?;
+    let mut cargo = command::cargo();
+    cargo.args(["install", "--debug", "--locked", "--quiet", "--root"]).arg(place);
+    cargo.args([name, "--version", release]).env("CARGO_TARGET_DIR", place.join("build"));
+    // What nobody debugs needs no tables for it: half of the disk and some of the time.
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").stdin(Stdio::null());
+    Some(cargo)
+}
+
+/// Builds one unless it is there. What cannot be built is seen, and named, later.
+fn build(name: &str) {
+    let Ok(place) = place() else { return };
+    if place.join("bin").join(name).exists() {
+        return;
+    }
+    if let Some(mut recipe) = recipe(name, &place)
+        && command::run(&mut recipe).is_ok()
+    {
+        // Some hundred MiB that nobody needs again.
+        let _ = std::fs::remove_dir_all(place.join("build"));
+    }
+}
+
 fn installed(package: &str) -> bool {
+    if let Some(name) = package.strip_prefix(CRATE) {
+        return place().is_ok_and(|place| place.join("bin").join(name).exists());
+    }
     let output = Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).stderr(Stdio::null()).output();
     output.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
 }
@@ -103,7 +168,8 @@ mod tests {
     #[test]
     fn a_package_without_a_reason_is_refused() {
         assert!(install(&["sl".to_owned()].into()).unwrap_err().contains("reason"));
-        assert!(stranger(&["tar".to_owned()].into()).is_none());
+        assert!(stranger(&["tar".to_owned(), "cargo:ferro-oci-server".to_owned()].into()).is_none());
+        assert!(stranger(&["cargo:tar".to_owned()].into()).is_some());
         assert!(version("tar").unwrap().starts_with("1."));
         assert_eq!(version("no-such-package"), None);
         assert!(PACKAGES.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each once");

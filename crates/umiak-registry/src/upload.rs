@@ -80,7 +80,13 @@ impl Upload<'_> {
             let arrived = session.as_ref().map_or(0, |session| session.offset);
             if arrived < before {
                 self.observer.expect(PHASE, before - arrived);
-            } else if arrived > before {
+            }
+            // It may have stored everything, and only the answer was lost.
+            if session.is_none() && !refused && self.is_there() {
+                self.observer.advance(PHASE, self.blob.size);
+                return Ok(Stored::New);
+            }
+            if arrived > before {
                 // Sent by the request that broke, and counted again as not sent by it.
                 self.observer.advance(PHASE, arrived - before);
             }
@@ -177,11 +183,19 @@ impl Upload<'_> {
         }
     }
 
+    /// Whether the registry has the blob.
+    fn is_there(&self) -> bool {
+        let url = format!("{}/blobs/{}", self.base, self.blob.digest);
+        let ask = Ask { method: &Method::HEAD, url: &url, headers: &[], body: None };
+        self.transport.once(ask, self.observer).is_ok()
+    }
+
     /// How much of an upload has arrived; `None` when the registry does not say, and a new one has to be begun.
     fn asked(&self, session: &Session) -> Option<Session> {
         let ask = Ask { method: &Method::GET, url: &session.location, headers: &[], body: None };
         let answer = self.transport.once(ask, self.observer).ok()?;
-        let offset = arrived(&answer).filter(|offset| *offset <= self.blob.size)?;
+        // None at all and one byte look the same: what would be sent behind the one must not be sent behind none.
+        let offset = arrived(&answer).filter(|offset| (1..=self.blob.size).contains(offset))?;
         let location = location(&answer, Some(&session.location)).ok()?;
         Some(Session { location, offset, chunk: session.chunk })
     }
@@ -209,8 +223,8 @@ fn location(answer: &Answer, before: Option<&str>) -> Result<String, Error> {
     Err(Error::Network { action: "send to", url: from, source: reason.into() })
 }
 
-/// Bytes that have arrived, by the header `Range: 0-<last>`. Nothing at all looks like one byte: `0-0` says both, and
-/// sending one byte again costs nothing, as long as it is sent from the start.
+/// Bytes that have arrived, by the header `Range: 0-<last>`. Nothing at all looks like one byte: `0-0` says both, and is
+/// taken for none.
 fn arrived(answer: &Answer) -> Option<u64> {
     range_end(header(answer, "Range")?)
 }

@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod dockerd;
+pub mod ferro;
 pub mod http;
 pub mod overlay2;
 pub mod random;

@@ -47,7 +47,7 @@ impl Registry {
             let mut command = Command::new("docker-registry");
             command.arg("serve").arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut registry = Self { process: command.spawn()?, port };
-            match registry.wait() {
+            match answered(&mut registry.process, port) {
                 Ok(()) => return Ok(registry),
                 Err(error) => last = error,
             }
@@ -60,27 +60,31 @@ impl Registry {
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
+}
 
-    fn wait(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            if let Some(status) = self.process.try_wait()? {
-                return Err(io::Error::other(format!("docker-registry ended: {status}")));
-            }
-            if self.answers().is_ok() {
-                return Ok(());
-            }
-            std::thread::yield_now();
+/// Waits until the server answers at `port`.
+///
+/// # Errors
+/// It ends, or does not answer within 20 seconds.
+pub(crate) fn answered(process: &mut Child, port: u16) -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if let Some(status) = process.try_wait()? {
+            return Err(io::Error::other(format!("the registry ended: {status}")));
         }
-        Err(io::ErrorKind::TimedOut.into())
+        if answers(port).is_ok() {
+            return Ok(());
+        }
+        std::thread::yield_now();
     }
+    Err(io::ErrorKind::TimedOut.into())
+}
 
-    fn answers(&self) -> io::Result<()> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET /v2/ HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        stream.read_exact(&mut [0; 12])
-    }
+fn answers(port: u16) -> io::Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /v2/ HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    stream.read_exact(&mut [0; 12])
 }
 
 impl Drop for Registry {

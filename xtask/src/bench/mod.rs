@@ -10,6 +10,7 @@ mod machine;
 mod measure;
 mod noise;
 mod pairs;
+mod registry;
 mod shell;
 mod table;
 
@@ -50,7 +51,8 @@ pub fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
     match name {
         "apps" => apps::bench(&options),
         "delta" => delta::bench(&options),
-        other => Err(format!("there is no bench `{other}`; there are: apps, delta")),
+        "registry" => registry::bench(&options),
+        other => Err(format!("there is no bench `{other}`; there are: apps, delta, registry")),
     }
 }
 

@@ -66,9 +66,8 @@ fn close(outcome: &Outcome, left_out: &[LeftOut], missing: &BTreeSet<String>) ->
     for test in left_out {
         eprintln!("skipped: {} (needs {})", test.name, test.need);
     }
-    if !missing.is_empty() {
-        let list = missing.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
-        eprintln!("hint: apt-get install {list}");
+    for line in peers::advice(missing) {
+        eprintln!("hint: {line}");
     }
     if left_out.iter().any(|test| test.need.root) && !command::is_root() {
         eprintln!("hint: tests that mount or change owners run as root only");

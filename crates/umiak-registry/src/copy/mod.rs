@@ -113,9 +113,19 @@ impl Copy<'_> {
         let name = registry_name(self.from);
         let stored = in_parallel(missing, self.parallel, |_, blob| {
             announced.check()?;
-            let sent = self
-                .open(content, blob, &announced)
-                .and_then(|stream| self.sink.send_blob(blob, stream.as_ref(), name, &announced));
+            let send = || {
+                let stream = self.open(content, blob, &announced)?;
+                self.sink.send_blob(blob, stream.as_ref(), name, &announced)
+            };
+            let sent = match send() {
+                Err(Error::Digest { .. }) if self.sink.takes_streams() => {
+                    // Perhaps only the pieces did not fit together, from before and after a connection broke.
+                    self.observer.note(&format!("blob {} came damaged, copying all of it again", blob.digest));
+                    announced.advance(PHASE, blob.size);
+                    send()
+                }
+                sent => sent,
+            };
             match sent {
                 Ok(stored) => Ok(Some(stored)),
                 Err(error) if error.kind() == ErrorKind::NotFound && content.attached.contains(&blob.digest) => {
