@@ -175,6 +175,9 @@ pub enum BuildError {
     /// A Compose App could not be published or read.
     #[error(transparent)]
     Compose(Box<crate::compose::ComposeError>),
+    /// A compose project could not be packed.
+    #[error(transparent)]
+    Pack(Box<crate::compose::pack::PackError>),
     /// The work was stopped on request.
     #[error(transparent)]
     Cancelled(#[from] umiak_spec::Cancelled),
@@ -221,6 +224,16 @@ impl From<crate::compose::ComposeError> for BuildError {
                 umiak_spec::Cancelled.into()
             }
             other => Self::Compose(Box::new(other)),
+        }
+    }
+}
+
+/// A request to stop stays one.
+impl From<crate::compose::pack::PackError> for BuildError {
+    fn from(error: crate::compose::pack::PackError) -> Self {
+        match error {
+            crate::compose::pack::PackError::Cancelled(cancelled) => cancelled.into(),
+            other => Self::Pack(Box::new(other)),
         }
     }
 }

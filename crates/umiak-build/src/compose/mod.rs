@@ -14,6 +14,7 @@ pub mod carry;
 mod error;
 mod fit;
 mod images;
+pub mod pack;
 mod platforms;
 mod unpacked;
 

@@ -1,9 +1,10 @@
 //! What is in a bundle: its files by name, and the texts of those that may be compose files.
 //!
-//! Guarantees: names are relative and without `..`; nothing is written anywhere; every file was hashed on the way. What
+//! Guarantees: names are relative, without `..` and each there once; links stay inside; nothing is written anywhere; every
+//! file was hashed on the way. What
 //! this does not do: tell which file is the compose file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Write as _};
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ const TEXT: u64 = 1 << 20;
 /// Bytes of all texts together.
 const TEXTS: u64 = 16 << 20;
 /// Names in a bundle.
-const ENTRIES: usize = 1 << 17;
+pub(super) const ENTRIES: usize = 1 << 17;
 
 /// A file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +57,30 @@ impl Bundle {
         let plain = umiak_layer::decompress(archive, &limits).map_err(|error| unreadable(LayerError::Read(error)))?;
         let mut reader = TarReader::new(BufReader::new(plain), limits);
         let (mut bundle, mut kept) = (Self::default(), 0);
+        let (mut names, mut leaves) = (BTreeSet::new(), BTreeSet::new());
         while let Some(entry) = reader.next_entry().map_err(unreadable)? {
             observer.check()?;
             let name = String::from_utf8_lossy(entry.path.as_bytes()).into_owned();
+            if !names.insert(name.clone()) && !matches!(entry.body, Body::Directory) {
+                return Err(BuildError::Refused(format!("the bundle has {name} twice")));
+            }
+            if let Some(above) = above(&name).find(|above| leaves.contains(*above)) {
+                return Err(BuildError::Refused(format!("{name} lies below {above}, which is no directory")));
+            }
+            if !matches!(entry.body, Body::Directory) {
+                leaves.insert(name.clone());
+            }
             let (size, link) = match entry.body {
                 Body::Directory => continue,
                 Body::File(size) => (size, None),
                 Body::HardLink(target) => (0, Some(String::from_utf8_lossy(target.as_bytes()).into_owned())),
-                Body::Symlink(target) => (0, Some(String::from_utf8_lossy(&target).into_owned())),
+                Body::Symlink(target) => {
+                    let target = String::from_utf8_lossy(&target).into_owned();
+                    if !stays_inside(&name, &target) {
+                        return Err(BuildError::Refused(format!("{name} points out of the bundle, at {target}")));
+                    }
+                    (0, Some(target))
+                }
                 _ => return Err(BuildError::Refused(format!("the bundle has {name}, which is no file and no link"))),
             };
             let keep = link.is_none() && size <= TEXT && size <= TEXTS - kept;
@@ -99,6 +116,28 @@ impl Bundle {
         let theirs = || index.files().find(|(name, _)| own.get(name).is_none());
         mine.or_else(theirs).map(|(name, _)| name.to_owned())
     }
+}
+
+/// The directories that a name is in.
+fn above(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('/').map(|(at, _)| &name[..at])
+}
+
+/// Whether a link called `name` that points at `target` stays in the bundle, as far as its text tells.
+pub(super) fn stays_inside(name: &str, target: &str) -> bool {
+    let mut depth = name.split('/').filter(|part| !part.is_empty()).count().saturating_sub(1);
+    !target.starts_with('/')
+        && target.split('/').all(|part| match part {
+            "" | "." => true,
+            ".." => depth.checked_sub(1).is_some_and(|up| {
+                depth = up;
+                true
+            }),
+            _ => {
+                depth += 1;
+                true
+            }
+        })
 }
 
 /// Reads to the end; what is read goes into `keep`, if there is one.
