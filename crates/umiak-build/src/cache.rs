@@ -1,7 +1,7 @@
-//! Small derived files kept between runs: layer indexes and content lists.
+//! Small derived files kept between runs: layer indexes, content lists, measures of layers.
 //!
 //! Guarantees: a file appears under its name whole or not at all. It does not promise that a file is still there
-//! next time, nor that its bytes are right: whoever reads one checks it (both kinds carry a checksum) and makes it
+//! next time, nor that its bytes are right: whoever reads one checks it (all carry a checksum) and makes it
 //! again when it is not. Losing the directory costs time, nothing else.
 #![allow(clippy::disallowed_methods)]
 
@@ -18,6 +18,8 @@ pub(crate) enum Entry {
     Layer(Digest),
     /// The content list of the squashfs image with this digest.
     Contents(Digest),
+    /// The measures of the layer blob with this digest.
+    Measure(Digest),
 }
 
 /// A directory of derived files.
@@ -35,6 +37,8 @@ impl Cache {
         match entry {
             Entry::Layer(digest) => self.root.join("layers").join(digest.hex()),
             Entry::Contents(digest) => self.root.join("contents").join(digest.hex()),
+            // Measured otherwise, they get another number.
+            Entry::Measure(digest) => self.root.join("measures-1").join(digest.hex()),
         }
     }
 

@@ -53,6 +53,11 @@ impl Layers {
         Ok(Self { layers, limits: *limits })
     }
 
+    /// One layer that is at hand, with its index.
+    pub(crate) fn alone(digest: Digest, blob: BlobFile, index: LayerIndex, limits: &Limits) -> Self {
+        Self { layers: vec![Known { digest, blob, index }], limits: *limits }
+    }
+
     /// The file tree that an app's root is made of, and what a person should know of it.
     pub(crate) fn tree(&self, image: &str) -> Result<(Tree<LayerContent>, Vec<String>), BuildError> {
         let indexes: Vec<&LayerIndex> = self.layers.iter().map(|layer| &layer.index).collect();
@@ -110,7 +115,7 @@ fn index(
         return Ok(index);
     }
     observer.expect(PHASE, blob.len());
-    let mut reader = Verified::new(Advancing { inner: blob.reader(), observer });
+    let mut reader = Verified::new(Advancing { inner: blob.reader(), observer, phase: PHASE });
     let index = umiak_layer::index(&mut reader, limits, observer).map_err(|error| match error {
         LayerError::Cancelled(cancelled) => cancelled.into(),
         source => BuildError::Layer { layer: layer.digest, source },
@@ -130,15 +135,16 @@ fn index(
 }
 
 /// Tells the observer what was read.
-struct Advancing<'a, R> {
-    inner: R,
-    observer: &'a dyn Observer,
+pub(crate) struct Advancing<'a, R> {
+    pub(crate) inner: R,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) phase: &'static str,
 }
 
 impl<R: Read> Read for Advancing<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.observer.advance(PHASE, count as u64);
+        self.observer.advance(self.phase, count as u64);
         Ok(count)
     }
 }

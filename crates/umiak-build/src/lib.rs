@@ -24,6 +24,7 @@ mod format;
 mod image;
 mod layers;
 mod make;
+pub mod measure;
 mod prepare;
 mod squash;
 mod stage;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppError, at_most, inconsistent, json, read, shown};
+use super::{AppError, ArchitectureMeta, LayerMeta, LayersMeta, at_most, inconsistent, json, read, shown};
 use crate::manifest::or_default;
 use crate::{Digest, Limits, Platform};
 
@@ -218,6 +218,26 @@ impl Measures {
             at_most(WHAT, "bytes in one delta", delta.size, limits.expanded)?;
         }
         self.layers.values().try_for_each(|layer| layer.check(limits))
+    }
+
+    /// The layers metadata v1 that says the same with one number for each layer, for ext4 with blocks of `block` bytes.
+    /// Of a layer that takes more in one image than in another, the more. `None` for a block size that is not measured.
+    #[must_use]
+    pub fn layers_meta(&self, block: u64) -> Option<LayersMeta> {
+        let mut meta = LayersMeta::default();
+        for (platform, services) in &self.platforms {
+            let architecture = meta.architectures.entry(platform.architecture.clone());
+            let empty = || ArchitectureMeta { fs_block_size: block, layers: BTreeMap::new() };
+            let layers = &mut architecture.or_insert_with(empty).layers;
+            for (below, digest) in services.values().flat_map(|image| image.layers.iter().enumerate()) {
+                let Some(layer) = self.layers.get(digest) else { continue };
+                let usage = layer.measure.usage(block, below)?;
+                let usage = layers.get(digest).map_or(usage, |known| usage.max(known.usage));
+                let archive_size = Some(layer.archive_size);
+                layers.insert(*digest, LayerMeta { size: layer.measure.size, usage, archive_size });
+            }
+        }
+        Some(meta)
     }
 
     /// Adds all that `other` has: other platforms, other services, other layers. What both have must agree.
