@@ -256,10 +256,7 @@ impl Source for Somewhere {
     }
 
     fn fetch(&self, layer: &Layer, observer: &dyn Observer) -> Result<BlobFile, Error> {
-        match self.found() {
-            Some(source) => source.fetch(layer, observer),
-            None => Err(Error::Unsupported("a layer was asked for before its image was found".into())),
-        }
+        self.with_manifests()?.fetch(layer, observer)
     }
 
     fn top(&self, observer: &dyn Observer) -> Result<(Descriptor, Vec<u8>), Error> {

@@ -88,7 +88,8 @@ fn copies_go_through_layouts_and_archives_and_come_back_the_same() {
     let setting = setting();
     let place = |name: &str| setting.directory.path().join(name).display().to_string();
     let (layout, archive) = (format!("oci:{}:1", place("layout")), format!("oci-archive:{}:1", place("archive.tar")));
-    for (from, to) in [(setting.source(), &layout), (layout.clone(), &archive), (archive.clone(), &setting.target())] {
+    let bare = setting.source().replace("docker://", "");
+    for (from, to) in [(bare, &layout), (layout.clone(), &archive), (archive.clone(), &setting.target())] {
         copy(&from, to, &whole(), &setting.context).unwrap();
     }
     setting.assert_copied();

@@ -223,6 +223,45 @@ fn an_answer_from_elsewhere_is_not_appended() {
 }
 
 #[test]
+fn bytes_of_another_place_are_fetched_again_as_one() {
+    let setting = setting();
+    setting.fail([Fault::Cut(100_000), Fault::WrongPlace]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 100_000, 0]);
+}
+
+#[test]
+fn another_total_of_a_range_says_nothing() {
+    let setting = setting();
+    setting.fail([Fault::Cut(100_000), Fault::OtherTotal(5)]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 100_000]);
+}
+
+#[test]
+fn a_server_that_says_when_to_come_back_is_heeded() {
+    thread_local!(static WAITED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+    let mut setting = setting();
+    setting.context.registry.pause = |time| WAITED.set(WAITED.get() + u64::try_from(time.as_millis()).unwrap());
+    setting.fail([Fault::slow_down(30), Fault::slow_down_until(12), Fault::slow_down(3600)]);
+    setting.pull();
+    assert_eq!(WAITED.get(), 30_000 + 12_000 + 60_000, "an hour is more than anybody waits");
+}
+
+#[test]
+fn a_blob_host_that_cuts_is_asked_through_the_registry_again() {
+    let setting = setting();
+    let files = umiak_testkit::http::Files::new();
+    files.put("/blob", "application/octet-stream", setting.blobs[0].bytes.clone());
+    files.fail("/blob", [Fault::Cut(123_456)]);
+    let host = umiak_testkit::http::Server::start(move |request| files.answer(request)).unwrap();
+    let to = || Fault::Redirect(format!("http://{}/blob", host.address()));
+    setting.fail([to(), to()]);
+    setting.pull();
+    assert_eq!(setting.starts(), [0, 123_456]);
+}
+
+#[test]
 fn leftovers_of_something_else_are_dropped() {
     for leftover in [vec![7; 1000], vec![7; SIZE * 2]] {
         let setting = setting();

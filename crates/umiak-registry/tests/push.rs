@@ -11,7 +11,7 @@ use common::watch::Watch;
 use common::{context, told};
 use umiak_registry::{Context, Error, ErrorKind, Sink, Stored, open_sink};
 use umiak_spec::{Descriptor, Digest, ReadAt, Silent};
-use umiak_testkit::http::{Manner, PushFault, Request, Response, Server, Store};
+use umiak_testkit::http::{Manner, PushFault, Request, Response, Server, Store, dated};
 
 const SIZE: usize = 600_000;
 
@@ -126,6 +126,45 @@ fn a_registry_that_is_busy_is_asked_again() {
     let setting = setting(Manner::default());
     setting.store.fail([PushFault::Status(503), PushFault::Status(429)]);
     setting.sent();
+}
+
+#[test]
+fn a_registry_that_says_when_to_come_back_is_heeded() {
+    thread_local!(static WAITED: std::cell::Cell<std::time::Duration> = const { std::cell::Cell::new(std::time::Duration::ZERO) });
+    let mut setting = setting(Manner::default());
+    setting.context.registry.pause = |time| WAITED.set(WAITED.get() + time);
+    let seconds = vec![("Retry-After".to_owned(), "7".to_owned())];
+    setting.store.fail([PushFault::Refused(429, seconds), PushFault::Refused(503, dated(40))]);
+    setting.sent();
+    assert_eq!(WAITED.get().as_secs(), 47);
+}
+
+#[test]
+fn a_registry_that_takes_all_and_never_answers_is_not_sent_it_again() {
+    let setting = setting(Manner::default());
+    setting.store.fail([PushFault::Silence]);
+    assert_eq!(setting.sent(), ["PUT"]);
+}
+
+#[test]
+fn a_registry_that_stored_something_else_is_not_believed() {
+    let setting = setting(Manner::default());
+    setting.store.fail([PushFault::OtherDigest]);
+    assert_eq!(setting.put().unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn an_upload_that_is_redirected_to_a_blob_host_goes_there() {
+    let setting = setting(Manner::default());
+    let (host, there) = Store::start(Manner::default()).unwrap();
+    // The upload is begun there, too: it is where the redirect leads.
+    let mut stream = std::net::TcpStream::connect(host.address()).unwrap();
+    std::io::Write::write_all(&mut stream, b"POST /v2/team/app/blobs/uploads/ HTTP/1.1\r\n\r\n").unwrap();
+    std::io::Read::read_to_end(&mut stream, &mut Vec::new()).unwrap();
+    let to = format!("http://{}/v2/team/app/blobs/uploads/number-1", host.address());
+    setting.store.fail([PushFault::Redirect(to)]);
+    assert_eq!(setting.put().unwrap(), Stored::New);
+    assert_eq!(there.blob(&setting.blob.digest).unwrap(), setting.content);
 }
 
 #[test]

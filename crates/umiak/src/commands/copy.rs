@@ -55,10 +55,21 @@ pub fn run(context: &Context<'_>, arguments: &CopyArgs) -> Outcome {
         drop(progress);
         return tell_plan(context, arguments, &found, &missing);
     }
-    let copied = copy.run(&found, &missing, sink.tag()).map_err(fetching)?;
-    sink.finish(&progress).map_err(fetching)?;
+    let copied = copy.run(&found, &missing, sink.tag()).map_err(unfinished)?;
+    sink.finish(&progress).map_err(unfinished)?;
     drop(progress);
     tell(context, &from, &place, &found, &copied)
+}
+
+/// A failure of a copy that had begun: blobs may be there that nothing names yet.
+fn unfinished(error: umiak_registry::Error) -> Failure {
+    match fetching(error) {
+        Failure::Told(mut diagnostic) => {
+            diagnostic.outcome = Some("no tag was changed; what was copied so far is not copied again".into());
+            Failure::Told(diagnostic)
+        }
+        gone => gone,
+    }
 }
 
 fn host(reference: &ImageReference) -> Option<&str> {
