@@ -6,6 +6,7 @@
 
 mod apps;
 mod delta;
+mod fit;
 mod machine;
 mod measure;
 mod noise;
@@ -51,8 +52,9 @@ pub fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
     match name {
         "apps" => apps::bench(&options),
         "delta" => delta::bench(&options),
+        "fit" => fit::bench(&options),
         "registry" => registry::bench(&options),
-        other => Err(format!("there is no bench `{other}`; there are: apps, delta, registry")),
+        other => Err(format!("there is no bench `{other}`; there are: apps, delta, fit, registry")),
     }
 }
 

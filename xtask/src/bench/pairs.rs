@@ -34,6 +34,16 @@ pub fn chosen(options: &Options) -> Result<Vec<Layout>, Failure> {
     Ok(layouts)
 }
 
+/// Those of `names` that are there.
+///
+/// # Errors
+/// Never so far.
+pub fn named(options: &Options, names: &[&str]) -> Result<Vec<Layout>, Failure> {
+    let layout =
+        |name: &&str| Layout { name: (*name).to_owned(), directory: options.pairs.join(format!("{name}.oci")) };
+    Ok(names.iter().map(layout).filter(Layout::exists).collect())
+}
+
 /// An OCI image layout.
 pub struct Layout {
     /// What it is called in tables.

@@ -1,0 +1,158 @@
+//! `bench fit`: what updates were said to take, and what they take on real file systems with a real Docker daemon.
+
+mod device;
+mod images;
+mod tar;
+mod watch;
+
+use umiak_plan::{App, Kind};
+
+use super::shell::Shell;
+use super::{Options, machine, pairs, table};
+use crate::{Failure, peers, tidy};
+use device::{Edge, Outcome};
+use images::{Shape, Shelf};
+
+/// Bytes that a figure may be over, where one percent is less.
+const ALLOWED: u64 = 64 << 10;
+
+/// Bytes of each file system.
+const SIZE: u64 = 1 << 30;
+
+/// Pairs with a real image that are updated from base to target.
+const PAIRS: [&str; 2] = ["a", "d"];
+
+const SMALL: Shape = Shape { name: "small", files: 6000, length: 1700, directories: 300 };
+const LARGE: Shape = Shape { name: "large", files: 3, length: 15 << 20, directories: 1 };
+const FIRST: Shape = Shape { name: "first", files: 400, length: 30_000, directories: 20 };
+const SECOND: Shape = Shape { name: "second", files: 420, length: 30_000, directories: 20 };
+const THIRD: Shape = Shape { name: "third", files: 380, length: 31_000, directories: 24 };
+const OTHER: Shape = Shape { name: "other", files: 200, length: 100_000, directories: 2 };
+const DEEP: Shape = Shape { name: "deep", files: 2500, length: 6000, directories: 1200 };
+const CROWD: Shape = Shape { name: "crowd", files: 5000, length: 3000, directories: 1 };
+
+/// An update: its name in the table, the apps that are wanted, and whether what it replaces goes.
+type Update = (&'static str, Vec<App>, bool);
+
+/// Runs all updates on each file system; prints the table and writes it down if asked.
+///
+/// # Errors
+/// A peer is missing; no root; a command failed.
+pub fn bench(options: &Options) -> Result<(), Failure> {
+    let wanted = ["docker.io", "iproute2", "util-linux", "e2fsprogs", "xfsprogs", "mount", "gzip"];
+    let missing = peers::install(&wanted.map(str::to_owned).into())?;
+    if !missing.is_empty() {
+        return Err(format!("the bench needs Debian packages: apt-get install {}", Vec::from_iter(missing).join(" ")));
+    }
+    let machine = machine::describe(&["docker.io", "e2fsprogs", "xfsprogs"]);
+    let target = tidy::metadata()?;
+    let target = target["target_directory"].as_str().ok_or("cargo names no target directory")?;
+    let shell = Shell::new(std::path::Path::new(target), "fit")?;
+    let mut shelf = Shelf::new(shell.directory().join("shelf"))?;
+    let updates = updates(options, &mut shelf)?;
+    let mut lines = Vec::new();
+    for (kind, block) in [(Kind::Ext4, 4096), (Kind::Ext4, 1024), (Kind::Xfs, 4096)] {
+        let label = format!("{kind} {block}");
+        if !options.only.is_empty() && !options.only.iter().any(|only| *only == kind.to_string()) {
+            continue;
+        }
+        let mut edge = Edge::new(shell.directory(), kind, block, SIZE)?;
+        for (name, apps, prune) in &updates {
+            let outcome = edge.update(&shelf, apps.clone(), *prune)?;
+            let line = line(&format!("{label}: {name}"), &outcome);
+            eprintln!("| {} |", line.join(" | "));
+            if std::env::var_os("UMIAK_BENCH_EXPLAIN").is_some() {
+                for row in outcome.answer.explain() {
+                    eprintln!(
+                        "    {} {}: +{} -{} {}",
+                        row.action.word(),
+                        row.what,
+                        row.taken.bytes,
+                        row.freed.bytes,
+                        row.why
+                    );
+                }
+            }
+            lines.push(line);
+        }
+    }
+    let how = if options.write { "cargo xtask bench fit --pairs DIR" } else { "a part" };
+    let text = format!("`{how}`; {machine}.\n\n{}", table::grid(heads(), lines));
+    println!("{text}");
+    if options.write { table::write("fit", &text) } else { Ok(()) }
+}
+
+fn updates(options: &Options, shelf: &mut Shelf) -> Result<Vec<Update>, Failure> {
+    let mut app = |name: &str, release: &str, images: &[&[Shape]]| {
+        let images = images.iter().map(|shapes| shelf.image(shapes)).collect::<Result<Vec<_>, _>>()?;
+        shelf.app(name, release, images)
+    };
+    let shop1 = app("shop", "1", &[&[SMALL, FIRST]])?;
+    let shop2 = app("shop", "2", &[&[SMALL, SECOND]])?;
+    let shop3 = app("shop", "3", &[&[DEEP, THIRD]])?;
+    let shop4 = app("shop", "4", &[&[DEEP, FIRST], &[DEEP, SECOND]])?;
+    let stats1 = app("stats", "1", &[&[SMALL, OTHER]])?;
+    let stats2 = app("stats", "2", &[&[CROWD]])?;
+    let media1 = app("media", "1", &[&[LARGE]])?;
+    let mut updates: Vec<Update> = vec![
+        ("many small files", vec![shop1], false),
+        ("next release, the earlier stays", vec![shop2.clone()], false),
+        ("a second app on the same base; prune", vec![shop2, stats1.clone()], true),
+        ("new base with many directories; prune", vec![shop3.clone(), stats1.clone()], true),
+        ("few large files", vec![shop3, stats1, media1.clone()], false),
+        ("two apps at once, two services, one large directory; prune", vec![shop4, stats2, media1], true),
+    ];
+    let layouts = if options.pairs.exists() { pairs::named(options, &PAIRS)? } else { vec![] };
+    for layout in layouts {
+        let mut release = |tag| {
+            let image = shelf.real(&layout, tag)?;
+            shelf.app("real", &format!("{} {tag}", layout.name), vec![image])
+        };
+        let (base, last) = (release("base")?, release("target")?);
+        let names = if layout.name == "a" {
+            ("image a, base; prune", "image a, target; prune")
+        } else {
+            ("image d, base; prune", "image d, target; prune")
+        };
+        updates.push((names.0, vec![base], true));
+        updates.push((names.1, vec![last], true));
+    }
+    Ok(updates)
+}
+
+fn heads() -> Vec<String> {
+    let heads = ["update", "peak, KiB", "said", "over", "end, KiB", "said", "over", "inodes, peak", "said", "bar"];
+    heads.map(str::to_owned).into()
+}
+
+fn line(name: &str, outcome: &Outcome) -> Vec<String> {
+    let found = &outcome.answer.uses[0];
+    let used = |bytes: u64| i128::from(bytes) - i128::from(outcome.before.bytes);
+    let (peak, end) = (used(outcome.most.bytes), used(outcome.last.bytes));
+    let over = [i128::from(found.peak) - peak, found.last - end];
+    let inodes = i128::from(outcome.most.inodes) - i128::from(outcome.before.inodes);
+    let inodes_over = i128::from(found.inodes_peak) - inodes;
+    let allowed = i128::from(ALLOWED).max(peak / 100);
+    let under = over.iter().any(|over| *over < 0) || inodes_over < 0;
+    let met = !under && over.iter().all(|over| *over <= allowed);
+    let kib = |bytes: i128| format!("{:.1}", bytes as f64 / 1024.0);
+    let verdict = if met {
+        "met"
+    } else if under {
+        "**under**"
+    } else {
+        "**over**"
+    };
+    vec![
+        name.to_owned(),
+        kib(peak),
+        kib(i128::from(found.peak)),
+        kib(over[0]),
+        kib(end),
+        kib(found.last),
+        kib(over[1]),
+        inodes.to_string(),
+        found.inodes_peak.to_string(),
+        verdict.to_owned(),
+    ]
+}
