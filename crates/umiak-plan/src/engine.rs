@@ -113,17 +113,19 @@ pub(crate) fn docker_image(file_system: &FileSystem, image: &Image) -> Cost {
 /// A container of an image with so many layers: what is made when it is created and started, without what it writes.
 pub(crate) fn docker_container(file_system: &FileSystem, layers: u64) -> Cost {
     let few = Directory { entries: 6, name_bytes: 60 };
-    // containers/ID, checkpoints, mounts, layerdb/mounts/ID; twice overlay2/ID with diff, work, work/work; merged;
-    // etc, dev, dev/shm, dev/pts, proc, sys of the first.
-    let directories = file_system.directories(few, 2) + file_system.directories(EMPTY, 2 + 8 + 1 + 6 + 2);
+    // containers/ID, overlay2/ID, overlay2/ID-init; of containers/ID checkpoints; layerdb/mounts/ID; of both others diff,
+    // work, work/work; of the first diff: etc, dev, dev/shm, dev/pts, proc, sys.
+    let directories = file_system.directories(few, 3) + file_system.directories(EMPTY, 1 + 1 + 6 + 6);
     let lower = layers.saturating_add(1).saturating_mul(29);
-    let settings = file_system.file(16 << 10) + file_system.file(8 << 10) + file_system.files(512, 5);
     let names = file_system.files(72, 3) + file_system.files(LINK, 2) + file_system.files(lower, 2);
     let links = file_system.links(80, 2) + file_system.links(12, 1);
-    let empty = file_system.files(0, 7);
-    let cost = directories + settings + names + links + empty;
-    // Settings grow with the service's own; what is removed may have been smaller.
-    Cost { least: 0, inodes_least: 0, ..cost }
+    let always = directories + names + links + file_system.files(0, 6);
+    // What the service's own settings and addresses make of these is not known; a log may not have been begun.
+    let settings = file_system.file(8 << 10) + file_system.file(4 << 10);
+    // The first container makes layerdb/mounts; one that is started its mounts and merged.
+    let started = file_system.files(512, 4) + file_system.file(0) + file_system.directories(EMPTY, 3);
+    let least = always + file_system.files(1, 2);
+    Cost { least: least.least, inodes_least: least.inodes_least, ..always + settings + started }
 }
 
 /// A layer in containerd's overlayfs snapshotter.

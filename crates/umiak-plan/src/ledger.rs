@@ -30,6 +30,12 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it removes what was there before the plan.
+    #[must_use]
+    pub const fn removes(self) -> bool {
+        matches!(self, Self::Reclaim | Self::Prune)
+    }
+
     /// The word for it in reports.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -70,6 +70,11 @@ impl Row {
 
 /// Bytes with thousands apart: figures that are compared are not rounded.
 pub fn bytes(number: u64) -> String {
+    apart(number) + " B"
+}
+
+/// A number with thousands apart.
+pub fn apart(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -78,7 +83,7 @@ pub fn bytes(number: u64) -> String {
         }
         text.push(digit);
     }
-    text + " B"
+    text
 }
 
 /// The rows as Markdown.

@@ -107,7 +107,11 @@ trait Model {
     fn inode(&self) -> u64 {
         0
     }
-    /// Bytes that so many inodes may take beyond that, once for all of them.
+    /// Bytes of that which come back when the inode is removed, but for [`Model::beginning`].
+    fn inode_least(&self) -> u64 {
+        0
+    }
+    /// Bytes that so many inodes may take beyond that, once for all of them, or keep when they are removed.
     fn beginning(&self, _inodes: u64) -> u64 {
         0
     }
@@ -132,7 +136,7 @@ impl FileSystem {
     fn cost(&self, model: &dyn Model, (least, most): Blocks, count: u64) -> Cost {
         let block = u64::from(self.block_size);
         let cost = Cost {
-            least: least.saturating_mul(block),
+            least: least.saturating_mul(block).saturating_add(model.inode_least()),
             most: most.saturating_mul(block).saturating_add(model.inode()),
             inodes: 1,
             inodes_least: 1,
@@ -208,8 +212,9 @@ impl FileSystem {
         let inodes = layer.inodes.total();
         let block = u64::from(self.block_size);
         let own = model.inode().saturating_mul(inodes);
+        let own_least = model.inode_least().saturating_mul(inodes);
         Cost {
-            least: least.saturating_mul(block),
+            least: least.saturating_mul(block).saturating_add(own_least),
             most: most.saturating_add(lists).saturating_mul(block).saturating_add(own),
             inodes,
             inodes_least: inodes,

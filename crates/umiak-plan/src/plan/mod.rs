@@ -12,7 +12,7 @@ mod obsolete;
 
 use crate::answer::{Answer, add};
 use crate::device::Device;
-use crate::ledger::{Action, Amount, Change, Step};
+use crate::ledger::{Amount, Change, Step};
 use crate::wanted::Wanted;
 use build::Builder;
 
@@ -30,7 +30,7 @@ struct Choice {
 #[must_use]
 pub fn plan(device: &Device, wanted: &Wanted) -> Answer {
     let mut reclaimable = vec![Amount::default(); device.file_systems.len()];
-    for change in obsolete::before(device, wanted).iter().flat_map(|step| &step.changes) {
+    for change in begun(device, obsolete::before(device, wanted)).iter().flat_map(|step| &step.changes) {
         if let Some(sum) = reclaimable.get_mut(change.file_system) {
             add(sum, change.freed);
         }
@@ -51,18 +51,29 @@ pub fn plan(device: &Device, wanted: &Wanted) -> Answer {
     answer
 }
 
-/// Puts what a file system takes once, however many inodes are made, into the first step that makes one there.
+/// Puts what a file system takes once, however many inodes are made, into the first step that makes one there; and takes
+/// it off what is freed when inodes are removed.
 fn begun(device: &Device, mut steps: Vec<Step>) -> Vec<Step> {
     for (index, file_system) in device.file_systems.iter().enumerate() {
-        let here = |change: &&Change| change.file_system == index;
-        let changes = steps.iter().flat_map(|step| &step.changes).filter(here);
-        let inodes = changes.fold(0_u64, |sum, change| sum.saturating_add(change.taken.inodes));
-        let cost = file_system.beginning(inodes);
-        let first = steps.iter_mut().find(|step| {
-            step.action != Action::Reclaim && step.changes.iter().any(|change| here(&change) && change.taken.inodes > 0)
-        });
-        if let Some(first) = first.filter(|_| !cost.is_nothing()) {
-            first.changes.push(Change::takes(index, cost, "inodes are taken in chunks, one begun in each group"));
+        let here = |change: &Change| change.file_system == index;
+        let sum = |steps: &[Step], inodes: fn(&Step, &Change) -> u64| {
+            let changes = steps.iter().flat_map(|step| step.changes.iter().map(move |change| (step, change)));
+            let inodes = changes.filter(|(_, change)| here(change)).map(|(step, change)| inodes(step, change));
+            inodes.fold(0_u64, u64::saturating_add)
+        };
+        let made = file_system.beginning(sum(&steps, |_, change| change.taken.inodes));
+        let removed = |step: &Step, change: &Change| if step.action.removes() { change.freed.inodes } else { 0 };
+        let mut kept = file_system.beginning(sum(&steps, removed)).most;
+        for change in steps.iter_mut().filter(|step| step.action.removes()).flat_map(|step| &mut step.changes) {
+            if here(change) {
+                let off = kept.min(change.freed.bytes);
+                change.freed.bytes -= off;
+                kept -= off;
+            }
+        }
+        let makes = |step: &&mut Step| step.changes.iter().any(|change| here(change) && change.taken.inodes > 0);
+        if let Some(first) = steps.iter_mut().find(makes).filter(|_| !made.is_nothing()) {
+            first.changes.push(Change::takes(index, made, "inodes are taken in chunks, one begun in each group"));
         }
     }
     steps

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_spec::Digest;
 
+use super::count;
 use super::load::{layer_cost, layer_key};
 use crate::cost::Cost;
 use crate::device::{Device, Engine, Role, StoredApp};
@@ -78,6 +79,9 @@ fn remove(
     // By name, so that the order in which they are known does not matter.
     let mut apps: Vec<&App> = device.stored.apps.iter().map(|stored| &stored.app).collect();
     apps.sort_by_key(|app| (&app.name, app.digest));
+    if action == Action::Prune {
+        steps.extend(containers(device, wanted));
+    }
     for (name, cost) in apps.into_iter().map(|app| of_app(device, app, &kept, &mut seen)) {
         if !cost.is_nothing() {
             let role = if device.engine == Engine::Squashfs { Role::Layers } else { Role::Engine };
@@ -97,6 +101,18 @@ fn blobs(device: &Device, kept: &Kept, bases: &BTreeSet<Digest>, gone: &BTreeSet
         .iter()
         .filter(|(digest, _)| !kept.blobs.contains(digest) && !bases.contains(digest) && !gone.contains(digest));
     file_system.map_or(Cost::NOTHING, |file_system| obsolete.map(|(_, bytes)| file_system.file(*bytes)).sum())
+}
+
+/// Containers of apps that run no longer.
+fn containers(device: &Device, wanted: &Wanted) -> Option<Step> {
+    let place = device.place(Role::Engine);
+    let file_system = device.file_systems.get(place).filter(|_| device.engine != Engine::Squashfs)?;
+    let replaced = |app: &&App| wanted.apps.iter().all(|wanted| wanted.digest != app.digest);
+    let ran = device.stored.apps.iter().filter(|stored| stored.running && !stored.pinned).map(|stored| &stored.app);
+    let images = ran.filter(replaced).flat_map(App::images);
+    let cost: Cost = images.map(|image| engine::docker_container(file_system, count(image.layers.len()))).sum();
+    let change = Change::frees(place, cost, "containers that were replaced");
+    (!cost.is_nothing()).then(|| Step::new(Action::Prune, "containers", vec![change]))
 }
 
 /// What the engine keeps for an app and for none of those that stay.

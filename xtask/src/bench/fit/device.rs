@@ -3,21 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use umiak_plan::{
     Action, Answer, App, Device, Engine, FileSystem, Kind, Policy, Role, Stored, StoredApp, Wanted, Watermark, plan,
 };
 use umiak_spec::{Digest, Platform};
-use umiak_testkit::Dockerd;
+use umiak_testkit::dockerd::Dockerd;
 use umiak_testkit::volume::{self, Volume};
 
 use super::images::{Shelf, compose};
 use super::watch::{InUse, Watch, look};
-use crate::Failure;
+use crate::{Failure, command};
 
 /// What an update was said to take, and took.
 pub struct Outcome {
     pub answer: Answer,
+    /// In use by apps and engine before the update.
+    pub own: u64,
     pub before: InUse,
     pub most: InUse,
     pub last: InUse,
@@ -26,6 +29,8 @@ pub struct Outcome {
 pub struct Edge {
     kind: Kind,
     block: u32,
+    /// In use when nothing was stored.
+    empty: InUse,
     stored: Vec<StoredApp>,
     // The daemon goes before what it lies on.
     docker: Dockerd,
@@ -38,11 +43,17 @@ impl Edge {
         let of = if kind == Kind::Xfs { volume::FileSystem::Xfs } else { volume::FileSystem::Ext4 };
         let name = format!("{kind}-{block}");
         let volume = Volume::make(scratch, &name, of, block, bytes).map_err(said)?;
+        if kind == Kind::Xfs {
+            // What XFS sets aside behind the end of open files it gives back when space runs out: not counted, not shown.
+            let again = "umount \"$1\" && mount -o loop,allocsize=4k \"$1.img\" \"$1\"";
+            command::run_quietly(Command::new("sh").args(["-c", again, "sh"]).arg(volume.path()))?;
+        }
         for directory in ["blobs/sha256", "projects"] {
             fs::create_dir_all(volume.path().join(directory)).map_err(said)?;
         }
         let docker = Dockerd::start(&volume.path().join("docker")).map_err(said)?;
-        Ok(Self { kind, block, stored: vec![], docker, volume, scratch: scratch.to_owned() })
+        let empty = look(volume.path())?;
+        Ok(Self { kind, block, empty, stored: vec![], docker, volume, scratch: scratch.to_owned() })
     }
 
     /// The planner's view of it.
@@ -72,15 +83,21 @@ impl Edge {
 
     /// Plans an update, watches while it is carried out.
     pub fn update(&mut self, shelf: &Shelf, apps: Vec<App>, prune_after: bool) -> Result<Outcome, Failure> {
-        let before = look(self.volume.path())?;
+        let own = look(self.volume.path())?.bytes - self.empty.bytes;
         let device = self.device()?;
         let wanted = Wanted { apps, deltas: vec![], policy: Policy { reclaim: false, prune_after } };
         let answer = plan(&device, &wanted);
-        let watch = Watch::start(self.volume.path().to_owned(), self.kind == Kind::Xfs);
+        if !answer.fits() {
+            return Err(format!("an empty device is too small: {:?}", answer.verdict));
+        }
+        let filling = self.fill(&device, &wanted, &answer)?;
+        let before = look(self.volume.path())?;
+        let watch = Watch::start(self.volume.path().to_owned(), self.kind == Kind::Xfs)?;
         let carried_out = self.carry_out(shelf, &device, &wanted, &answer);
         let most = watch.most()?;
         carried_out?;
         let last = look(self.volume.path())?;
+        fs::remove_file(filling).map_err(said)?;
         let mut stored: Vec<StoredApp> = if prune_after { vec![] } else { self.stored.clone() };
         stored.retain(|stored| wanted.apps.iter().all(|app| app.digest != stored.app.digest));
         stored.iter_mut().for_each(|stored| stored.running = false);
@@ -88,10 +105,29 @@ impl Edge {
         self.stored = stored;
         Ok(Outcome {
             answer,
+            own,
             before,
             most: InUse { bytes: most.bytes.max(last.bytes), inodes: most.inodes.max(last.inodes) },
             last,
         })
+    }
+
+    /// Takes all space but what the plan says it needs, and what has to stay free: so that it is seen whether the plan
+    /// holds when there is no more.
+    fn fill(&self, device: &Device, wanted: &Wanted, answer: &Answer) -> Result<PathBuf, Failure> {
+        let filling = self.volume.path().join("filling");
+        let file = fs::File::create(&filling).map_err(said)?;
+        let spare = answer.uses[0].available - answer.uses[0].peak;
+        // What says where the filling lies is taken from it.
+        let length = spare - spare / 1000 - (64 << 10).min(spare / 2);
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length).map_err(said)?;
+        drop(file);
+        look(self.volume.path())?;
+        let full = Device { stored: device.stored.clone(), ..self.device()? };
+        if !plan(&full, wanted).fits() {
+            return Err("the filled device is too full".into());
+        }
+        Ok(filling)
     }
 
     fn carry_out(&self, shelf: &Shelf, device: &Device, wanted: &Wanted, answer: &Answer) -> Result<(), Failure> {

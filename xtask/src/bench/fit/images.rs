@@ -133,8 +133,7 @@ pub fn compose(name: &str, release: &str) -> Vec<u8> {
 /// Files that do not compress and directories, from the name alone.
 fn tar_of(shape: Shape) -> Vec<u8> {
     let mut tar = Tar::default();
-    let mut state =
-        Digest::of(shape.name.as_bytes()).as_bytes().iter().fold(7_u64, |sum, byte| sum * 31 + u64::from(*byte));
+    let mut state = u64::from_le_bytes(Digest::of(shape.name.as_bytes()).as_bytes()[..8].try_into().unwrap_or([1; 8]));
     tar.directory(&format!("{}/", shape.name));
     for directory in 0..shape.directories {
         tar.directory(&format!("{}/d{directory:04}/", shape.name));

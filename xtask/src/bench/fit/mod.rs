@@ -39,7 +39,7 @@ type Update = (&'static str, Vec<App>, bool);
 /// # Errors
 /// A peer is missing; no root; a command failed.
 pub fn bench(options: &Options) -> Result<(), Failure> {
-    let wanted = ["docker.io", "iproute2", "util-linux", "e2fsprogs", "xfsprogs", "mount", "gzip"];
+    let wanted = ["docker.io", "iproute2", "util-linux", "e2fsprogs", "xfsprogs", "mount", "gzip", "python3"];
     let missing = peers::install(&wanted.map(str::to_owned).into())?;
     if !missing.is_empty() {
         return Err(format!("the bench needs Debian packages: apt-get install {}", Vec::from_iter(missing).join(" ")));
@@ -121,38 +121,48 @@ fn updates(options: &Options, shelf: &mut Shelf) -> Result<Vec<Update>, Failure>
 }
 
 fn heads() -> Vec<String> {
-    let heads = ["update", "peak, KiB", "said", "over", "end, KiB", "said", "over", "inodes, peak", "said", "bar"];
+    let heads = ["update", "peak", "said", "over", "end", "said", "over", "inodes", "said", "bar"];
     heads.map(str::to_owned).into()
 }
 
+/// Sizes in KiB. The peak is what the update takes more than before; the end is what apps and engine use after it.
 fn line(name: &str, outcome: &Outcome) -> Vec<String> {
     let found = &outcome.answer.uses[0];
-    let used = |bytes: u64| i128::from(bytes) - i128::from(outcome.before.bytes);
-    let (peak, end) = (used(outcome.most.bytes), used(outcome.last.bytes));
-    let over = [i128::from(found.peak) - peak, found.last - end];
-    let inodes = i128::from(outcome.most.inodes) - i128::from(outcome.before.inodes);
-    let inodes_over = i128::from(found.inodes_peak) - inodes;
-    let allowed = i128::from(ALLOWED).max(peak / 100);
-    let under = over.iter().any(|over| *over < 0) || inodes_over < 0;
-    let met = !under && over.iter().all(|over| *over <= allowed);
-    let kib = |bytes: i128| format!("{:.1}", bytes as f64 / 1024.0);
-    let verdict = if met {
-        "met"
-    } else if under {
-        "**under**"
-    } else {
-        "**over**"
-    };
-    vec![
-        name.to_owned(),
-        kib(peak),
-        kib(i128::from(found.peak)),
-        kib(over[0]),
-        kib(end),
-        kib(found.last),
-        kib(over[1]),
-        inodes.to_string(),
-        found.inodes_peak.to_string(),
-        verdict.to_owned(),
-    ]
+    let (before, own) = (i128::from(outcome.before.bytes), i128::from(outcome.own));
+    let peak = (i128::from(outcome.most.bytes) - before, i128::from(found.peak));
+    let end = (own + i128::from(outcome.last.bytes) - before, own + found.last);
+    let inodes = (i128::from(outcome.most.inodes) - i128::from(outcome.before.inodes), i128::from(found.inodes_peak));
+    let kib = |bytes: i128| table::apart(u64::try_from(bytes / 1024).unwrap_or(0));
+    let verdict = verdict(&[peak, end], inodes);
+    let sizes = [peak, end].into_iter().flat_map(|(took, said)| {
+        let over = said - took;
+        #[expect(clippy::cast_precision_loss, reason = "lengths of files, far below 2^53")]
+        let percent = 100.0 * over as f64 / took.max(1) as f64;
+        [kib(took), kib(said), format!("{:+} ({percent:+.2} %)", over / 1024)]
+    });
+    let inodes = [inodes.0.to_string(), inodes.1.to_string()];
+    [name.to_owned()].into_iter().chain(sizes).chain(inodes).chain([verdict.to_owned()]).collect()
+}
+
+/// Of what was taken and said: never under, and of sizes at most one percent or [`ALLOWED`] over.
+fn verdict(sizes: &[(i128, i128)], inodes: (i128, i128)) -> &'static str {
+    if sizes.iter().chain([&inodes]).any(|(took, said)| said < took) {
+        return "**under**";
+    }
+    let over = |(took, said): &(i128, i128)| said - took > i128::from(ALLOWED).max(took / 100);
+    if sizes.iter().any(over) { "**over**" } else { "met" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_one_percent_or_64_kib_and_never_under() {
+        let small = 64 << 10;
+        assert_eq!(verdict(&[(100 << 20, 101 << 20), (5, 5 + small)], (7, 9)), "met");
+        assert_eq!(verdict(&[(100 << 20, (100 << 20) + 2 * small), (5, 6 + small)], (7, 9)), "**over**");
+        assert_eq!(verdict(&[(100, 99)], (7, 9)), "**under**");
+        assert_eq!(verdict(&[(100, 100)], (7, 6)), "**under**");
+    }
 }
