@@ -172,6 +172,9 @@ pub enum BuildError {
     /// An image that says that it is a delta of balena's contradicts itself.
     #[error(transparent)]
     Balena(Box<umiak_delta::foreign::balena::BalenaError>),
+    /// A compose project is wrong.
+    #[error(transparent)]
+    Project(Box<umiak_compose::ComposeError>),
     /// A Compose App could not be published or read.
     #[error(transparent)]
     Compose(Box<crate::compose::ComposeError>),
@@ -212,6 +215,12 @@ impl From<umiak_registry::Error> for BuildError {
             umiak_registry::Error::Cancelled(cancelled) => cancelled.into(),
             other => Self::Source(other),
         }
+    }
+}
+
+impl From<umiak_compose::ComposeError> for BuildError {
+    fn from(error: umiak_compose::ComposeError) -> Self {
+        Self::Project(Box::new(error))
     }
 }
 

@@ -124,7 +124,7 @@ fn what_is_no_app_says_what_it_is() {
     let image = format!(r#"{{"schemaVersion":2,"config":{blob},"layers":[{blob}]}}"#);
     for (text, why) in [
         (image.as_str(), "container image"),
-        (r#"{"manifests":[{}]}"#, "index of manifests"),
+        (r#"{"manifests":[{}]}"#, "index of images"),
         (r#"{"artifactType":"a/b"}"#, "`a/b`"),
         ("{}", "no annotation"),
         (r#"{"annotations":{"compose-app":"v1"},"mediaType":"a/b"}"#, "`a/b`"),

@@ -3,6 +3,7 @@
 //! Flags with a `PVR_*` variable of the same meaning are read by the argument parser; everything else is read here,
 //! once, at the start. Nothing else in umiak looks at a variable, the home directory or the terminal.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -67,6 +68,13 @@ impl Environment {
             volumes: list("PVR_PERSISTENCE_VOLUME").unwrap_or_default(),
         }
     }
+}
+
+/// All variables, as a compose project uses them. What is not UTF-8 is no variable there.
+#[must_use]
+pub fn variables() -> BTreeMap<String, String> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
 }
 
 /// How to talk, from the flags, `NO_COLOR`, `TERM` and the terminal on stderr.

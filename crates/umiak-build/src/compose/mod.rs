@@ -11,22 +11,34 @@
 
 mod app;
 pub mod carry;
+mod draft;
 mod error;
 mod fit;
+mod folder;
 mod images;
 pub mod pack;
+mod pins;
 mod platforms;
+mod project;
+mod publish;
+mod read;
 mod unpacked;
 
 use std::num::NonZeroUsize;
 
 use umiak_registry::Context;
 use umiak_spec::{Limits, Observer};
+use umiak_squashfs::ImageOptions;
 
-pub use app::{App, FindServices, Service};
+pub use app::{App, Service};
+pub use draft::{Draft, Format, Request};
 pub use error::ComposeError;
+pub use folder::Folder;
 pub use images::{Images, Places, PlatformImage, ServiceImage};
+pub use pins::PinnedImages;
 pub use platforms::{AppPlatform, Wanted};
+pub use project::{Packed, PackedService, Pin, Project};
+pub use publish::Published;
 pub use unpacked::{Bundle, BundleFile};
 
 /// With what apps are published and read.
@@ -37,6 +49,8 @@ pub struct Work<'a> {
     pub limits: Limits,
     /// Layers measured at a time.
     pub threads: NonZeroUsize,
+    /// Whether, and how, each layer of a published app is made into a squashfs image, to tell its size.
+    pub squashfs: Option<ImageOptions>,
     /// Is told what happens, and may cancel.
     pub observer: &'a dyn Observer,
 }

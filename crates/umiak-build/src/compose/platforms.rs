@@ -4,12 +4,13 @@
 //! chosen, as an engine on such a device would: arm/v6 serves arm/v7, never the other way. The documents of an app
 //! know architectures only; what they say of `arm` is of all its variants together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use umiak_spec::{Platform, PlatformError};
 
+use super::app::Service;
 use super::error::ComposeError;
 use super::images::{PlatformImage, ServiceImage};
 
@@ -18,7 +19,7 @@ use super::images::{PlatformImage, ServiceImage};
 pub struct AppPlatform {
     /// What it is.
     pub platform: Platform,
-    /// For each image, in their order, which of its platforms is run here.
+    /// For each service, in their order, which of its image's platforms is run here.
     pub images: Vec<usize>,
 }
 
@@ -70,21 +71,21 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// The platforms of an app whose services have `images`; named by `services`, which has the image of each by position.
+/// The platforms of an app whose `services` have `images`.
 ///
 /// # Errors
 /// [`ComposeError`]: a wanted architecture that a service has not, or none in common.
 pub(super) fn common(
     images: &[ServiceImage],
-    services: &[(String, usize)],
+    services: &[Service],
     wanted: &[Wanted],
 ) -> Result<Vec<AppPlatform>, ComposeError> {
     let offered: BTreeSet<&Platform> =
         images.iter().flat_map(|image| image.platforms.iter().map(|image| &image.platform)).collect();
     let asked = |platform: &Platform| wanted.is_empty() || wanted.iter().any(|wanted| wanted.means(platform));
     let on = |platform: &Platform| {
-        let images: Option<Vec<usize>> = images.iter().map(|image| best(platform, &image.platforms)).collect();
-        Some(AppPlatform { platform: platform.clone(), images: images? })
+        let chosen = services.iter().map(|service| best(service.on(platform), &images.get(service.image)?.platforms));
+        Some(AppPlatform { platform: platform.clone(), images: chosen.collect::<Option<_>>()? })
     };
     let platforms: Vec<AppPlatform> = offered.into_iter().filter(|platform| asked(platform)).filter_map(on).collect();
     for wanted in wanted {
@@ -96,18 +97,19 @@ pub(super) fn common(
 }
 
 /// The one of `offered` that an engine on `platform` takes.
-fn best(platform: &Platform, offered: &[PlatformImage]) -> Option<usize> {
+pub(super) fn best(platform: &Platform, offered: &[PlatformImage]) -> Option<usize> {
     Platform::choose(std::slice::from_ref(platform), offered.iter().map(|image| &image.platform))
 }
 
 /// The first service without an image for `wanted`. Where each has one and no variant serves all, there is none in common.
-fn lacking(images: &[ServiceImage], services: &[(String, usize)], wanted: &Wanted) -> ComposeError {
+fn lacking(images: &[ServiceImage], services: &[Service], wanted: &Wanted) -> ComposeError {
     let has = |image: &ServiceImage| image.platforms.iter().any(|image| wanted.means(&image.platform));
-    let named = services.iter().filter_map(|(service, at)| Some((service, images.get(*at)?)));
-    match named.clone().find(|(_, image)| !has(image)) {
+    let free = services.iter().filter(|service| service.platform.is_none());
+    let mut named = free.filter_map(|service| Some((service, images.get(service.image)?)));
+    match named.find(|(_, image)| !has(image)) {
         Some((service, image)) => ComposeError::NotMadeFor {
             image: image.reference.clone(),
-            service: service.clone(),
+            service: service.name.clone(),
             wanted: wanted.to_string(),
             offered: names(image),
         },
@@ -115,13 +117,26 @@ fn lacking(images: &[ServiceImage], services: &[(String, usize)], wanted: &Wante
     }
 }
 
-fn nothing(images: &[ServiceImage], services: &[(String, usize)]) -> ComposeError {
-    let named = services.iter().filter_map(|(service, at)| Some((service.clone(), names(images.get(*at)?))));
+fn nothing(images: &[ServiceImage], services: &[Service]) -> ComposeError {
+    let made_for = |service: &Service| match &service.platform {
+        Some(platform) => Some(vec![platform.to_string()]),
+        None => images.get(service.image).map(names),
+    };
+    let named = services.iter().filter_map(|service| Some((service.name.clone(), made_for(service)?)));
     ComposeError::NothingInCommon { services: named.collect() }
 }
 
 fn names(image: &ServiceImage) -> Vec<String> {
     image.offered.iter().map(ToString::to_string).collect()
+}
+
+/// The platforms by architecture, as the documents of an app have it.
+pub(super) fn by_architecture(platforms: &[AppPlatform]) -> BTreeMap<&str, Vec<&AppPlatform>> {
+    let mut by: BTreeMap<&str, Vec<&AppPlatform>> = BTreeMap::new();
+    for platform in platforms {
+        by.entry(platform.platform.architecture.as_str()).or_default().push(platform);
+    }
+    by
 }
 
 #[cfg(test)]
@@ -143,7 +158,20 @@ mod tests {
     }
 
     fn app(images: &[ServiceImage], wanted: &[&str]) -> Result<Vec<(String, Vec<usize>)>, ComposeError> {
-        let services: Vec<_> = (0..images.len()).map(|at| (format!("service{at}"), at)).collect();
+        app_with(images, wanted, None)
+    }
+
+    /// The same with a platform that the first service asks for.
+    fn app_with(
+        images: &[ServiceImage],
+        wanted: &[&str],
+        first: Option<&str>,
+    ) -> Result<Vec<(String, Vec<usize>)>, ComposeError> {
+        let service = |image: usize| {
+            let platform = first.filter(|_| image == 0).map(|text| text.parse().unwrap());
+            Service { name: format!("service{image}"), reference: String::new(), platform, image }
+        };
+        let services: Vec<_> = (0..images.len()).map(service).collect();
         let wanted: Vec<Wanted> = wanted.iter().map(|text| text.parse().unwrap()).collect();
         let platforms = common(images, &services, &wanted)?;
         Ok(platforms.into_iter().map(|platform| (platform.platform.to_string(), platform.images)).collect())
@@ -161,6 +189,18 @@ mod tests {
         assert_eq!((service.as_str(), offered.len()), ("service0", 2));
         let apart = [image(&["linux/amd64"]), image(&["linux/arm64"])];
         assert!(matches!(app(&apart, &[]), Err(ComposeError::NothingInCommon { services }) if services.len() == 2));
+    }
+
+    /// A service may ask for a platform of its own: 32-bit code on a 64-bit device.
+    #[test]
+    fn a_service_that_names_its_platform_has_it_everywhere() {
+        let images = [image(&["linux/arm/v7", "linux/amd64"]), image(&["linux/arm64", "linux/amd64"])];
+        let both = app_with(&images, &[], Some("linux/arm/v7")).unwrap();
+        assert_eq!(both, [("linux/amd64".into(), vec![0, 1]), ("linux/arm64".into(), vec![0, 0])]);
+        assert!(matches!(
+            app_with(&images, &[], Some("linux/riscv64")),
+            Err(ComposeError::NothingInCommon { services }) if services[0].1 == ["linux/riscv64"]
+        ));
     }
 
     #[test]

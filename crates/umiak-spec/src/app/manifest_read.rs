@@ -106,7 +106,7 @@ impl Read {
         } else if CONFIGS.contains(&config) {
             "it is a container image".to_owned()
         } else if self.layers.is_empty() && !self.manifests.is_empty() {
-            "it is an index of manifests".to_owned()
+            "it is an index of images".to_owned()
         } else {
             format!("it has no annotation `{}`", annotation::APP)
         }

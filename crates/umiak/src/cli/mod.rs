@@ -6,6 +6,7 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help pages: `[repeat]` is no link")]
 
 mod app;
+mod compose;
 mod delta;
 mod image;
 pub mod later;
@@ -22,6 +23,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub use app::{
     AddArgs as AppAddArgs, AppCommand, ImageArgs, InstallArgs, RuntimeArgs, SourceArgs, SourceType, UpdateArgs,
 };
+pub use compose::{ComposeCommand, FormatArg, PublishArgs as ComposePublishArgs, RegistryArgs, ShowArgs};
 pub use delta::{ApplyArgs, DeltaCommand, EffortArg, InspectArgs, MakeArgs, PublishArgs, plain_file};
 pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, LsArgs};
 pub use repository::{
@@ -79,6 +81,10 @@ Images:
   image ls        List the tags of a repository or layout
   image inspect   Show what an image or artifact is made of
   image diff      Show what differs between two images
+
+Compose Apps:
+  compose publish Publish a compose project as an app, its images pinned and measured
+  compose show    Show what is in an app, per service and architecture
 
 More:
   demo            Show all of it in a temporary directory, without network
@@ -219,6 +225,9 @@ pub enum Command {
     /// Make, apply, inspect and publish binary deltas
     #[command(subcommand)]
     Delta(DeltaCommand),
+    /// Publish and show Compose Apps
+    #[command(subcommand)]
+    Compose(ComposeCommand),
     Demo(DemoArgs),
     Completion(CompletionArgs),
     /// Print what this is
@@ -306,7 +315,9 @@ mod tests {
     fn the_first_page_names_every_visible_command() {
         let visible: Vec<_> = Cli::command()
             .get_subcommands()
-            .filter(|command| !["app", "delta", "image"].contains(&command.get_name()) && !command.is_hide_set())
+            .filter(|command| {
+                !["app", "delta", "image", "compose"].contains(&command.get_name()) && !command.is_hide_set()
+            })
             .map(|command| command.get_name().to_owned())
             .collect();
         assert!(visible.len() > 15);
@@ -318,6 +329,9 @@ mod tests {
         }
         for command in ImageCommand::augment_subcommands(clap::Command::new("image")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  image {} ", command.get_name())));
+        }
+        for command in ComposeCommand::augment_subcommands(clap::Command::new("compose")).get_subcommands() {
+            assert!(TEMPLATE.contains(&format!("\n  compose {} ", command.get_name())));
         }
         for command in DeltaCommand::augment_subcommands(clap::Command::new("delta")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  delta {} ", command.get_name())));

@@ -2,10 +2,12 @@
 
 mod add;
 mod app;
+pub mod beside;
 mod checkout;
 mod clone;
 mod commit;
 mod completion;
+mod compose;
 mod copy;
 mod delta;
 mod deploy;
@@ -48,6 +50,7 @@ pub fn run(context: &Context<'_>, command: &Command) -> Outcome {
         Command::Deploy(arguments) => deploy::run(context, arguments),
         Command::Image(command) => image::run(context, command),
         Command::Copy(arguments) => copy::run(context, arguments),
+        Command::Compose(command) => compose::run(context, command),
         Command::Delta(command) => delta::run(context, command),
         Command::Demo(arguments) => demo::run(context, arguments),
         Command::Completion(arguments) => completion::run(context, arguments),

@@ -7,6 +7,7 @@ use std::io;
 
 use umiak_build::BuildError;
 use umiak_build::compose::ComposeError;
+use umiak_compose::Problem;
 use umiak_pvr::parts::ReferenceError;
 use umiak_registry::ErrorKind;
 use umiak_repository::Error as RepositoryError;
@@ -94,6 +95,14 @@ impl From<BuildError> for Failure {
             }
             E::NoDelta { .. } => (Kind::Usage, "name one of these as the base"),
             E::Busy(_) => (Kind::Environment, "wait for that run, or end it"),
+            E::Project(source) => {
+                let kind = match &source.problem {
+                    Problem::Read(error) => of_io(error).0,
+                    _ => Kind::Usage,
+                };
+                return Self::from_error(&error, kind, source.hint().into_iter().collect());
+            }
+            E::Pack(source) => of_cause(source.as_ref(), Kind::Usage, "`.composeappignores` says what stays out"),
             E::Compose(source) => {
                 let (kind, hint) = of_compose(source);
                 return Self::from_error(&error, kind, hints(hint)).because(offered(source));

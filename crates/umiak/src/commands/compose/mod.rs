@@ -1,0 +1,58 @@
+//! `umiak compose`: publish and show Compose Apps.
+
+mod project;
+mod publish;
+mod show;
+
+use std::num::NonZeroUsize;
+
+use umiak_build::BuildError;
+use umiak_build::compose::{Wanted, Work};
+use umiak_registry::Context as Sources;
+use umiak_spec::{ImageReference, Limits};
+use umiak_squashfs::{Compressor, ImageOptions};
+use umiak_ui::Progress;
+
+use crate::cli::{ComposeCommand, RegistryArgs};
+use crate::commands::sources::sources;
+use crate::context::Context;
+use crate::error::{Failure, Outcome};
+
+/// Runs one of the verbs.
+///
+/// # Errors
+/// What the verb says.
+pub fn run(context: &Context<'_>, command: &ComposeCommand) -> Outcome {
+    match command {
+        ComposeCommand::Publish(arguments) => publish::run(context, arguments),
+        ComposeCommand::Show(arguments) => show::run(context, arguments),
+    }
+}
+
+/// What working on apps borrows.
+struct Apps<'a> {
+    sources: Sources,
+    progress: Progress<'a>,
+}
+
+impl<'a> Apps<'a> {
+    fn new(context: &Context<'a>, arguments: &RegistryArgs) -> Result<Self, Failure> {
+        Ok(Self { sources: sources(context, &arguments.images())?, progress: context.progress() })
+    }
+
+    fn work(&self) -> Work<'_> {
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let squashfs = Some(ImageOptions { compressor: Compressor::Zstd, ..ImageOptions::default() });
+        Work { sources: &self.sources, limits: Limits::default(), threads, squashfs, observer: &self.progress }
+    }
+}
+
+/// An app's reference: a bare name is a registry's.
+fn reference(text: &str) -> Result<ImageReference, Failure> {
+    Ok(text.parse().map_err(BuildError::Reference)?)
+}
+
+/// The architectures of a list.
+fn wanted(list: &[String]) -> Result<Vec<Wanted>, Failure> {
+    Ok(list.iter().map(|text| text.trim().parse()).collect::<Result<_, _>>().map_err(BuildError::Platform)?)
+}
