@@ -51,9 +51,9 @@ pub struct RegistrySettings {
     pub window: Option<usize>,
 }
 
-/// What a server may send ahead unless somebody says otherwise: enough for 2 MiB a second over a link of 60 ms, each
-/// connection for itself.
-const WINDOW: usize = 128 << 10;
+/// What a server may send ahead unless somebody says otherwise; the system takes twice as much. Enough for 2 MiB a second
+/// over a link of 60 ms, each connection for itself.
+const WINDOW: usize = 64 << 10;
 
 impl Default for RegistrySettings {
     fn default() -> Self {

@@ -285,7 +285,7 @@ fn agent(settings: &RegistrySettings) -> Result<Agent, Error> {
         .timeout_per_read(Some(settings.patience))
         .timeout_per_write(Some(settings.patience))
         // A slow link brings little at a time, and whoever waits for it listens in between.
-        .input_buffer_size(settings.flow.most_at_once(BUFFER).max(LEAST_BUFFER))
+        .input_buffer_size(settings.flow.most_at_once(settings.window.unwrap_or(BUFFER).min(BUFFER)).max(LEAST_BUFFER))
         .output_buffer_size(settings.flow.most_at_once(BUFFER).max(LEAST_BUFFER));
     let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
     if let Some(pem) = &settings.ca_certificates {

@@ -27,8 +27,10 @@ struct Shared {
     stop: Stop,
     at: u64,
     passed: AtomicU64,
-    /// Whether it has stopped, or never will any more.
+    /// Whether it has stopped: what was connected before is cut.
     stopped: AtomicBool,
+    /// Whether it never will any more.
+    healed: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -47,8 +49,8 @@ impl Line {
         let failed = |error: std::io::Error| format!("cannot listen: {error}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
         let own = listener.local_addr().map_err(failed)?.port();
-        let (passed, stopped, closing) = Default::default();
-        let shared = Arc::new(Shared { port, stop, at, passed, stopped, closing });
+        let (passed, stopped, healed, closing) = Default::default();
+        let shared = Arc::new(Shared { port, stop, at, passed, stopped, healed, closing });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -77,16 +79,20 @@ impl Line {
 
     /// From now on nothing stops.
     pub fn heal(&self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.healed.store(true, Ordering::SeqCst);
     }
 
     /// Bytes that have come from the server.
     pub fn passed(&self) -> u64 {
-        self.shared.passed.load(Ordering::SeqCst)
+        self.shared.passed()
     }
 }
 
 impl Shared {
+    fn passed(&self) -> u64 {
+        self.passed.load(Ordering::SeqCst)
+    }
+
     fn carry(&self, client: &TcpStream) -> std::io::Result<()> {
         let server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         client.set_nodelay(true)?;
@@ -97,11 +103,14 @@ impl Shared {
             to_server.shutdown(Shutdown::Write)
         });
         let mut buffer = vec![0; PIECE];
+        let is_first = !self.stopped.load(Ordering::SeqCst);
         loop {
             let count = (&server).read(&mut buffer)?;
-            let due = self.stop == Stop::Cut && self.passed.load(Ordering::SeqCst) >= self.at;
-            // Every connection is cut that has something to carry at that moment.
-            if count == 0 || due && !self.stopped.swap(true, Ordering::SeqCst) {
+            let due = self.passed() >= self.at && !self.healed.load(Ordering::SeqCst);
+            if self.stop == Stop::Cut && due {
+                self.stopped.store(true, Ordering::SeqCst);
+            }
+            if count == 0 || is_first && self.stopped.load(Ordering::SeqCst) {
                 client.shutdown(Shutdown::Both)?;
                 return server.shutdown(Shutdown::Both);
             }
