@@ -123,6 +123,21 @@ fn what_refers_to_an_image_comes_along_when_asked_for() {
 }
 
 #[test]
+fn an_entry_that_refers_to_another_is_listed_where_the_copy_is() {
+    let setting = setting_like(Manner { referrers: false, ..Manner::default() });
+    let manifest = samples::image(&setting.samples[0]).pop().unwrap();
+    let subject = Descriptor::new(&manifest.media_type, manifest.digest, manifest.bytes.len() as u64);
+    let delta = sample(&subject, "base", 1000);
+    let put = delta.put_to(setting.source().strip_suffix(":1").unwrap(), &setting.context).unwrap();
+    let of_delta = Blob { digest: put.digest, media_type: put.media_type.clone(), bytes: delta.delta.to_bytes() };
+    let entries = format!("{},{}", manifest.descriptor(""), of_delta.descriptor(""));
+    let kind = media_type::OCI_INDEX;
+    setting.from.1.put("1", kind, format!(r#"{{"schemaVersion":2,"mediaType":"{kind}","manifests":[{entries}]}}"#));
+    setting.copy(&whole()).unwrap();
+    assert_same(&found(&setting.target(), &manifest.digest, &setting.context), &[(&put, &delta)]);
+}
+
+#[test]
 fn a_saved_image_gets_a_manifest_and_keeps_its_config() {
     let directory = tempfile::tempdir().unwrap();
     let context = context(directory.path());

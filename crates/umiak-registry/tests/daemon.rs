@@ -66,6 +66,18 @@ fn an_image_of_the_daemon_is_streamed_once_and_read() {
 }
 
 #[test]
+fn an_image_of_the_daemon_is_copied_with_a_manifest_made_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, context, sample, id) = daemon(directory.path(), "[]", |_| End::Whole);
+    let to = format!("oci:{}:1", directory.path().join("layout").display());
+    common::copying::copy("docker-daemon:app:1", &to, &umiak_registry::Choice::default(), &context).unwrap();
+    let copied = source(&to, &context).unwrap();
+    let found = copied.resolve(&[]).unwrap();
+    assert_layers(copied.as_ref(), &found, &sample);
+    assert_eq!(Digest::of(found.config.text.as_bytes()), id, "the image keeps its ID");
+}
+
+#[test]
 fn copying_is_watched_and_can_be_stopped() {
     for guess in [-15_000, 0, 5000] {
         let directory = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use super::Choice;
 use super::made;
 use crate::error::{Error, ErrorKind};
 use crate::image::{Documents, Layer, Resolver};
+use crate::registry_sink::referrer;
 use crate::source::Source;
 
 /// Documents of one copy, those that refer to them included.
@@ -27,8 +28,10 @@ pub struct Part {
     pub descriptor: Descriptor,
     /// Its bytes, unchanged.
     pub bytes: Vec<u8>,
-    /// Whether it refers to another one, and has to be listed as such.
+    /// Whether it refers to another one, and is copied because of that.
     pub is_referrer: bool,
+    /// Whether it names a subject: it has to be listed there.
+    pub has_subject: bool,
 }
 
 /// Everything that is going to be copied.
@@ -178,7 +181,8 @@ impl Search<'_> {
         for blob in named.blobs {
             self.take(blob)?;
         }
-        self.parts.push(Part { descriptor, bytes, is_referrer: false });
+        let has_subject = referrer(&bytes, &descriptor.media_type, self.limits)?.is_some();
+        self.parts.push(Part { descriptor, bytes, is_referrer: false, has_subject });
         Ok(())
     }
 

@@ -71,7 +71,7 @@ pub(crate) fn content(
     let top = Descriptor::new(kind, Digest::of(&bytes), bytes.len() as u64);
     let mut blobs: Vec<Descriptor> = blobs.into_values().collect();
     blobs.sort_by(|one, other| other.size.cmp(&one.size).then(one.digest.cmp(&other.digest)));
-    let parts = vec![Part { descriptor: top.clone(), bytes, is_referrer: false }];
+    let parts = vec![Part { descriptor: top.clone(), bytes, is_referrer: false, has_subject: false }];
     Ok(Content { top, parts, blobs, attached: BTreeSet::new(), places, made })
 }
 

@@ -87,7 +87,12 @@ impl Copy<'_> {
         let (top, parts): (Vec<&Part>, Vec<&Part>) =
             subjects.into_iter().partition(|part| part.descriptor.digest == content.top.digest);
         for part in parts.iter().chain(top.iter().filter(|_| !referrers.is_empty())) {
-            self.sink.put_part(&part.bytes, &part.descriptor.media_type, self.observer)?;
+            let (bytes, kind) = (&part.bytes, &part.descriptor.media_type);
+            match part.has_subject {
+                // An index may hold what refers to another of its entries.
+                true => self.sink.put_manifest(bytes, kind, None, self.observer)?,
+                false => self.sink.put_part(bytes, kind, self.observer)?,
+            };
         }
         for part in referrers {
             self.sink.put_manifest(&part.bytes, &part.descriptor.media_type, None, self.observer)?;
