@@ -171,3 +171,39 @@ fn a_limited_copy_says_so_by_taking_longer() {
     // About 9 KiB with headers, of which an eighth of a second's worth goes at once.
     assert!(start.elapsed().as_secs_f64() > 0.2, "{:?}", start.elapsed());
 }
+
+#[test]
+fn an_app_is_copied_with_the_images_of_its_services() {
+    let (place, server, _) = place("image-app");
+    let (other, there) = Store::start(Manner::default()).unwrap();
+    let (from, to) = (server.address(), other.address());
+    for name in ["web", "db"] {
+        place.done(&format!("copy oci:one:1 {from}/team/{name}:1 --all-platforms"));
+    }
+    let service = |name: &str| format!("  {name}:\n    image: {from}/team/{name}:1\n");
+    place.write("shop/docker-compose.yml", format!("services:\n{}{}", service("web"), service("db")));
+    place.done_in("shop", &format!("compose publish {from}/team/shop:1.0"));
+
+    let planned = place.done(&format!("copy {from}/team/shop:1.0 {to}/mirror/shop --with-images --dry-run"));
+    assert!(planned.err.contains("Would"), "{}", planned.err);
+    assert!(there.manifest_in("mirror/shop", "1.0").is_none());
+    let copied = place.done(&format!("copy {from}/team/shop:1.0 {to}/mirror/shop --with-images --json")).out;
+    let copied: Value = serde_json::from_str(&copied).unwrap();
+    let image = blobs("1").pop().unwrap();
+    for (name, told) in ["team/web", "team/db"].iter().zip(copied["images"].as_array().unwrap()) {
+        assert_eq!(told["target"], format!("docker://{to}/{name}@{}", image.digest));
+        assert_eq!(there.manifest_in(name, &image.digest.to_string()).as_ref(), Some(&image.bytes));
+    }
+    assert!(there.manifest_in("mirror/shop", "1.0").is_some());
+
+    // A layout has all of it: what is in there is shown when the registry is gone.
+    place.done(&format!("copy {from}/team/shop:1.0 oci:stick --with-images"));
+    place.done(&format!("copy {from}/team/shop:1.0 oci-archive:stick.tar --with-images"));
+    drop(server);
+    for carried in ["oci:stick:1.0", "oci-archive:stick.tar:1.0"] {
+        let shown = place.done(&format!("compose show {carried} --json")).out;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["services"].as_array().unwrap().len(), 2, "{carried}");
+        place.done(&format!("copy {carried} {to}/again/shop --with-images"));
+    }
+}

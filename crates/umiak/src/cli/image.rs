@@ -42,6 +42,10 @@ pub struct CopyArgs {
     /// Copy what refers to it, too: signatures, deltas, lists of contents
     #[arg(long)]
     pub referrers: bool,
+    /// Of a Compose App, copy its services' images, too, before it: into the same layout or archive, or into DST's registry
+    /// under their own repositories' names
+    #[arg(long)]
+    pub with_images: bool,
     /// Blobs at once
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub jobs: u8,
