@@ -223,9 +223,6 @@ impl<'a> Reader<'a> {
         let place = item.place(&self.read);
         let names = self.paths(item.at(&["path"]).unwrap_or(item), around)?;
         let first = names.first().cloned().unwrap_or_default();
-        if first.contains("://") || first.starts_with("oci:") || first.starts_with("git@") {
-            return Err(Problem::Unsupported(format!("`{first}` is not a file: only files can be included")).at(place));
-        }
         if let Some(at) = around.chain.iter().position(|known| names.contains(known)) {
             let chain = around.chain[at..].iter().cloned().chain([first]).collect();
             return Err(Problem::Cycle { what: "files that include one another", chain }.at(place));
@@ -258,7 +255,15 @@ impl<'a> Reader<'a> {
     /// One path or a list of them.
     fn paths(&self, value: &Value, around: &Around<'_>) -> Result<Vec<String>, ComposeError> {
         let items = value.as_list().unwrap_or(std::slice::from_ref(value)).iter();
-        items.map(|item| Ok(paths::join(around.directory, &self.fill(item, around.variables)?))).collect()
+        let path = |item: &Value| {
+            let path = self.fill(item, around.variables)?;
+            if path.contains("://") || path.starts_with("oci:") || path.starts_with("git@") {
+                let text = format!("`{}` is not a file: only files can be included", crate::error::shown(&path));
+                return Err(Problem::Unsupported(text).at(item.place(&self.read)));
+            }
+            Ok(paths::join(around.directory, &path))
+        };
+        items.map(path).collect()
     }
 
     /// What the included project's own files of variables say.

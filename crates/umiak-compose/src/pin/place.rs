@@ -11,7 +11,7 @@ use crate::limits::ComposeLimits;
 use crate::merge::as_pairs;
 use crate::project::Project;
 use crate::yaml::value::expand;
-use crate::yaml::{Kind, Map, NodeId, Shape, Syntax, Value, write};
+use crate::yaml::{Kind, NodeId, Shape, Syntax, Value, write};
 
 /// The edits that pin a project of one file.
 pub(super) fn edits(syntax: &Syntax, project: &Project, services: &[PinnedService]) -> Option<Vec<Edit>> {
@@ -146,8 +146,7 @@ impl Places<'_> {
         let raw = self.raw.at(&["services", &service.name, "labels"]).filter(|labels| !labels.is_null()).cloned();
         let Some(at) = self.find(own, "labels") else {
             // Labels of a merge key are hidden by labels of one's own; those of an extended service are not.
-            let text =
-                raw.map_or_else(|| format!("{{{pair}}}"), |labels| with_hash(labels, &service.config_hash.hex()));
+            let text = raw.map_or_else(|| format!("{{{pair}}}"), |labels| with_hash(labels, &pair));
             self.add(&service.name, "labels", text);
             return Some(());
         };
@@ -158,7 +157,7 @@ impl Places<'_> {
                 let alias = &self.syntax.text[node.start..node.end];
                 let text = match self.syntax.node(*target).kind {
                     Kind::Map(_) => format!("{{<<: {alias}, {pair}}}"),
-                    _ => with_hash(raw?, &service.config_hash.hex()),
+                    _ => with_hash(raw?, &pair),
                 };
                 self.edits.push(Edit::new(node.outer..node.end, text));
             }
@@ -170,7 +169,10 @@ impl Places<'_> {
             Kind::Map(_) => match self.find(labels, CONFIG_HASH) {
                 Some(at) => {
                     let value = self.syntax.node(self.pairs(labels)[at].1);
-                    self.edits.push(Edit::new(value.outer..value.end, hash));
+                    let is_it = |text: &str| text == service.config_hash.hex();
+                    if !matches!(&value.kind, Kind::Scalar { text, .. } if is_it(text)) {
+                        self.edits.push(Edit::new(value.outer..value.end, hash));
+                    }
                 }
                 None => {
                     let edit = self.first_in(labels, &pair)?;
@@ -309,17 +311,16 @@ impl Places<'_> {
     }
 }
 
-/// All labels on one line, the hash among them.
-fn with_hash(labels: Value, hash: &str) -> String {
+/// All labels on one line, `pair` with the hash behind them.
+fn with_hash(labels: Value, pair: &str) -> String {
     let mut labels = as_pairs(labels);
-    let like = labels.clone();
     if let Some(map) = labels.as_map_mut() {
-        map.set(CONFIG_HASH, Value::text_like(&like, hash));
-        return write::flow(&labels);
+        map.remove(CONFIG_HASH);
     }
-    let mut map = Map::default();
-    map.set(CONFIG_HASH, Value::text_like(&like, hash));
-    write::flow(&Value::like(&like, Shape::Map(map)))
+    match write::flow(&labels).strip_suffix('}') {
+        Some("{") | None => format!("{{{pair}}}"),
+        Some(others) => format!("{others}, {pair}}}"),
+    }
 }
 
 /// The nodes of single values that are no service's image.

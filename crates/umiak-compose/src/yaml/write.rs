@@ -31,7 +31,15 @@ fn block(value: &Value, level: usize, out: &mut String) {
             for item in list {
                 indent(level, out);
                 out.push('-');
-                nested(item, level + 1, out);
+                if item.as_map().is_some_and(|map| !map.entries.is_empty()) {
+                    // The first pair stands behind the dash.
+                    let mut pairs = String::new();
+                    block(item, level + 1, &mut pairs);
+                    out.push(' ');
+                    out.push_str(pairs.trim_start_matches(' '));
+                } else {
+                    nested(item, level + 1, out);
+                }
             }
         }
         _ => {
