@@ -1,6 +1,8 @@
 //! Arguments of `umiak copy` and `umiak image …`.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::app::ImageArgs;
 
@@ -10,6 +12,7 @@ pub enum ImageCommand {
     Ls(LsArgs),
     Inspect(ImageInspectArgs),
     Diff(ImageDiffArgs),
+    Measure(ImageMeasureArgs),
 }
 
 const PLACES: &str = "\
@@ -93,6 +96,55 @@ pub struct ImageDiffArgs {
     pub target: String,
     #[command(flatten)]
     pub images: ImageArgs,
+}
+
+const MEASURES: &str = "\
+Examples:
+  umiak image measure registry.example/team/web:1.5 oci:./proxy -o amd64.json
+  umiak image measure --merge amd64=amd64.json arm64=arm64.json -o layers_meta.json
+  umiak image measure --format umiak --all-platforms registry.example/team/web:1.5";
+
+/// Say how much space the layers of images take on a device
+///
+/// From the layers alone: no Docker, no root. Each layer is read once; what was measured before is not fetched again. The
+/// usage of a layer is what `du` says of it in Docker's store (overlay2) on ext4, with the file from which Docker makes it
+/// again. For one platform the document is what a build for one architecture hands to the publisher, for several, what
+/// the publisher takes; --merge makes the one of the others. As `umiak` it has counts for several file systems.
+#[derive(Debug, Args)]
+#[command(after_long_help = MEASURES)]
+pub struct ImageMeasureArgs {
+    /// Images; with --merge ARCHITECTURE=FILE
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Where the document goes [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Bytes of a block of the device's ext4: 1024, 2048 or 4096
+    #[arg(long, value_name = "N", default_value_t = 4096, conflicts_with = "merge")]
+    pub fs_block_size: u64,
+    /// What the document is
+    #[arg(long, value_name = "FORMAT", default_value = "foundries")]
+    pub format: MeasureFormat,
+    /// Measure all platforms that the images are made for
+    #[arg(long, conflicts_with_all = ["platform", "merge"])]
+    pub all_platforms: bool,
+    /// Make each layer into a squashfs image, to know how large that is (with --format umiak)
+    #[arg(long, conflicts_with = "merge")]
+    pub squashfs: bool,
+    /// Put documents together that were made before
+    #[arg(long)]
+    pub merge: bool,
+    #[command(flatten)]
+    pub sources: ImageArgs,
+}
+
+/// What `umiak image measure` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MeasureFormat {
+    /// The layers metadata of Compose Apps: size and usage of each layer
+    Foundries,
+    /// umiak's own: what each layer is made of
+    Umiak,
 }
 
 /// Reads bytes a second: a number, with `K`, `M` or `G` for the binary units or without.

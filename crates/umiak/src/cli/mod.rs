@@ -25,7 +25,7 @@ pub use app::{
 };
 pub use compose::{ComposeCommand, FormatArg, PublishArgs as ComposePublishArgs, RegistryArgs, ShowArgs};
 pub use delta::{ApplyArgs, DeltaCommand, EffortArg, InspectArgs, MakeArgs, PublishArgs, plain_file};
-pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, LsArgs};
+pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, ImageMeasureArgs, LsArgs, MeasureFormat};
 pub use repository::{
     AddArgs, CheckoutArgs, CloneArgs, CommitArgs, DeployArgs, ExportArgs, FromArgs, ImportArgs, InitArgs, JsonArgs,
 };
@@ -81,6 +81,7 @@ Images:
   image ls        List the tags of a repository or layout
   image inspect   Show what an image or artifact is made of
   image diff      Show what differs between two images
+  image measure   Say how much space the layers of images take on a device
 
 Compose Apps:
   compose publish Publish a compose project as an app, its images pinned and measured
@@ -218,7 +219,7 @@ pub enum Command {
     Export(ExportArgs),
     Import(ImportArgs),
     Deploy(DeployArgs),
-    /// List, show and compare container images
+    /// List, show, compare and measure container images
     #[command(subcommand)]
     Image(ImageCommand),
     Copy(CopyArgs),

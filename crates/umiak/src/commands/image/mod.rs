@@ -1,8 +1,9 @@
-//! `umiak image`: ls, inspect, diff.
+//! `umiak image`: ls, inspect, diff, measure.
 
 mod diff;
 mod inspect;
 mod ls;
+mod measure;
 mod sight;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Outcome {
         ImageCommand::Ls(arguments) => ls::run(context, arguments),
         ImageCommand::Inspect(arguments) => inspect::run(context, arguments),
         ImageCommand::Diff(arguments) => diff::run(context, arguments),
+        ImageCommand::Measure(arguments) => measure::run(context, arguments),
     }
 }
 
