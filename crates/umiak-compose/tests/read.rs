@@ -144,7 +144,7 @@ services:
     cap_add:
       - SYS_TIME
     extra_hosts:
-      - h=10.0.0.1
+      - \"h:10.0.0.1\"
       - i=10.0.0.2
     ulimits:
       nofile:

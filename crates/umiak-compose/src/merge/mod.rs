@@ -184,14 +184,14 @@ fn as_build(value: Value) -> Value {
     Value::like(&value, Shape::Map(map))
 }
 
-/// `{host: address}` as `[host=address]`.
+/// `{host: address}` as `[host:address]`, which every Compose reads.
 fn as_hosts(value: Value) -> Value {
     let Shape::Map(map) = &value.shape else { return value };
     let mut list = Vec::new();
     for entry in &map.entries {
         let addresses = entry.value.as_list().unwrap_or(std::slice::from_ref(&entry.value));
         let lines = addresses.iter().filter_map(|address| Some((address, address.as_text()?)));
-        list.extend(lines.map(|(at, address)| Value::text_like(at, format!("{}={address}", entry.key))));
+        list.extend(lines.map(|(at, address)| Value::text_like(at, format!("{}:{address}", entry.key))));
     }
     Value::like(&value, Shape::List(list))
 }
