@@ -34,14 +34,11 @@ pub fn chosen(options: &Options) -> Result<Vec<Layout>, Failure> {
     Ok(layouts)
 }
 
-/// Those of `names` that are there.
-///
-/// # Errors
-/// Never so far.
-pub fn named(options: &Options, names: &[&str]) -> Result<Vec<Layout>, Failure> {
+/// Those of `names` that are there; none is built.
+pub fn present(options: &Options, names: &[&str]) -> Vec<Layout> {
     let layout =
         |name: &&str| Layout { name: (*name).to_owned(), directory: options.pairs.join(format!("{name}.oci")) };
-    Ok(names.iter().map(layout).filter(Layout::exists).collect())
+    names.iter().map(layout).filter(Layout::exists).collect()
 }
 
 /// An OCI image layout.

@@ -107,11 +107,15 @@ trait Model {
     fn inode(&self) -> u64 {
         0
     }
-    /// Bytes of that which come back when the inode is removed, but for [`Model::beginning`].
+    /// Bytes of that which come back when the inode is removed, but for [`Model::keeping`].
     fn inode_least(&self) -> u64 {
         0
     }
-    /// Bytes that so many inodes may take beyond that, once for all of them, or keep when they are removed.
+    /// Bytes that so many inodes may keep when they are removed, once for all of them.
+    fn keeping(&self, _inodes: u64) -> u64 {
+        0
+    }
+    /// Bytes that so many inodes may take beyond their own, once for all of them.
     fn beginning(&self, _inodes: u64) -> u64 {
         0
     }
@@ -201,6 +205,12 @@ impl FileSystem {
     pub fn beginning(&self, inodes: u64) -> Cost {
         let model = self.model();
         Cost { bound: model.is_bound(), ..Cost::at_most(if inodes == 0 { 0 } else { model.beginning(inodes) }, 0) }
+    }
+
+    /// Bytes of so many inodes that may stay taken when they are removed.
+    #[must_use]
+    pub fn keeping(&self, inodes: u64) -> u64 {
+        self.model().keeping(inodes)
     }
 
     /// The tree of a layer that was counted.

@@ -4,7 +4,7 @@
 //!   round the groups and files go with their directory: so each group may have one chunk begun. What is free in
 //!   chunks that are there is not known and not counted. Trees of chunks take a block for at least 126 of them.
 //! - A chunk is given back when all its inodes are free. Layers are written one after the other, so that few chunks are
-//!   shared: it is assumed that of what is removed, one chunk in each group stays.
+//!   shared: it is assumed that of what is removed, two chunks in each group stay.
 //! - A file takes its length in blocks. 21 extents lie in an inode of 512 bytes; a block holds 251 and is at least half
 //!   full. It is assumed that pieces of a file have sixteen blocks on average.
 //! - A directory of few names lies in the inode; then it is one block; then blocks of names, of hashes, and of what is
@@ -86,6 +86,11 @@ impl Model for Xfs {
 
     fn inode_least(&self) -> u64 {
         self.inode
+    }
+
+    fn keeping(&self, inodes: u64) -> u64 {
+        let chunks = self.groups.max(1).saturating_mul(2);
+        inodes.min(chunks.saturating_mul(CHUNK - 1)).saturating_mul(self.inode)
     }
 
     fn beginning(&self, inodes: u64) -> u64 {

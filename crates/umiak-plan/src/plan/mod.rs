@@ -63,7 +63,7 @@ fn begun(device: &Device, mut steps: Vec<Step>) -> Vec<Step> {
         };
         let made = file_system.beginning(sum(&steps, |_, change| change.taken.inodes));
         let removed = |step: &Step, change: &Change| if step.action.removes() { change.freed.inodes } else { 0 };
-        let mut kept = file_system.beginning(sum(&steps, removed)).most;
+        let mut kept = file_system.keeping(sum(&steps, removed));
         for change in steps.iter_mut().filter(|step| step.action.removes()).flat_map(|step| &mut step.changes) {
             if here(change) {
                 let off = kept.min(change.freed.bytes);

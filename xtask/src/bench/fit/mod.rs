@@ -32,7 +32,7 @@ const DEEP: Shape = Shape { name: "deep", files: 2500, length: 6000, directories
 const CROWD: Shape = Shape { name: "crowd", files: 5000, length: 3000, directories: 1 };
 
 /// An update: its name in the table, the apps that are wanted, and whether what it replaces goes.
-type Update = (&'static str, Vec<App>, bool);
+type Update = (String, Vec<App>, bool);
 
 /// Runs all updates on each file system; prints the table and writes it down if asked.
 ///
@@ -61,18 +61,6 @@ pub fn bench(options: &Options) -> Result<(), Failure> {
             let outcome = edge.update(&shelf, apps.clone(), *prune)?;
             let line = line(&format!("{label}: {name}"), &outcome);
             eprintln!("| {} |", line.join(" | "));
-            if std::env::var_os("UMIAK_BENCH_EXPLAIN").is_some() {
-                for row in outcome.answer.explain() {
-                    eprintln!(
-                        "    {} {}: +{} -{} {}",
-                        row.action.word(),
-                        row.what,
-                        row.taken.bytes,
-                        row.freed.bytes,
-                        row.why
-                    );
-                }
-            }
             lines.push(line);
         }
     }
@@ -94,7 +82,7 @@ fn updates(options: &Options, shelf: &mut Shelf) -> Result<Vec<Update>, Failure>
     let stats1 = app("stats", "1", &[&[SMALL, OTHER]])?;
     let stats2 = app("stats", "2", &[&[CROWD]])?;
     let media1 = app("media", "1", &[&[LARGE]])?;
-    let mut updates: Vec<Update> = vec![
+    let updates: [(&str, Vec<App>, bool); 6] = [
         ("many small files", vec![shop1], false),
         ("next release, the earlier stays", vec![shop2.clone()], false),
         ("a second app on the same base; prune", vec![shop2, stats1.clone()], true),
@@ -102,20 +90,15 @@ fn updates(options: &Options, shelf: &mut Shelf) -> Result<Vec<Update>, Failure>
         ("few large files", vec![shop3, stats1, media1.clone()], false),
         ("two apps at once, two services, one large directory; prune", vec![shop4, stats2, media1], true),
     ];
-    let layouts = if options.pairs.exists() { pairs::named(options, &PAIRS)? } else { vec![] };
-    for layout in layouts {
+    let mut updates: Vec<Update> = updates.map(|(name, apps, prune)| (name.to_owned(), apps, prune)).into();
+    for layout in pairs::present(options, &PAIRS) {
         let mut release = |tag| {
             let image = shelf.real(&layout, tag)?;
             shelf.app("real", &format!("{} {tag}", layout.name), vec![image])
         };
         let (base, last) = (release("base")?, release("target")?);
-        let names = if layout.name == "a" {
-            ("image a, base; prune", "image a, target; prune")
-        } else {
-            ("image d, base; prune", "image d, target; prune")
-        };
-        updates.push((names.0, vec![base], true));
-        updates.push((names.1, vec![last], true));
+        updates.push((format!("image {}, base; prune", layout.name), vec![base], true));
+        updates.push((format!("image {}, target; prune", layout.name), vec![last], true));
     }
     Ok(updates)
 }
