@@ -10,11 +10,12 @@ use std::process::{Command, Stdio};
 use crate::{Failure, command, tidy};
 
 /// Package and what it is here for.
-const PACKAGES: [(&str, &str); 29] = [
+const PACKAGES: [(&str, &str); 30] = [
     ("attr", "getfattr and setfattr: extended attributes as others see them"),
     ("bsdiff", "bsdiff and bspatch: the delta of two files that ours is measured with"),
     ("busybox-static", "one program that makes a small root file system: containers of it start"),
     ("crun", "an OCI runtime: the app that was built starts"),
+    ("docker-compose", "compose projects in a Docker daemon: an app that was carried there starts"),
     ("docker-registry", "a registry on loopback: pull, resume, authenticate"),
     ("docker.io", "a Docker daemon: what layers take on a device, and apps that run there"),
     ("e2fsprogs", "mkfs.ext4: the file system that layers are measured for"),

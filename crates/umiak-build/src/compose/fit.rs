@@ -90,28 +90,31 @@ impl App {
             digest: layer.digest,
             size: layer.size,
             diff_id: layer.diff_id.unwrap_or(layer.digest),
-            contents: self.contents(layer.digest, &on.platform),
+            contents: self.contents(layer, &on.platform),
         };
         Image { config, manifests, layers: on.image.layers.iter().map(layer).collect() }
     }
 
     /// The most that the app's documents tell of a layer.
-    fn contents(&self, layer: Digest, platform: &Platform) -> Contents {
-        let measured = self.measures.as_ref().and_then(|measures| measures.layers.get(&layer));
+    fn contents(&self, layer: &umiak_registry::Layer, platform: &Platform) -> Contents {
+        let measured = self.measures.as_ref().and_then(|measures| measures.layers.get(&layer.digest));
         if let Some(measured) = measured {
             let squashfs = measured.squashfs.as_ref().map(|squashfs| squashfs.size);
             return Contents::measured(measured.measure.clone(), squashfs);
         }
         let meta = self.layers_meta.as_ref().and_then(|meta| meta.architectures.get(&platform.architecture));
         let usage = meta.and_then(|meta| {
-            let found = meta.layers.get(&layer)?;
+            let found = meta.layers.get(&layer.digest)?;
             let block_size = u32::try_from(meta.fs_block_size).ok()?;
             Some(Contents::Usage { size: found.size, usage: found.usage, block_size })
         });
-        usage.unwrap_or_default()
+        // A blob that is the layer itself tells how long that is.
+        let plain = || (layer.diff_id == Some(layer.digest)).then_some(Contents::Expanded(layer.size));
+        usage.or_else(plain).unwrap_or_default()
     }
 
-    fn not_made_for(&self, service: &super::Service, platform: &Platform) -> BuildError {
+    /// Says that a service has no image for the platform.
+    pub(crate) fn not_made_for(&self, service: &super::Service, platform: &Platform) -> BuildError {
         let image = self.image(service);
         super::ComposeError::NotMadeFor {
             image: service.reference.clone(),

@@ -11,6 +11,7 @@
 
 mod app;
 pub mod carry;
+mod deltas;
 mod draft;
 mod error;
 mod fit;
@@ -31,6 +32,7 @@ use umiak_spec::{Limits, Observer};
 use umiak_squashfs::ImageOptions;
 
 pub use app::{App, Service};
+pub use deltas::PublishedDelta;
 pub use draft::{Draft, Format, Request};
 pub use error::ComposeError;
 pub use folder::Folder;

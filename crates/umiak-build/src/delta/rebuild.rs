@@ -190,7 +190,11 @@ impl Rebuilding<'_> {
         let (work, subject) = (self.work, &self.delta.subject);
         let text = match self.delta.part(Content::Manifest) {
             Some(part) => work.carried_document(self.source, &part.blob)?,
-            None => self.base.source.document(subject, work.observer)?,
+            // A base that a daemon has is without manifest; where the delta is, the target may be, too.
+            None => match self.base.source.document(subject, work.observer) {
+                Err(umiak_registry::Error::Unsupported(_)) => self.source.document(subject, work.observer)?,
+                document => document?,
+            },
         };
         let (manifest, config, parsed) = work.target((&text, subject), |_| match self.delta.part(Content::Config) {
             Some(part) => work.carried_document(self.source, &part.blob),

@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::app::ImageArgs;
+use super::carry::{BundleArgs, CheckArgs, UnpackArgs};
 
 /// The verbs of Compose Apps.
 #[derive(Debug, Subcommand)]
 pub enum ComposeCommand {
     Publish(PublishArgs),
     Show(ShowArgs),
+    Check(CheckArgs),
+    Bundle(BundleArgs),
+    Unpack(UnpackArgs),
 }
 
 /// How registries are reached.
@@ -72,6 +76,9 @@ pub struct PublishArgs {
     /// Leave out how large each layer is as a squashfs image, which costs compressing it
     #[arg(long)]
     pub no_squashfs: bool,
+    /// Make and publish the deltas from this release, too; a tag alone is one of APP [repeat]
+    #[arg(long, value_name = "APP")]
+    pub delta_from: Vec<String>,
     /// Write the app's digest to this file
     #[arg(short, long, value_name = "FILE")]
     pub digest_file: Option<PathBuf>,
@@ -96,7 +103,7 @@ pub enum FormatArg {
 /// others published are shown alike.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The app: REGISTRY/NAME:TAG or @sha256:…, oci:DIR:TAG, oci-archive:FILE
+    /// The app: REGISTRY/NAME:TAG or @sha256:…, oci:DIR:TAG, a bundle's file
     #[arg(value_name = "APP")]
     pub app: String,
     /// Print the manifest as it is

@@ -6,6 +6,7 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help pages: `[repeat]` is no link")]
 
 mod app;
+mod carry;
 mod compose;
 mod delta;
 mod image;
@@ -23,6 +24,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub use app::{
     AddArgs as AppAddArgs, AppCommand, ImageArgs, InstallArgs, RuntimeArgs, SourceArgs, SourceType, UpdateArgs,
 };
+pub use carry::{BundleArgs, CheckArgs, UnpackArgs};
 pub use compose::{ComposeCommand, FormatArg, PublishArgs as ComposePublishArgs, RegistryArgs, ShowArgs};
 pub use delta::{ApplyArgs, DeltaCommand, EffortArg, InspectArgs, MakeArgs, PublishArgs, plain_file};
 pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, ImageMeasureArgs, LsArgs, MeasureFormat};
@@ -86,6 +88,9 @@ Images:
 Compose Apps:
   compose publish Publish a compose project as an app, its images pinned and measured
   compose show    Show what is in an app, per service and architecture
+  compose check   Tell whether apps fit on a device, before the first byte is fetched
+  compose bundle  Write an app with all its images to one file, for a device without network
+  compose unpack  Unpack a bundle: the project's directory, and an archive for docker load
 
 More:
   demo            Show all of it in a temporary directory, without network
@@ -226,7 +231,7 @@ pub enum Command {
     /// Make, apply, inspect and publish binary deltas
     #[command(subcommand)]
     Delta(DeltaCommand),
-    /// Publish and show Compose Apps
+    /// Publish, show, check and carry Compose Apps
     #[command(subcommand)]
     Compose(ComposeCommand),
     Demo(DemoArgs),

@@ -9,6 +9,7 @@ mod deltas;
 mod kernel;
 mod layout;
 mod payload;
+mod project;
 mod rdiff;
 mod sample;
 mod story;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use umiak_ui::{Align, Diagnostic, Size, Table, Verbosity, span};
 
 use super::kernel::{self, Proof};
-use super::{deltas, failed, sample, verify};
+use super::{deltas, failed, project, sample, verify};
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
 
@@ -19,6 +19,8 @@ const EXTENSION: &str = "device/harbour/root.ovl.squashfs";
 const NEW_BASE: &str = "elsewhere/kiosk/root.squashfs";
 const REBUILT: &str = "elsewhere/harbour/root.ovl.squashfs";
 const KIOSK_2: &str = "scratch/kiosk/root.squashfs";
+const WHOLE: &str = "shop-1.5.0.tar";
+const DELTA: &str = "shop-1.5.0-from-1.4.2.tar";
 const HARBOUR_1: &str = "scratch/harbour/root.squashfs";
 
 /// Tells the whole story in the empty directory `root`.
@@ -31,6 +33,7 @@ pub fn tell(context: &Context<'_>, root: &Path) -> Outcome {
     teller.second_release()?;
     let extension = teller.extension()?;
     let deltas = teller.delta()?;
+    let bundles = teller.compose()?;
     let package = teller.package()?;
     let new_base = teller.new_base()?;
     let figures = Figures {
@@ -40,6 +43,7 @@ pub fn tell(context: &Context<'_>, root: &Path) -> Outcome {
         extension,
         package,
         deltas,
+        bundles,
     };
     let names = teller.check()?;
     let proof = teller.kernel(&start)?;
@@ -61,6 +65,8 @@ struct Figures {
     extension: u64,
     package: u64,
     deltas: deltas::Figures,
+    /// Whole, and with deltas.
+    bundles: [u64; 2],
 }
 
 impl Teller<'_> {
@@ -68,10 +74,27 @@ impl Teller<'_> {
         self.heading("Two releases of a container image, and one that extends the first");
         let images = self.root.join("images");
         let start = sample::write(&images).map_err(failed("write", &images))?;
+        project::write(self.root, &images)?;
         self.context
             .printer
             .fact("Built", "kiosk-1, kiosk-2 and harbour-1 as an OCI image layout: umiak itself is the application");
         Ok(start)
+    }
+
+    /// A compose project of these images as an app; gives the bytes of its bundles, whole and with deltas.
+    fn compose(&self) -> Result<[u64; 2], Failure> {
+        self.heading("A compose project as an app: measured, checked against a device, carried as one file");
+        for image in ["kiosk-1", "kiosk-2", "harbour-1"] {
+            self.umiak("", &["copy", &format!("oci:images:{image}"), &format!("oci:shop:{image}")])?;
+        }
+        self.umiak("shop-1", &["compose", "publish", "oci:../shop:1.4.2"])?;
+        self.umiak("shop-2", &["compose", "publish", "oci:../shop:1.5.0", "--delta-from=1.4.2"])?;
+        let device = format!("--device={}", project::PROFILE);
+        self.umiak("", &["compose", "check", "oci:shop:1.5.0", &device, "--from=1.4.2"])?;
+        self.umiak("", &["compose", "bundle", "oci:shop:1.5.0", "-o", WHOLE])?;
+        self.umiak("", &["compose", "bundle", "oci:shop:1.5.0", "--from=1.4.2", "-o", DELTA])?;
+        self.umiak("", &["compose", "unpack", DELTA, "--from=oci:shop:1.4.2", "-o", "unpacked"])?;
+        Ok([self.size(WHOLE)?, self.size(DELTA)?])
     }
 
     fn first_release(&self) -> Outcome {
@@ -225,6 +248,8 @@ impl Teller<'_> {
                 "full_bytes": figures.deltas.full,
                 "rdiff_bytes": figures.deltas.rdiff,
                 "delta_bytes": figures.deltas.delta,
+                "bundle_bytes": figures.bundles[0],
+                "bundle_with_deltas_bytes": figures.bundles[1],
                 "names_compared": names,
                 "kernel": proof,
                 "milliseconds": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -248,6 +273,9 @@ impl Teller<'_> {
         let less = format!("{times} times less than in full");
         table.row(["kiosk-2, delta", &Size(deltas.delta).to_string(), &less]);
         table.row(["harbour-1, extension", &Size(figures.extension).to_string(), "root.ovl.squashfs"]);
+        let [whole, delta] = figures.bundles;
+        table.row(["shop-1.5.0, bundle", &Size(whole).to_string(), "one file: both services' images, their project"]);
+        table.row(["shop-1.5.0 from 1.4.2", &Size(delta).to_string(), "the same for who has the release before"]);
         table.row(["package of everything", &Size(figures.package).to_string(), "kiosk.tgz"]);
         printer.plan(&table, &Value::Null);
         printer.fact("Done", &format!("in {}", span(started.elapsed())));

@@ -94,6 +94,10 @@ impl From<BuildError> for Failure {
                 (Kind::Usage, "`umiak delta publish BASE TARGET` makes one")
             }
             E::NoDelta { .. } => (Kind::Usage, "name one of these as the base"),
+            E::NoBase { .. } => (
+                Kind::Usage,
+                "name with --from a release that is there, as registry reference, layout or bundle; or load it into Docker",
+            ),
             E::Busy(_) => (Kind::Environment, "wait for that run, or end it"),
             E::Project(source) => {
                 let kind = match &source.problem {

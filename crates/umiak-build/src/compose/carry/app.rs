@@ -6,7 +6,7 @@ use umiak_registry::{ErrorKind, Source};
 use umiak_spec::app::Form;
 use umiak_spec::{Descriptor, ImageReference, Platform, Selector, app, media_type};
 
-use super::{Carried, Piece, Service};
+use super::{Carried, CarriedImage, Piece, Service, loaded_name};
 use crate::compose::images::registry_name;
 use crate::compose::{App, Places};
 use crate::delta::Work;
@@ -30,19 +30,26 @@ impl Work<'_> {
     pub fn gather(&self, read: Read<'_>, platforms: &[Platform], bases: &[Read<'_>]) -> Result<Carried, BuildError> {
         let source = umiak_registry::open_watched(read.place, self.sources, self.observer)?;
         let app = read.app;
-        let mut images = Vec::new();
-        for (at, image) in app.images.iter().enumerate() {
-            let users: Vec<&str> = users(app, at).collect();
-            let bases = users.first().map_or(Ok(None), |service| self.bases(service, bases))?;
-            let (repository, _) = image.reference.split_once('@').unwrap_or((&image.reference, ""));
-            let service = Service {
-                services: users.into_iter().map(str::to_owned).collect(),
-                repository: repository.to_owned(),
-                image: self.place(&image.reference, read.place)?,
-                bases: bases.unwrap_or_default(),
-            };
-            for platform in platforms {
-                images.push(self.carry(&service, platform)?);
+        let mut images: Vec<CarriedImage> = Vec::new();
+        for platform in platforms {
+            for service in &app.services {
+                let chosen = app.image_on(service, platform).ok_or_else(|| app.not_made_for(service, platform))?;
+                let (repository, _) = service.reference.split_once('@').unwrap_or((&service.reference, ""));
+                let name = chosen.image.manifest.as_ref().map(|manifest| loaded_name(repository, &manifest.digest));
+                let same = |known: &&mut CarriedImage| known.platform == *platform && known.loaded_name() == name;
+                if let Some(known) = images.iter_mut().find(same) {
+                    known.services.push(service.name.clone());
+                    continue;
+                }
+                let wanted = Service {
+                    services: vec![service.name.clone()],
+                    repository: repository.to_owned(),
+                    image: self.place(&service.reference, read.place)?,
+                    bases: self.bases(&service.name, bases)?.unwrap_or_default(),
+                };
+                // A service may ask for another platform than the device has.
+                let image = self.carry(&wanted, &chosen.platform)?;
+                images.push(CarriedImage { platform: platform.clone(), ..image });
             }
         }
         let mut manifest = app.descriptor.clone();
@@ -90,18 +97,16 @@ impl Work<'_> {
     }
 
     /// Where a pinned image is: beside the app, or in its registry.
-    pub(crate) fn place(&self, image: &str, app: &ImageReference) -> Result<ImageReference, BuildError> {
+    ///
+    /// # Errors
+    /// [`BuildError`]: the name is none, what is beside the app cannot be read.
+    pub fn place(&self, image: &str, app: &ImageReference) -> Result<ImageReference, BuildError> {
         let name = registry_name(image).map_err(BuildError::Reference)?;
         Ok(Places { sources: self.sources, app }.find(&name, self.observer)?)
     }
 }
 
-/// The services that use the image at this position.
-fn users(app: &App, at: usize) -> impl Iterator<Item = &str> {
-    app.services.iter().filter(move |service| service.image == at).map(|service| service.name.as_str())
-}
-
-/// The tag that it was asked for by; else twelve digits of its digest.
+/// The tag that it was asked for by, or that it has in the file; else twelve digits of its digest.
 fn tag(read: Read<'_>) -> String {
     let tag = match read.place {
         ImageReference::Registry(name) | ImageReference::Bare(name) => name.tag.clone(),
@@ -109,5 +114,6 @@ fn tag(read: Read<'_>) -> String {
         | ImageReference::OciArchive { selector: Some(Selector::Tag(tag)), .. } => Some(tag.clone()),
         _ => None,
     };
+    let tag = tag.or_else(|| read.app.descriptor.annotations.ref_name.clone());
     tag.unwrap_or_else(|| read.app.descriptor.digest.hex()[..12].to_owned())
 }

@@ -78,7 +78,7 @@ pub struct CarriedImage {
     pub services: Vec<String>,
     /// Host and path, as the app's compose file has them.
     pub repository: String,
-    /// What it is made for.
+    /// The platform of the devices that it is for.
     pub platform: Platform,
     /// What leads to it: the index that the compose file names, if it names one; then the manifest.
     pub documents: Vec<Piece>,

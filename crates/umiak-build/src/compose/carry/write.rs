@@ -1,6 +1,6 @@
 //! Writing the file: lists first, then the project, then blobs by digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +83,9 @@ fn loaded(carried: &Carried) -> Vec<Loaded> {
         let layers = layers.iter().map(|layer| layer.blob.digest).collect();
         Some(Loaded { name: image.loaded_name()?, config: image.config.blob.digest, layers })
     };
-    carried.images.iter().filter_map(image).collect()
+    // An image for arm/v6 may serve arm/v7, too.
+    let mut names = BTreeSet::new();
+    carried.images.iter().filter_map(image).filter(|image| names.insert(image.name.clone())).collect()
 }
 
 /// The project's directory, with the compose files that name its images as `docker load` does.

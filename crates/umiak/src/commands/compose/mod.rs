@@ -1,8 +1,14 @@
-//! `umiak compose`: publish and show Compose Apps.
+//! `umiak compose`: publish, show, check and carry Compose Apps.
 
+mod bundle;
+mod carrying;
+mod check;
+mod deltas;
+mod fit;
 mod project;
 mod publish;
 mod show;
+mod unpack;
 
 use std::num::NonZeroUsize;
 
@@ -26,6 +32,9 @@ pub fn run(context: &Context<'_>, command: &ComposeCommand) -> Outcome {
     match command {
         ComposeCommand::Publish(arguments) => publish::run(context, arguments),
         ComposeCommand::Show(arguments) => show::run(context, arguments),
+        ComposeCommand::Check(arguments) => check::run(context, arguments),
+        ComposeCommand::Bundle(arguments) => bundle::run(context, arguments),
+        ComposeCommand::Unpack(arguments) => unpack::run(context, arguments),
     }
 }
 

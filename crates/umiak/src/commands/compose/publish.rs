@@ -5,12 +5,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use umiak_build::BuildError;
-use umiak_build::compose::{Draft, Format, PinnedImages, Published, Request, Work};
+use umiak_build::compose::{Draft, Format, PinnedImages, Published, PublishedDelta, Request, Work};
 use umiak_spec::app::LayersMeta;
 use umiak_spec::{Digest, Limits};
 use umiak_ui::{Align, Size, Table};
 
-use super::{Apps, project, reference, wanted};
+use super::{Apps, deltas, project, reference, wanted};
 use crate::cli::{ComposePublishArgs, FormatArg};
 use crate::commands::beside::Beside;
 use crate::context::Context;
@@ -18,13 +18,14 @@ use crate::error::{Failure, Kind, Outcome};
 
 /// Publishes the project in this directory.
 pub fn run(context: &Context<'_>, arguments: &ComposePublishArgs) -> Outcome {
+    deltas::check(arguments)?;
     let app = reference(&arguments.app)?;
     let wanted = wanted(&arguments.arch)?;
     let apps = Apps::new(context, &arguments.registry)?;
     let project = project::folder(context, &arguments.files, &apps.progress)?;
     let work = apps.work();
     let work = Work { squashfs: work.squashfs.filter(|_| !arguments.no_squashfs), ..work };
-    let draft = work.draft(Request {
+    let mut draft = work.draft(Request {
         app: &app,
         project: &project,
         format: format(arguments.format),
@@ -38,12 +39,14 @@ pub fn run(context: &Context<'_>, arguments: &ComposePublishArgs) -> Outcome {
         context.would(&format!("publish {} for {}", arguments.app, platforms(&draft)));
         return if context.printer.is_json() { Ok(()) } else { Ok(context.printer.data(&draft.packed.compose)?) };
     }
+    let deltas = deltas::publish(context, &apps, arguments, &mut draft)?;
     let published = work.publish(&draft)?;
     drop(apps);
+    deltas::tell(context, &deltas);
     if let Some(file) = &arguments.digest_file {
         Beside::write(file, published.descriptor.digest.to_string().as_bytes())?;
     }
-    tell(context, arguments, &draft, &published)
+    tell(context, arguments, &draft, &published, &deltas)
 }
 
 fn format(format: FormatArg) -> Format {
@@ -117,10 +120,16 @@ fn platforms(draft: &Draft) -> String {
     draft.platforms.iter().map(|platform| name(&platform.platform)).collect::<Vec<_>>().join(", ")
 }
 
-fn tell(context: &Context<'_>, arguments: &ComposePublishArgs, draft: &Draft, published: &Published) -> Outcome {
+fn tell(
+    context: &Context<'_>,
+    arguments: &ComposePublishArgs,
+    draft: &Draft,
+    published: &Published,
+    made: &[PublishedDelta],
+) -> Outcome {
     let digest = published.descriptor.digest;
     if context.printer.is_json() {
-        return Ok(context.printer.document(&value(arguments, draft, published))?);
+        return Ok(context.printer.document(&value(arguments, draft, published, made))?);
     }
     let (services, bundle) = (draft.services.len(), Size(draft.packed.blob.size));
     context.printer.fact(
@@ -135,7 +144,7 @@ fn without_tag<'a>(app: &'a str, tag: &str) -> &'a str {
     app.strip_suffix(tag).and_then(|app| app.strip_suffix(':')).unwrap_or(app)
 }
 
-fn value(arguments: &ComposePublishArgs, draft: &Draft, published: &Published) -> Value {
+fn value(arguments: &ComposePublishArgs, draft: &Draft, published: &Published, made: &[PublishedDelta]) -> Value {
     let name = without_tag(&arguments.app, &draft.tag);
     json!({
         "app": arguments.app,
@@ -146,5 +155,6 @@ fn value(arguments: &ComposePublishArgs, draft: &Draft, published: &Published) -
         "bundle": published.manifest.bundle.digest.to_string(),
         "layers_meta": published.manifest.layers_meta.as_ref().map(|meta| meta.digest.to_string()),
         "measures": published.manifest.measures.as_ref().map(|measures| measures.digest.to_string()),
+        "deltas": deltas::value(made),
     })
 }

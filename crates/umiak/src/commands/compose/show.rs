@@ -9,7 +9,8 @@ use umiak_spec::app::{AppManifest, Form, LayerMeta};
 use umiak_spec::{Digest, Platform};
 use umiak_ui::{Align, Size, Table};
 
-use super::{Apps, reference, wanted};
+use super::carrying::place;
+use super::{Apps, wanted};
 use crate::cli::ShowArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
@@ -17,7 +18,7 @@ use crate::error::{Failure, Kind, Outcome};
 /// Shows an app.
 pub fn run(context: &Context<'_>, arguments: &ShowArgs) -> Outcome {
     let apps = Apps::new(context, &arguments.registry)?;
-    let (work, reference) = (apps.work(), reference(&arguments.app)?);
+    let (work, reference) = (apps.work(), place(&arguments.app)?);
     if arguments.manifest {
         let (_, bytes) = work.manifest(&reference)?;
         drop(apps);

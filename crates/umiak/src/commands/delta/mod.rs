@@ -34,7 +34,8 @@ pub fn run(context: &Context<'_>, command: &DeltaCommand) -> Outcome {
     }
 }
 
-fn options(effort: EffortArg) -> MakeOptions {
+/// How deltas are made.
+pub fn options(effort: EffortArg) -> MakeOptions {
     let effort = match effort {
         EffortArg::Smallest => Effort::Smallest,
         EffortArg::Fast => Effort::Fast,
