@@ -144,7 +144,7 @@ services:
     cap_add:
       - SYS_TIME
     extra_hosts:
-      - \"h:10.0.0.1\"
+      - h:10.0.0.1
       - i=10.0.0.2
     ulimits:
       nofile:
@@ -153,7 +153,7 @@ services:
     labels:
       a: \"1\"
       b: \"2\"
-      io.compose-spec.config-hash: \"HASH\"
+      io.compose-spec.config-hash: HASH
   db:
     image: docker.io/library/d@sha256:e6800c
     labels:
