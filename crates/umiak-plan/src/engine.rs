@@ -1,6 +1,6 @@
 //! What engines keep of a layer, an image and a container, file by file.
 //!
-//! For Docker's classic store with overlay2, as its daemon (20.10 and 26.1) was seen to do it:
+//! For Docker's classic store with overlay2, as its daemon (20.10) was seen to do it:
 //!
 //! - `docker load` unpacks the whole archive to a directory below `tmp`, registers the missing layers one after the
 //!   other, writes the configuration and `repositories.json`, and then removes the directory. Nothing else is copied.
