@@ -32,7 +32,7 @@ fn tar(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A project whose compose file is as simple as can be.
-struct Simple(Vec<(&'static str, String)>);
+struct Simple(Vec<(&'static str, String)>, &'static str);
 
 impl Project for Simple {
     fn pack(&self, pin: &mut Pin<'_>) -> Result<Packed, BuildError> {
@@ -40,7 +40,7 @@ impl Project for Simple {
         for (name, image) in &self.0 {
             let ImageReference::Bare(image) = image.parse().unwrap() else { panic!("{image}") };
             let pinned = format!("{}/{}@{}", image.host, image.repository, pin(name, &image)?);
-            compose.push_str(&format!("  {name}:\n    image: {pinned}\n"));
+            compose.push_str(&format!("  {name}:\n    image: {pinned}\n{}", self.1));
             services.push(PackedService { name: name.to_string(), image: pinned, platform: None });
         }
         let archive = tar(&[("conf/a&b.conf", "x"), ("docker-compose.yml", &compose)]);
@@ -101,7 +101,7 @@ impl Shop {
     }
 
     fn project(&self, services: &[(&'static str, &str)]) -> Simple {
-        Simple(services.iter().map(|(name, tag)| (*name, format!("{}:{tag}", self.name()))).collect())
+        Simple(services.iter().map(|(name, tag)| (*name, format!("{}:{tag}", self.name()))).collect(), "")
     }
 
     fn publish(&self, project: &Simple, format: Format, wanted: &[&str]) -> Result<Published, BuildError> {
@@ -148,6 +148,19 @@ fn compose_error(error: BuildError) -> ComposeError {
         BuildError::Compose(error) => *error,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn an_app_of_others_is_read_for_its_images() {
+    let shop = Shop::new();
+    let web = shop.image("web", &["linux/amd64"]);
+    let mut project = shop.project(&[("web", "web")]);
+    // A key that this umiak does not know.
+    project.1 = "    hologram: bright\n";
+    shop.publish(&project, Format::Foundries, &[]).unwrap();
+    let app = shop.read(":1.0").unwrap();
+    assert_eq!(app.services.len(), 1);
+    assert!(app.services[0].reference.ends_with(&format!("@{}", web.last().unwrap().digest)));
 }
 
 #[test]
@@ -216,7 +229,7 @@ fn a_tag_that_changes_between_requests_changes_nothing() {
     })
     .unwrap();
     let name = format!("{}/team/app", server.address());
-    let project = Simple(vec![("one", format!("{name}:web")), ("two", format!("{name}:web"))]);
+    let project = Simple(vec![("one", format!("{name}:web")), ("two", format!("{name}:web"))], "");
     let app = format!("docker://{name}:1.0").parse().unwrap();
     let context = shop.context("publisher");
     publish(&context, &app, &project, Format::Umiak, &[]).unwrap();
@@ -397,7 +410,7 @@ fn images_that_are_known_need_not_be_asked_for() {
     let web = shop.image("web", &["linux/amd64"]);
     let digest = web.last().unwrap().digest;
     let list = format!("# built just now\n\n{}:fresh@{digest}\n{}@{digest}\n", shop.name(), shop.name());
-    let project = Simple(vec![("a", format!("{}:fresh", shop.name())), ("b", shop.name())]);
+    let project = Simple(vec![("a", format!("{}:fresh", shop.name())), ("b", shop.name())], "");
     let app = format!("docker://{}:1.0", shop.name()).parse().unwrap();
     let context = shop.context("publisher");
     let pinned = PinnedImages::parse(&list).unwrap();

@@ -84,6 +84,19 @@ fn an_update_is_cheaper_than_the_app_and_both_are_known_exactly() {
 }
 
 #[test]
+fn an_app_shows_the_deltas_that_lead_to_it() {
+    let place = place("shown");
+    let shown = json(&place.done("--json compose show oci:shop:2"));
+    let deltas = shown["deltas"].as_array().unwrap();
+    assert_eq!(deltas.len(), 1, "{shown}");
+    let manifests = shown["services"].as_array().unwrap().iter().map(|service| &service["platforms"][0]["manifest"]);
+    assert!(manifests.into_iter().any(|manifest| *manifest == deltas[0]["target"]), "{shown}");
+    assert!(deltas[0]["fetched"].as_u64() < Some(40 << 10), "{shown}");
+    assert!(place.done("compose show oci:shop:2").out.contains("\ndelta to"));
+    assert!(!place.done("compose show oci:shop:1").out.contains("delta to"));
+}
+
+#[test]
 fn what_does_not_fit_is_said_with_the_place_and_the_step() {
     let place = place("short");
     // 20 % are kept free.

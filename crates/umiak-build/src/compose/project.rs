@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use umiak_compose::ComposeLimits;
 use umiak_spec::app::BundleIndex;
-use umiak_spec::{Descriptor, Digest, Platform, ReadAt, RegistryName};
+use umiak_spec::{Descriptor, Digest, ImageReference, Platform, ReadAt, RegistryName};
 
 use super::error::ComposeError;
 use super::pack::COMPOSE_FILE;
@@ -58,14 +58,29 @@ pub(super) struct Named {
     pub(super) platform: Option<Platform>,
 }
 
-/// The services of a bundle, in the order of its compose file.
+/// The services of a bundle, in the order of its compose file. One that only other programs understand is read for its
+/// images alone: who published it vouches for the rest.
 pub(super) fn services(bundle: &Bundle) -> Result<Vec<Named>, BuildError> {
     let (files, names) = (&bundle.texts, [COMPOSE_FILE.to_owned()]);
-    let project = umiak_compose::Project::read(files, &names, &BTreeMap::new(), &ComposeLimits::default())?;
-    let named = |service: &umiak_compose::Service| Named {
-        service: service.name.clone(),
-        image: service.image.clone(),
-        platform: service.platform.clone(),
+    match umiak_compose::Project::read(files, &names, &BTreeMap::new(), &ComposeLimits::default()) {
+        Ok(project) => Ok(project.services().iter().map(Named::of).collect()),
+        Err(error) => images(bundle).ok_or_else(|| error.into()),
+    }
+}
+
+impl Named {
+    fn of(service: &umiak_compose::Service) -> Self {
+        Self { service: service.name.clone(), image: service.image.clone(), platform: service.platform.clone() }
+    }
+}
+
+/// The images that services name, when nothing but that can be told.
+fn images(bundle: &Bundle) -> Option<Vec<Named>> {
+    let text = bundle.texts.get(COMPOSE_FILE)?;
+    let pairs = umiak_compose::published_services(COMPOSE_FILE, text, &ComposeLimits::default()).ok()?;
+    let named = |(service, image): (String, String)| match image.parse() {
+        Ok(ImageReference::Bare(image)) => Some(Named { service, image, platform: None }),
+        _ => None,
     };
-    Ok(project.services().iter().map(named).collect())
+    pairs.into_iter().map(named).collect()
 }

@@ -8,7 +8,7 @@
 //!   manifests[]  legacy form: one layers index for each architecture
 //! ```
 //!
-//! The format is that of Foundries' compose-publish and composectl, to the byte; layers[2] is ours, and the readers of
+//! The format is that of Foundries' compose-publish and composectl, to the byte; `layers[2]` is ours, and the readers of
 //! others pass over it. Guarantees: equal values are equal bytes; what was parsed has passed `check` and keeps to the
 //! limits, and `parse(x.to_bytes())` is `x`. What this module does not do: read compose files or bundles, follow a
 //! descriptor, choose what is published.

@@ -5,6 +5,7 @@ mod carrying;
 mod check;
 mod deltas;
 mod fit;
+mod offers;
 mod project;
 mod publish;
 mod show;

@@ -10,7 +10,7 @@ use umiak_spec::{Digest, Platform};
 use umiak_ui::{Align, Size, Table};
 
 use super::carrying::place;
-use super::{Apps, wanted};
+use super::{Apps, offers, wanted};
 use crate::cli::ShowArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
@@ -89,7 +89,7 @@ impl Shown<'_> {
             let layers = total.layers.to_string();
             totals.row([&short(&total.platform), &layers, &Size(total.download).to_string(), &size(total.usage)]);
         }
-        format!("{head}\n{services}\n{totals}")
+        format!("{head}\n{services}\n{totals}{}", offers::text(app, printer))
     }
 
     /// Every layer of every architecture.
@@ -200,6 +200,7 @@ impl Shown<'_> {
                 "files": files.collect::<Vec<_>>(),
             },
             "services": services.collect::<Vec<_>>(),
+            "deltas": offers::value(app),
             "platforms": totals.collect::<Vec<_>>(),
         })
     }
@@ -244,7 +245,8 @@ fn word(form: Form) -> &'static str {
     }
 }
 
-fn short(platform: &Platform) -> String {
+/// A platform as tables have it.
+pub fn short(platform: &Platform) -> String {
     let text = platform.to_string();
     text.strip_prefix("linux/").unwrap_or(&text).to_owned()
 }
