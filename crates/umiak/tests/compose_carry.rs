@@ -105,6 +105,7 @@ fn what_does_not_fit_is_said_with_the_place_and_the_step() {
     assert_eq!(said.code, 3, "{}", said.err);
     assert!(said.err.contains("shop does not fit on edge"), "{}", said.err);
     assert!(said.err.contains("too little, first at `"), "{}", said.err);
+    assert!(said.err.contains("(206 MiB free, 205 MiB stay free by the watermark of 80 %)"), "{}", said.err);
     let answer = place.run("--json compose check oci:shop:2 --device full.json");
     assert_eq!((answer.code, &json(&answer)["fits"]), (3, &false.into()));
     let short = json(&answer)["shortfalls"][0].clone();

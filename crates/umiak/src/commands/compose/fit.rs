@@ -75,13 +75,28 @@ impl Report<'_> {
             Resource::Inodes => format!("{number} inodes"),
         };
         format!(
-            "{} needs {} and has {} to give: {} too little, first at `{}`",
+            "{} needs {} and has {} to give{}: {} too little, first at `{}`",
             self.file_system(short.file_system),
             amount(short.needed),
             amount(short.available),
+            self.kept(short),
             amount(short.missing()),
             self.step(short.step),
         )
+    }
+
+    /// Why a file system gives less than is free.
+    fn kept(&self, short: &Shortfall) -> String {
+        let file_system = self.device.file_systems.get(short.file_system);
+        let Some(file_system) = file_system.filter(|_| short.resource == Resource::Bytes) else { return String::new() };
+        let size = |blocks: u64| Size(blocks.saturating_mul(u64::from(file_system.block_size)));
+        let (free, watermark) = (size(file_system.free), self.device.watermark);
+        let kept = watermark.kept(file_system.blocks);
+        if kept >= file_system.reserved {
+            format!(" ({free} free, {} stay free by the watermark of {watermark})", size(kept))
+        } else {
+            format!(" ({free} free, {} of them for root)", size(file_system.reserved))
+        }
     }
 
     /// What is fetched of an app in full, if nothing of it were there.
