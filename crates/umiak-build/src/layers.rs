@@ -8,7 +8,7 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 
 use umiak_layer::{LayerContent, LayerError, LayerIndex};
-use umiak_registry::{BlobFile, Layer, Source, in_parallel};
+use umiak_registry::{BlobFile, BlobReader, Layer, Source, in_parallel};
 use umiak_spec::{Digest, Limits, Observer, Verified};
 use umiak_tree::Tree;
 
@@ -99,6 +99,34 @@ impl From<LayerError> for Taking {
     }
 }
 
+/// What `read` makes of a layer's blob, which it reads to its end; the blob is compared with its digest, and what came of
+/// it with the layer's diff ID.
+pub(crate) fn read_verified<T>(
+    layer: &Layer,
+    blob: &BlobFile,
+    phase: &'static str,
+    observer: &dyn Observer,
+    read: impl FnOnce(&mut Verified<Advancing<'_, BlobReader>>) -> Result<T, LayerError>,
+    diff_id: impl FnOnce(&T) -> Digest,
+) -> Result<T, BuildError> {
+    observer.expect(phase, blob.len());
+    let mut reader = Verified::new(Advancing { inner: blob.reader(), observer, phase });
+    let failed = |error| match error {
+        LayerError::Cancelled(cancelled) => cancelled.into(),
+        source => BuildError::Layer { layer: layer.digest, source },
+    };
+    let value = read(&mut reader).map_err(failed)?;
+    let (digest, _) = reader.finish().map_err(|source| failed(LayerError::Read(source)))?;
+    let wrong = |expected, found| Err(BuildError::WrongLayer { layer: layer.digest, expected, found });
+    if digest != layer.digest {
+        return wrong(layer.digest, digest);
+    }
+    match (layer.diff_id, diff_id(&value)) {
+        (Some(expected), found) if found != expected => wrong(expected, found),
+        _ => Ok(value),
+    }
+}
+
 /// The index of one layer, from the cache or by reading it.
 fn index(
     layer: &Layer,
@@ -108,27 +136,19 @@ fn index(
     observer: &dyn Observer,
 ) -> Result<LayerIndex, BuildError> {
     let diff_id = layer.diff_id;
-    let wrong = |expected, found| BuildError::WrongLayer { layer: layer.digest, expected, found };
     let kept = cache.get(Entry::Layer(layer.digest));
     let kept = kept.and_then(|bytes| LayerIndex::from_bytes(&bytes, limits).ok());
     if let Some(index) = kept.filter(|index| diff_id.is_none_or(|expected| index.diff_id == expected)) {
         return Ok(index);
     }
-    observer.expect(PHASE, blob.len());
-    let mut reader = Verified::new(Advancing { inner: blob.reader(), observer, phase: PHASE });
-    let index = umiak_layer::index(&mut reader, limits, observer).map_err(|error| match error {
-        LayerError::Cancelled(cancelled) => cancelled.into(),
-        source => BuildError::Layer { layer: layer.digest, source },
-    })?;
-    let (digest, _) = reader
-        .finish()
-        .map_err(|source| BuildError::Layer { layer: layer.digest, source: LayerError::Read(source) })?;
-    if digest != layer.digest {
-        return Err(wrong(layer.digest, digest));
-    }
-    if let Some(expected) = diff_id.filter(|expected| index.diff_id != *expected) {
-        return Err(wrong(expected, index.diff_id));
-    }
+    let index = read_verified(
+        layer,
+        blob,
+        PHASE,
+        observer,
+        |reader| umiak_layer::index(reader, limits, observer),
+        |index| index.diff_id,
+    )?;
     // Not keeping it costs time later, nothing else.
     let _ = cache.put(Entry::Layer(layer.digest), &index.to_bytes());
     Ok(index)

@@ -230,22 +230,14 @@ const MALFORMED: DeltaError = DeltaError::Malformed("the names of its sources ma
 /// A base that is not here, made of its names: what the delta uses of it can be read, the rest cannot.
 pub struct Gathered<'a> {
     parts: Parts,
-    /// The skeletons of all bases, and where this one's begins.
-    skeletons: Arc<dyn ReadAt + 'a>,
-    offset: u64,
+    skeleton: Arc<dyn ReadAt + 'a>,
     contents: Vec<Option<Arc<dyn ReadAt + 'a>>>,
 }
 
 impl<'a> Gathered<'a> {
-    /// `base`, whose skeleton begins at `offset` of `skeletons`, with `contents` in its order; those without a name may be
-    /// absent.
+    /// `base` with its skeleton, and `contents` in its order; those without a name may be absent.
     #[must_use]
-    pub fn new(
-        base: &NamedBase,
-        skeletons: Arc<dyn ReadAt + 'a>,
-        offset: u64,
-        contents: Vec<Option<Arc<dyn ReadAt + 'a>>>,
-    ) -> Self {
+    pub fn new(base: &NamedBase, skeleton: Arc<dyn ReadAt + 'a>, contents: Vec<Option<Arc<dyn ReadAt + 'a>>>) -> Self {
         // Applying goes by sizes and spacings alone: digests are the maker's affair.
         let nothing = Digest::of(b"");
         let part = |content: &NamedContent| {
@@ -259,7 +251,7 @@ impl<'a> Gathered<'a> {
             skeleton: base.skeleton,
             contents: base.contents.iter().map(part).collect(),
         };
-        Self { parts, skeletons, offset, contents }
+        Self { parts, skeleton, contents }
     }
 }
 
@@ -269,30 +261,11 @@ impl Container for Gathered<'_> {
     }
 
     fn skeleton(&self) -> io::Result<Arc<dyn ReadAt + '_>> {
-        Ok(Arc::new(Stretch { bytes: Arc::clone(&self.skeletons), offset: self.offset, size: self.parts.skeleton }))
+        Ok(Arc::clone(&self.skeleton) as Arc<dyn ReadAt + '_>)
     }
 
     fn content(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
         let content = self.contents.get(number).and_then(Option::as_ref).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::clone(content) as Arc<dyn ReadAt + '_>)
-    }
-}
-
-/// A part of something longer.
-struct Stretch<'a> {
-    bytes: Arc<dyn ReadAt + 'a>,
-    offset: u64,
-    size: u64,
-}
-
-impl ReadAt for Stretch<'_> {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size);
-        end.ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.bytes.read_exact_at(buffer, self.offset + offset)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.size)
     }
 }

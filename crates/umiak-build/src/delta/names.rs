@@ -17,7 +17,7 @@ use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, ReadAt};
 use super::Work;
 use super::files;
 use super::opened::{Opened, OpenedLayer, Resolved};
-use super::parts::{self, Bytes};
+use super::parts::{self, Bytes, Stretch};
 use super::place::Nameless;
 use super::squashfs::Apart;
 use crate::error::{BuildError, IoContext as _};
@@ -176,7 +176,8 @@ impl Named {
                 let open = |(container, number): &(&'h dyn Container, usize)| container.content(*number);
                 contents.push(place.map(open).transpose().at("read a file of", Path::new("the base"))?);
             }
-            gathered.push(Gathered::new(base, Arc::clone(&self.skeletons) as Arc<dyn ReadAt + 'h>, offset, contents));
+            let skeleton = Stretch { bytes: Arc::clone(&self.skeletons), offset, size: base.skeleton };
+            gathered.push(Gathered::new(base, Arc::new(skeleton), contents));
             offset += base.skeleton;
         }
         if missing.count > 0 { Err(missing.into()) } else { Ok(gathered) }

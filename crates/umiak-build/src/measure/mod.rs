@@ -11,15 +11,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use umiak_layer::LayerError;
 use umiak_registry::{BlobFile, Context, ErrorKind, Image, Layer, Source, fetch_all, in_parallel};
 use umiak_spec::app::measures::{Document, MeasuredLayer, Measures, ServiceImage};
-use umiak_spec::{Descriptor, Digest, Document as Manifests, ImageReference, Limits, Observer, Platform, Verified};
+use umiak_spec::{Descriptor, Digest, Document as Manifests, ImageReference, Limits, Observer, Platform};
 use umiak_squashfs::ImageOptions;
 
 use crate::cache::{Cache, Entry};
 use crate::error::BuildError;
-use crate::layers::Advancing;
+use crate::layers::read_verified;
 
 const PHASE: &str = "Measuring";
 
@@ -139,22 +138,15 @@ impl Measuring<'_> {
     }
 
     fn read(&self, layer: &Layer, blob: &BlobFile) -> Result<MeasuredLayer, BuildError> {
-        let wrong = |expected, found| BuildError::WrongLayer { layer: layer.digest, expected, found };
-        self.observer.expect(PHASE, blob.len());
-        let mut reader = Verified::new(Advancing { inner: blob.reader(), observer: self.observer, phase: PHASE });
-        let measure = umiak_layer::measure(&mut reader, &self.limits, self.observer).map_err(|error| match error {
-            LayerError::Cancelled(cancelled) => cancelled.into(),
-            source => BuildError::Layer { layer: layer.digest, source },
-        })?;
-        let (digest, _) = reader
-            .finish()
-            .map_err(|source| BuildError::Layer { layer: layer.digest, source: LayerError::Read(source) })?;
-        if digest != layer.digest {
-            return Err(wrong(layer.digest, digest));
-        }
-        if let Some(expected) = layer.diff_id.filter(|expected| measure.diff_id != *expected) {
-            return Err(wrong(expected, measure.diff_id));
-        }
+        let (limits, observer) = (&self.limits, self.observer);
+        let measure = read_verified(
+            layer,
+            blob,
+            PHASE,
+            observer,
+            |reader| umiak_layer::measure(reader, limits, observer),
+            |measure| measure.diff_id,
+        )?;
         let squashfs = match &self.squashfs {
             Some(options) => Some(squashfs::size(layer, blob, options, &self.limits, self.observer)?),
             None => None,
