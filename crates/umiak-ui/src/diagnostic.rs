@@ -12,6 +12,24 @@ use serde::Serialize;
 
 use crate::printable;
 
+/// Whose affair a failure is; the number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Files, disks, permissions, programs.
+    Environment = 1,
+    /// The command does not make sense as it stands.
+    Usage = 2,
+    /// There is not enough room.
+    DoesNotFit = 3,
+    /// Bytes are not what they should be.
+    Untrusted = 4,
+    /// A server or the way to it.
+    Network = 5,
+    /// The device went back to what it ran before.
+    RolledBack = 6,
+}
+
 /// One failure, ready to be shown as text or as a JSON line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {

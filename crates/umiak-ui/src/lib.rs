@@ -5,19 +5,27 @@
 //! talk  -> stderr   facts, notes, progress, errors; with --json one JSON object per line
 //! ```
 //!
-//! This crate is a face: it prints and asks the time, which no library of umiak does. It does not read the
-//! environment; whether there is a terminal, how wide it is and whether colour is wanted is told to it ([`Setup`]).
+//! It is also the common ground of the programs: the flags for talk ([`TalkArgs`]), a command line that was not
+//! understood ([`usage_diagnostic`]), panics ([`bug`]) and signals ([`interrupt`]).
+//!
+//! This crate is a face: it prints, asks the time and looks at the terminal, which no library of umiak does.
 
+pub mod bug;
 mod diagnostic;
+pub mod interrupt;
 mod printer;
 mod progress;
 mod size;
 mod table;
+mod talk;
 mod text;
+mod usage;
 
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, Kind};
 pub use printer::{Printer, Setup, Verbosity};
 pub use progress::Progress;
 pub use size::{Size, span};
 pub use table::{Align, Table};
+pub use talk::{ColorWhen, TalkArgs, setup};
 pub use text::printable;
+pub use usage::{USAGE, diagnostic as usage_diagnostic};

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use umiak_repository::Repository;
-use umiak_ui::{Printer, Progress};
+use umiak_ui::{Printer, Progress, TalkArgs};
 
-use crate::cli::{TalkArgs, WorldArgs};
+use crate::cli::WorldArgs;
 use crate::environment::Environment;
 use crate::error::{Failure, Kind};
 

@@ -1,16 +1,13 @@
 //! The one place that reads the environment, and what it decides from it.
 //!
 //! Flags with a `PVR_*` variable of the same meaning are read by the argument parser; everything else is read here,
-//! once, at the start. Nothing else in umiak looks at a variable, the home directory or the terminal.
+//! once, at the start, and what the terminal is by `umiak_ui::setup`. Nothing else looks at a variable or the home directory.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use umiak_ui::{Setup, Verbosity};
-
-use crate::cli::{ColorWhen, TalkArgs, WorldArgs};
+use crate::cli::WorldArgs;
 
 /// What umiak knows of the world it was started in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,30 +72,6 @@ impl Environment {
 pub fn variables() -> BTreeMap<String, String> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     std::env::vars_os().filter_map(text).collect()
-}
-
-/// How to talk, from the flags, `NO_COLOR`, `TERM` and the terminal on stderr.
-#[must_use]
-pub fn setup(talk: &TalkArgs, debug: bool) -> Setup {
-    let verbosity = match (talk.quiet, talk.verbose || debug) {
-        (true, _) => Verbosity::Quiet,
-        (false, true) => Verbosity::Verbose,
-        (false, false) => Verbosity::Normal,
-    };
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-    let colour = match talk.color {
-        ColorWhen::Always => true,
-        ColorWhen::Never => false,
-        ColorWhen::Auto => terminal && !set("NO_COLOR"),
-    };
-    Setup { verbosity, json: talk.json, colour: colour && !talk.json, width: terminal.then(terminal_width) }
-}
-
-/// Columns of the terminal on stderr; 80 when it does not say.
-fn terminal_width() -> usize {
-    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
-    if columns == 0 { 80 } else { columns.into() }
 }
 
 #[cfg(test)]

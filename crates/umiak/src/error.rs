@@ -12,6 +12,8 @@ use std::path::Path;
 
 use umiak_ui::Diagnostic;
 
+pub use umiak_ui::Kind;
+
 /// What a command gives when it fails.
 #[derive(Debug)]
 pub enum Failure {
@@ -23,22 +25,6 @@ pub enum Failure {
 
 /// What every command gives.
 pub type Outcome = Result<(), Failure>;
-
-/// Whose affair a failure is; the number is the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    /// Files, disks, permissions, programs.
-    Environment = 1,
-    /// The command does not make sense as it stands.
-    Usage = 2,
-    /// There is not enough room.
-    DoesNotFit = 3,
-    /// Bytes are not what they should be.
-    Untrusted = 4,
-    /// A server or the way to it.
-    Network = 5,
-}
 
 impl Failure {
     /// A failure that has a library's error behind it. `nothing was changed` is the outcome: our writers guarantee it.

@@ -4,7 +4,6 @@
 //! (`umiak-ui`); the environment is read in one module ([`environment`]); errors become kind, exit code and hint in
 //! one module ([`error`]).
 
-mod bug;
 mod cli;
 mod clock;
 mod commands;
@@ -12,30 +11,36 @@ mod context;
 mod demo;
 mod environment;
 mod error;
-mod interrupt;
 
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use umiak_ui::{Diagnostic, Printer};
+use umiak_ui::bug::{self, Program};
+use umiak_ui::{Diagnostic, Printer, TalkArgs, USAGE, interrupt, setup, usage_diagnostic};
 
-use crate::cli::{Cli, Parsed, TalkArgs};
+use crate::cli::{Cli, Parsed};
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::Failure;
 
+const PROGRAM: Program = Program {
+    name: "umiak",
+    version: env!("CARGO_PKG_VERSION"),
+    intact: "files are written beside and renamed, so the device directory is as it was before or after the command",
+};
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    let guessed = Printer::new(environment::setup(&TalkArgs::guess(&arguments), false));
-    let exit = bug::caught(|| match cli::parse(arguments) {
+    let guessed = Printer::new(setup(&TalkArgs::guess(&arguments), false));
+    let exit = bug::caught(PROGRAM, || match cli::parse(arguments) {
         Parsed::Run(cli) => run(&cli),
         Parsed::Page(page) => ended(&guessed, guessed.data(&page).map_err(Failure::from)),
-        Parsed::Later(talk, verb) => told(&Printer::new(environment::setup(&talk, false)), &verb.answer()),
+        Parsed::Later(talk, verb) => told(&Printer::new(setup(&talk, false)), &verb.answer()),
         Parsed::Wrong(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             guessed.page(&error.render().to_string());
-            cli::USAGE
+            USAGE
         }
-        Parsed::Wrong(error) => told(&guessed, &cli::usage_diagnostic(&error)),
+        Parsed::Wrong(error) => told(&guessed, &usage_diagnostic(&error)),
     });
     ExitCode::from(exit.unwrap_or_else(|diagnostic| told(&guessed, &diagnostic)))
 }
@@ -43,7 +48,7 @@ fn main() -> ExitCode {
 /// Runs a command that was understood; gives the exit code.
 fn run(cli: &Cli) -> u8 {
     let environment = Environment::read(&cli.world);
-    let printer = Printer::new(environment::setup(&cli.talk, cli.world.debug));
+    let printer = Printer::new(setup(&cli.talk, cli.world.debug));
     let interrupted = interrupt::listen().unwrap_or_else(|_| {
         printer.warning("signals cannot be handled here: Ctrl-C ends umiak at once");
         interrupt::never()

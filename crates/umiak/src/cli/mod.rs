@@ -13,13 +13,13 @@ mod image;
 pub mod later;
 mod one_dash;
 mod repository;
-mod usage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use umiak_ui::TalkArgs;
 
 pub use app::{
     AddArgs as AppAddArgs, AppCommand, ImageArgs, InstallArgs, RuntimeArgs, SourceArgs, SourceType, UpdateArgs,
@@ -31,7 +31,6 @@ pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, ImageMe
 pub use repository::{
     AddArgs, CheckoutArgs, CloneArgs, CommitArgs, DeployArgs, ExportArgs, FromArgs, ImportArgs, InitArgs, JsonArgs,
 };
-pub use usage::{USAGE, diagnostic as usage_diagnostic};
 
 const ABOUT: &str = "umiak carries container apps to Linux edge devices.";
 
@@ -116,47 +115,6 @@ pub struct Cli {
     pub world: WorldArgs,
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// How umiak talks; anywhere on the line.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Talk (anywhere on the line)")]
-pub struct TalkArgs {
-    /// Print JSON: a document on stdout, one object per line on stderr
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Say each step, and digests in full
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
-    pub verbose: bool,
-    /// Say warnings and errors only
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Say what would be done, and change nothing
-    #[arg(long, global = true)]
-    pub dry_run: bool,
-    /// Colour: `auto` (on a terminal, unless NO_COLOR is set), `always` or `never`
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
-    pub color: ColorWhen,
-}
-
-impl TalkArgs {
-    /// How to talk about a line that may not be understood at all.
-    #[must_use]
-    pub fn guess(arguments: &[OsString]) -> Self {
-        let json = arguments.iter().any(|argument| argument == "--json");
-        Self { json, verbose: false, quiet: false, dry_run: false, color: ColorWhen::Auto }
-    }
-}
-
-/// When to use colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ColorWhen {
-    /// On a terminal, unless NO_COLOR is set
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// Where things are; in front of the verb, as with pvr.
@@ -310,6 +268,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
 
 #[cfg(test)]
 mod tests {
+    use umiak_ui::{Diagnostic, usage_diagnostic};
+
     use super::*;
 
     #[test]
@@ -342,5 +302,35 @@ mod tests {
         for command in DeltaCommand::augment_subcommands(clap::Command::new("delta")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  delta {} ", command.get_name())));
         }
+    }
+
+    fn told(line: &str) -> Diagnostic {
+        match parse(line.split(' ').map(OsString::from)) {
+            Parsed::Wrong(error) => usage_diagnostic(&error),
+            _ => panic!("`{line}` was understood"),
+        }
+    }
+
+    #[test]
+    fn a_wrong_word_brings_the_one_that_was_meant() {
+        let diagnostic = told("umiak comit");
+        assert_eq!(diagnostic.message, "there is no command `comit`");
+        assert_eq!(diagnostic.hints[0], "did you mean `commit`?");
+        assert_eq!(diagnostic.exit, 2);
+        assert_eq!(told("umiak app add --fro x y").hints[0], "did you mean `--from`?");
+    }
+
+    #[test]
+    fn a_missing_argument_is_named_with_the_usage() {
+        let diagnostic = told("umiak app add nginx");
+        assert_eq!(diagnostic.message, "missing: --from <IMAGE>");
+        assert!(diagnostic.hints[0].starts_with("usage is umiak app add"), "{:?}", diagnostic.hints);
+    }
+
+    #[test]
+    fn other_complaints_keep_the_parser_s_words_on_one_line() {
+        let diagnostic = told("umiak app update --patch --newbase x");
+        assert!(diagnostic.message.contains("cannot be used with"), "{}", diagnostic.message);
+        assert!(!diagnostic.message.contains('\n'));
     }
 }

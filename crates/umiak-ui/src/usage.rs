@@ -1,7 +1,8 @@
 //! A command line that was not understood, told in our form: what is wrong, what was meant perhaps, the usage.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use umiak_ui::Diagnostic;
+
+use crate::Diagnostic;
 
 /// Exit code for a command line that cannot be understood or does not make sense.
 pub const USAGE: u8 = 2;
@@ -54,41 +55,5 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
         ContextValue::String(text) => Some(text.clone()),
         ContextValue::Strings(texts) if !texts.is_empty() => Some(texts.join(", ")),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::{Parsed, parse};
-
-    fn told(line: &str) -> Diagnostic {
-        match parse(line.split(' ').map(std::ffi::OsString::from)) {
-            Parsed::Wrong(error) => diagnostic(&error),
-            _ => panic!("`{line}` was understood"),
-        }
-    }
-
-    #[test]
-    fn a_wrong_word_brings_the_one_that_was_meant() {
-        let diagnostic = told("umiak comit");
-        assert_eq!(diagnostic.message, "there is no command `comit`");
-        assert_eq!(diagnostic.hints[0], "did you mean `commit`?");
-        assert_eq!(diagnostic.exit, 2);
-        assert_eq!(told("umiak app add --fro x y").hints[0], "did you mean `--from`?");
-    }
-
-    #[test]
-    fn a_missing_argument_is_named_with_the_usage() {
-        let diagnostic = told("umiak app add nginx");
-        assert_eq!(diagnostic.message, "missing: --from <IMAGE>");
-        assert!(diagnostic.hints[0].starts_with("usage is umiak app add"), "{:?}", diagnostic.hints);
-    }
-
-    #[test]
-    fn other_complaints_keep_the_parser_s_words_on_one_line() {
-        let diagnostic = told("umiak app update --patch --newbase x");
-        assert!(diagnostic.message.contains("cannot be used with"), "{}", diagnostic.message);
-        assert!(!diagnostic.message.contains('\n'));
     }
 }

@@ -1,4 +1,4 @@
-//! What happens when umiak itself is wrong: exit code 70, and a text that says where and how to report it.
+//! What happens when a program of umiak itself is wrong: exit code 70, and a text that says where and how to report it.
 //!
 //! A panic anywhere, in any thread, becomes that text instead of a backtrace; whatever a command returns afterwards
 //! is not believed.
@@ -6,18 +6,29 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
 
-use umiak_ui::Diagnostic;
+use crate::Diagnostic;
 
 /// Exit code of our own bugs (EX_SOFTWARE of sysexits).
 pub const BUG: u8 = 70;
 
 static FIRST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
+/// Which program it was, and what its user may rely on all the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version, from its own manifest.
+    pub version: &'static str,
+    /// What holds whatever went wrong: the first hint.
+    pub intact: &'static str,
+}
+
 /// Runs `work`; a panic in it or in a thread that it started becomes a diagnostic.
 ///
 /// # Errors
 /// The diagnostic of the first panic.
-pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Box<Diagnostic>> {
+pub fn caught<T>(program: Program, work: impl FnOnce() -> T) -> Result<T, Box<Diagnostic>> {
     let before = panic::take_hook();
     panic::set_hook(Box::new(|info| {
         let mut first = FIRST_PANIC.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,25 +39,17 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Box<Diagnostic>> {
     let panicked = FIRST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (result, panicked) {
         (Ok(value), None) => Ok(value),
-        (_, panicked) => Err(Box::new(diagnostic(panicked.as_deref().unwrap_or("a panic without a message")))),
+        (_, panicked) => Err(Box::new(diagnostic(program, panicked.as_deref().unwrap_or("a panic without a message")))),
     }
 }
 
-fn diagnostic(panicked: &str) -> Diagnostic {
+fn diagnostic(program: Program, panicked: &str) -> Diagnostic {
+    let Program { name, version, intact } = program;
     Diagnostic {
-        message: "umiak made a mistake of its own and stopped".into(),
+        message: format!("{name} made a mistake of its own and stopped"),
         causes: panicked.lines().map(str::to_owned).collect(),
-        outcome: Some(format!(
-            "umiak {}, {} {}",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::OS,
-            std::env::consts::ARCH
-        )),
-        hints: vec![
-            "files are written beside and renamed, so the device directory is as it was before or after the command"
-                .into(),
-            "please report this with the lines above and the command that was run".into(),
-        ],
+        outcome: Some(format!("{name} {version}, {} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        hints: vec![intact.into(), "please report this with the lines above and the command that was run".into()],
         exit: BUG,
     }
 }
@@ -55,14 +58,16 @@ fn diagnostic(panicked: &str) -> Diagnostic {
 mod tests {
     use super::*;
 
+    const PROGRAM: Program = Program { name: "umiak", version: "1", intact: "nothing is lost" };
+
     #[test]
     fn a_panic_in_any_thread_becomes_exit_code_70() {
-        let told = caught(|| panic!("index out of range")).unwrap_err();
+        let told = caught(PROGRAM, || panic!("index out of range")).unwrap_err();
         assert_eq!(told.exit, 70);
         assert!(told.causes.iter().any(|cause| cause.contains("index out of range")), "{:?}", told.causes);
         assert!(told.causes.iter().any(|cause| cause.contains("bug.rs")), "{:?}", told.causes);
-        let hidden = caught(|| std::thread::spawn(|| panic!("in a thread")).join().is_err());
+        let hidden = caught(PROGRAM, || std::thread::spawn(|| panic!("in a thread")).join().is_err());
         assert!(hidden.is_err());
-        assert_eq!(caught(|| 7).ok(), Some(7));
+        assert_eq!(caught(PROGRAM, || 7).ok(), Some(7));
     }
 }
