@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Memory, apply_delta, make_delta};
+use common::{Memory, apply_delta, make_delta, spool_delta};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use umiak_delta::container::{Container, Plain};
@@ -40,7 +40,8 @@ proptest! {
         let effort = if fast { Effort::Fast } else { Effort::Smallest };
         let options = MakeOptions { effort, ..MakeOptions::default() };
         let blob = make_delta(&bases, &target, &options);
-        prop_assert_eq!(apply_delta(&bases, &blob).unwrap(), target.bytes);
+        prop_assert_eq!(apply_delta(&bases, &blob).unwrap(), target.bytes.as_slice());
+        prop_assert_eq!(spool_delta(&bases, &blob).unwrap().0, target.bytes);
     }
 
     #[test]
@@ -114,4 +115,27 @@ fn threads_do_not_matter() {
     let threads =
         |count| MakeOptions { threads: std::num::NonZeroUsize::new(count).unwrap(), ..MakeOptions::default() };
     assert_eq!(make_delta(&[&base], &target, &threads(1)), make_delta(&[&base], &target, &threads(4)));
+}
+
+#[test]
+fn a_spool_has_what_no_source_has() {
+    let (base, target) = pair();
+    let blob = make_delta(&[&base], &target, &MakeOptions::default());
+    let (made, spooled) = spool_delta(&[&base], &blob).unwrap();
+    assert_eq!(made, target.bytes);
+    // The text that changed, the file that is new, the skeleton; not the file that stayed.
+    let parts = target.parts();
+    let kept = base.parts().contents[1].size;
+    assert_eq!(spooled, parts.skeleton + parts.contents.iter().map(|part| part.size).sum::<u64>() - kept);
+}
+
+#[test]
+fn no_mutation_of_a_spooled_delta_is_accepted() {
+    let (base, target) = pair();
+    let blob = make_delta(&[&base], &target, &MakeOptions::default());
+    for at in 0..blob.len() {
+        let mut mutated = blob.clone();
+        mutated[at] ^= 0x11;
+        assert!(spool_delta(&[&base], &mutated).is_err(), "byte {at}");
+    }
 }

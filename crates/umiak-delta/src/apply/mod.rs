@@ -7,6 +7,7 @@
 mod content;
 mod output;
 mod skeleton;
+mod spool;
 
 use std::thread;
 
@@ -22,12 +23,10 @@ use skeleton::Skeleton;
 
 pub(crate) use content::{MAX_COPIES, MAX_NOTE};
 pub use output::Space;
+pub use spool::{Place, Spool, SpooledTar, TarReader, VERIFYING, spool};
 
 /// The phase that bytes of the target are counted in.
 pub const PHASE: &str = "Applying";
-
-/// Most bytes in a spool: compressed, the whole may be far smaller than its contents.
-const SPOOL: u64 = 1 << 48;
 
 /// Makes temporary files that are read and written at random, for what must be unpacked before it can be used.
 pub trait Scratch: Sync {
@@ -36,31 +35,6 @@ pub trait Scratch: Sync {
     /// # Errors
     /// It cannot be made.
     fn space(&self) -> std::io::Result<Box<dyn Space>>;
-}
-
-/// Where the contents of a target are that is put together by its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spool {
-    /// Of each content, in order.
-    pub contents: Vec<Place>,
-    /// First byte of the listing in the spool; it goes on to the spool's end.
-    pub listing: u64,
-    /// Bytes in the spool.
-    pub size: u64,
-}
-
-/// Where one content is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// It is this source.
-    Source(usize),
-    /// It is in the spool.
-    Spool {
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        size: u64,
-    },
 }
 
 /// Makes a target of shape [`Shape::Raw`] or [`Shape::Tar`] in `space` and verifies it.
@@ -99,26 +73,6 @@ pub fn apply(
     check_target(target.digest, actual)
 }
 
-/// Makes the contents of a target of shape [`Shape::Squashfs`] that no source has, and its listing, in `space`. The caller rebuilds
-/// the image and verifies it against the index.
-///
-/// # Errors
-/// As [`apply`].
-pub fn spool(
-    delta: &Delta<impl ReadAt>,
-    bases: &[&dyn Container],
-    space: &dyn Space,
-    scratch: &dyn Scratch,
-    observer: &dyn Observer,
-) -> Result<Spool, DeltaError> {
-    check_bases(delta, bases)?;
-    let mut walk = Walk::new(delta, bases, Output::new(space, SPOOL, None), scratch, observer)?;
-    let listing = walk.run()?;
-    walk.output.settle()?;
-    let size = walk.output.position();
-    Ok(Spool { contents: walk.places, listing, size })
-}
-
 /// Makes all contents in `space`, for nothing but to see what each takes: `watch` is told after each what it was and how
 /// many decoded bytes of each stream were used up to then. The result is not verified.
 ///
@@ -134,8 +88,10 @@ pub(crate) fn watch(
 ) -> Result<(), DeltaError> {
     check_bases(delta, bases)?;
     let target = delta.index().target;
-    let limit = if target.shape == Shape::Squashfs { SPOOL } else { target.size };
+    let is_image = target.shape == Shape::Squashfs;
+    let limit = if is_image { spool::SPOOL } else { target.size };
     let mut walk = Walk::new(delta, bases, Output::new(space, limit, None), scratch, observer)?;
+    walk.spooled = is_image;
     walk.run_watched(|walk, step| watch(step, &|id| walk.used(id)))?;
     walk.output.settle()?;
     Ok(())
@@ -179,7 +135,12 @@ struct Walk<'a> {
     output: Output<'a>,
     scratch: &'a dyn Scratch,
     observer: &'a dyn Observer,
+    /// Where each content is.
     places: Vec<Place>,
+    /// Of each content of a spooled tar.
+    spacings: Vec<u64>,
+    /// Only what no source has is written, and the skeleton behind it.
+    spooled: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -210,6 +171,8 @@ impl<'a> Walk<'a> {
             scratch,
             observer,
             places: Vec::new(),
+            spacings: Vec::new(),
+            spooled: false,
         })
     }
 
@@ -248,11 +211,14 @@ impl<'a> Walk<'a> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), DeltaError> {
-        if self.shape == Shape::Tar {
+        let in_place = self.shape == Shape::Tar && !self.spooled;
+        if in_place {
             self.skeleton.write(step.spacing / 2, &mut self.output)?;
+        } else if self.shape == Shape::Tar {
+            self.spacings.push(step.spacing);
         }
-        if let (Shape::Squashfs, Origin::Kept(source)) = (self.shape, step.origin) {
-            self.places.push(Place::Source(source));
+        if let Some(place) = self.at_hand(step) {
+            self.places.push(place);
             return Ok(());
         }
         let offset = self.output.position();
@@ -261,9 +227,19 @@ impl<'a> Walk<'a> {
             return Err(DeltaError::Malformed("a content is not as long as the plan says"));
         }
         self.places.push(Place::Spool { offset, size: step.size });
-        if self.shape == Shape::Tar && step.spacing.is_multiple_of(2) {
+        if in_place && step.spacing.is_multiple_of(2) {
             self.output.zeros(step.size.next_multiple_of(512) - step.size)?;
         }
         Ok(())
+    }
+
+    /// Where a content is that need not be made.
+    fn at_hand(&self, step: &Step) -> Option<Place> {
+        match step.origin {
+            _ if !self.spooled => None,
+            Origin::Kept(source) => Some(Place::Source(source)),
+            Origin::Again(content) => self.places.get(content).copied(),
+            Origin::New(_) | Origin::Patched { .. } => None,
+        }
     }
 }

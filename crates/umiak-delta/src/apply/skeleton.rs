@@ -9,7 +9,8 @@ use super::output::Output;
 use crate::patch::{Patch, Source};
 use crate::reading::LaneIn;
 
-const BLOCK: usize = 512;
+/// Bytes of a tar block.
+pub(super) const BLOCK: usize = 512;
 
 /// The skeleton's bytes in order.
 pub struct Skeleton<'a> {

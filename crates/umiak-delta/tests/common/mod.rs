@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::io;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
 
+use umiak_delta::apply::{SpooledTar, spool};
 use umiak_delta::container::{Container, Part, Parts, Shape};
 use umiak_delta::{Delta, DeltaError, MakeOptions, Scratch, Space, apply, make};
 use umiak_spec::{Digest, ReadAt, Silent, WriteAt};
@@ -110,4 +111,17 @@ pub fn apply_delta(bases: &[&dyn Container], blob: &[u8]) -> Result<Vec<u8>, Del
     let space = Heap::default();
     apply(&delta, bases, &space, &HeapScratch, &Silent)?;
     Ok(space.into_bytes())
+}
+
+/// What a tar's parts read as, verified, and how many bytes were spooled for it.
+pub fn spool_delta(bases: &[&dyn Container], blob: &[u8]) -> Result<(Vec<u8>, u64), DeltaError> {
+    let delta = Delta::open(blob)?;
+    let space = Heap::default();
+    let spool = spool(&delta, bases, &space, &HeapScratch, &Silent)?;
+    let tar = SpooledTar::new(&spool, bases, &space)?;
+    tar.verify(&Silent)?;
+    let mut bytes = Vec::new();
+    tar.reader().read_to_end(&mut bytes)?;
+    assert_eq!(space.len()?, spool.size);
+    Ok((bytes, spool.size))
 }
