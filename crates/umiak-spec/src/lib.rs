@@ -16,6 +16,7 @@ pub mod progress;
 pub mod read_at;
 pub mod reference;
 pub mod referrers;
+pub mod service;
 
 pub use config::ImageConfig;
 pub use delta::{DeltaError, DeltaManifest};
