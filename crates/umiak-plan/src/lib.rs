@@ -19,6 +19,7 @@ mod fs;
 mod ledger;
 mod plan;
 mod profile;
+pub mod transition;
 mod wanted;
 
 pub use answer::{Answer, Resource, Row, Shortfall, Use, Verdict};
