@@ -199,7 +199,6 @@ pub fn bind(source: &Path, target: &Path) -> Result<(), MountError> {
     rustix::mount::mount_bind_recursive(source, target).at("bind", target)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -88,15 +88,7 @@ fn line(line: &[u8]) -> Option<Mount> {
     let kind = text(fields.next()?);
     let source = unescape(fields.next()?);
     let super_options = text(fields.next().unwrap_or_default());
-    Some(Mount {
-        id,
-        root: PathBuf::from(root),
-        point: PathBuf::from(point),
-        options,
-        kind,
-        source,
-        super_options,
-    })
+    Some(Mount { id, root: PathBuf::from(root), point: PathBuf::from(point), options, kind, source, super_options })
 }
 
 fn text(field: &[u8]) -> String {

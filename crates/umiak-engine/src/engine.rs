@@ -1,0 +1,214 @@
+//! What every engine does, and what it is told and tells.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use umiak_spec::Digest;
+use umiak_spec::service::Service;
+
+use crate::{EngineError, LogQuery, LogSink};
+
+/// A service with the image that it runs from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// What to run.
+    pub service: Service,
+    /// Digest of the image's configuration.
+    pub image: Digest,
+    /// Squashfs images to stack, topmost first; empty for an engine that keeps images itself.
+    pub lowers: Vec<PathBuf>,
+}
+
+/// One app of a revision, placed on this device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// The app.
+    pub app: String,
+    /// The revision, as its digest is written.
+    pub revision: String,
+    /// Its services, in an order in which each comes after those it depends on.
+    pub services: Vec<Placed>,
+    /// Directory of the unpacked project: what relative bind mounts mean.
+    pub project: Option<PathBuf>,
+}
+
+impl Deployment {
+    /// The service of that name.
+    ///
+    /// # Errors
+    /// [`EngineError::NoService`].
+    pub fn placed(&self, service: &str) -> Result<&Placed, EngineError> {
+        let found = self.services.iter().find(|placed| placed.service.name == service);
+        found.ok_or_else(|| EngineError::NoService { app: self.app.clone(), service: service.to_owned() })
+    }
+}
+
+/// Images as the store has them, for engines that keep their own copy.
+pub trait Images: Sync {
+    /// The text of an image's configuration.
+    ///
+    /// # Errors
+    /// It is not there, or not as its digest says.
+    fn config(&self, image: &Digest) -> io::Result<Vec<u8>>;
+
+    /// The uncompressed tar of a layer, by its diff ID.
+    ///
+    /// # Errors
+    /// It is not there, or not as its digest says.
+    fn layer(&self, diff_id: &Digest) -> io::Result<Box<dyn Read + Send + '_>>;
+}
+
+/// Something that a service asks and an engine does not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The key, as in a compose file (`umiak_spec::service::key`).
+    pub key: String,
+    /// Why not, in a short sentence without a full stop.
+    pub why: String,
+}
+
+impl Refused {
+    /// A refusal.
+    #[must_use]
+    pub fn new(key: &str, why: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), why: why.into() }
+    }
+}
+
+/// How healthy a service is that has a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Not known yet.
+    Starting,
+    /// The last probe was good.
+    Healthy,
+    /// So many probes in a row were not, as many as the service allows or more.
+    Unhealthy,
+}
+
+/// What a service is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It is ready to be started and was not.
+    Created,
+    /// It runs.
+    Running {
+        /// For so long, by a clock that does not jump.
+        since: Duration,
+    },
+    /// It ended and is started again soon.
+    Restarting {
+        /// With what code; a signal is 128 and its number.
+        code: i32,
+    },
+    /// It ended and stays so: by itself, or because it was stopped.
+    Exited {
+        /// With what code; a signal is 128 and its number.
+        code: i32,
+        /// Whether [`Engine::stop`] ended it.
+        stopped: bool,
+    },
+    /// It could not be started.
+    Failed {
+        /// What the runtime said.
+        why: String,
+    },
+    /// It may run, but nobody watches it any more: its supervisor was killed. Starting it makes this good.
+    Unwatched,
+}
+
+/// A service of ours, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The app.
+    pub app: String,
+    /// The revision.
+    pub revision: String,
+    /// The service.
+    pub service: String,
+    /// Digest of the image's configuration.
+    pub image: Option<Digest>,
+    /// What it does.
+    pub condition: Condition,
+    /// How it is, if it has a probe.
+    pub health: Option<Health>,
+    /// How often it was started again after it ended by itself.
+    pub restarts: u32,
+    /// What a person should know besides: the last words of a failed probe, that memory ran out.
+    pub detail: Option<String>,
+}
+
+impl Observed {
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.condition, Condition::Running { .. })
+    }
+
+    /// Whether it runs and, if it has a probe, the probe is good.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.is_running() && matches!(self.health, None | Some(Health::Healthy))
+    }
+}
+
+/// Something that runs services.
+///
+/// Every call can be repeated: what is done already is left as it is.
+pub trait Engine: Send + Sync {
+    /// `oci` or `docker`.
+    fn name(&self) -> &'static str;
+
+    /// What this engine, on this device, does not do of what the service asks. Empty: it runs it as described.
+    fn refuses(&self, service: &Service) -> Vec<Refused>;
+
+    /// Everything but starting: mounts, volumes, images loaded. What runs is not disturbed.
+    ///
+    /// # Errors
+    /// Something cannot be made; what was made stays and is used by the next try, or taken away by [`Engine::remove`].
+    fn ready(&self, deployment: &Deployment, images: &dyn Images) -> Result<(), EngineError>;
+
+    /// Starts one service and returns when its process runs. It does not wait for others nor for health.
+    ///
+    /// # Errors
+    /// It does not start, with what the runtime said; [`Engine::ready`] was not called.
+    fn start(&self, deployment: &Deployment, service: &str) -> Result<(), EngineError>;
+
+    /// Stops one service: its signal, its grace, then death. Returns when it is gone. Nothing to stop is no error.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    fn stop(&self, app: &str, revision: &str, service: &str) -> Result<(), EngineError>;
+
+    /// Every service that umiak made ready here, in order of app, revision, service.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    fn observe(&self) -> Result<Vec<Observed>, EngineError>;
+
+    /// Takes an app's revision away: containers (which must be stopped, or are killed), mounts, what was kept for the
+    /// revision only. Persistent volumes and logs stay.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    fn remove(&self, app: &str, revision: &str) -> Result<(), EngineError>;
+
+    /// Removes persistent volumes and logs of an app that no revision needs any more. Never called by an update.
+    ///
+    /// # Errors
+    /// Something cannot be removed; a revision of the app is still there.
+    fn purge(&self, app: &str) -> Result<(), EngineError>;
+
+    /// Hands lines of a service's output (none: of all services of the app) to `sink`, oldest first.
+    ///
+    /// # Errors
+    /// The output cannot be read.
+    fn logs(
+        &self,
+        app: &str,
+        service: Option<&str>,
+        query: &LogQuery,
+        sink: &mut dyn LogSink,
+    ) -> Result<(), EngineError>;
+}
