@@ -8,7 +8,7 @@ use std::process::Command;
 
 use umiak_testkit::disk;
 use umiak_testkit::random::{Bytes, Chance, mutated, tree};
-use umiak_tree::{OPAQUE_XATTR, OverlayOptions, Tree, changeset, difference};
+use umiak_tree::{OPAQUE_XATTR, OverlayOptions, Tree, apply, changeset, difference, patch};
 
 /// A mount that goes away with its guard, also when a test fails.
 struct Mount<'a>(&'a Path);
@@ -81,6 +81,45 @@ fn the_kernel_shows_the_target() {
         }
     }
     assert!(marked > 5, "only {marked} opaque directories were tried");
+}
+
+/// What the kernel shows for layers stacked, topmost first.
+fn stacked_by_kernel(area: &Path, layers: &[&Tree<Bytes>]) -> Tree<Bytes> {
+    let places: Vec<_> = (0..layers.len()).map(|number| area.join(number.to_string())).collect();
+    for (place, layer) in places.iter().zip(layers) {
+        fresh(place);
+        disk::write(layer, place).unwrap();
+    }
+    let merged = area.join("merged");
+    fresh(&merged);
+    let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+    let _merged = Mount::new("overlay", &format!("lowerdir={}", places.join(":")), &merged);
+    disk::read(&merged).unwrap()
+}
+
+#[test]
+#[ignore = "needs: root"]
+fn the_kernel_shows_a_replaced_layer() {
+    let area = tempfile::tempdir().unwrap();
+    let _tmpfs = Mount::new("tmpfs", "size=256m", area.path());
+    let mut patched = 0;
+    for seed in 0..100 {
+        let mut chance = Chance::new(seed);
+        let below = tree(&mut chance, 60).unwrap();
+        let layer = |chance: &mut Chance, shown: &Tree<Bytes>| {
+            let shown = mutated(chance, shown, 8).unwrap();
+            let layer = changeset(&below, &shown, OverlayOptions::default()).unwrap().tree;
+            (shown, layer)
+        };
+        let (shown, base) = layer(&mut chance, &below);
+        let (shown, target) = layer(&mut chance, &shown);
+        assert_eq!(difference(&apply(&below, &target).unwrap(), &shown), None);
+        let Ok(patch) = patch(below.clone(), base.clone(), target) else { continue };
+        patched += 1;
+        let mounted = stacked_by_kernel(area.path(), &[&patch.tree, &base, &below]);
+        assert_eq!(difference(&mounted, &shown), None, "seed {seed}");
+    }
+    assert!(patched > 30, "only {patched} patches were tried");
 }
 
 /// The same tree with every hard link an inode of its own.
