@@ -42,6 +42,23 @@ pub enum Body<F> {
     Opaque,
 }
 
+impl<F> Body<F> {
+    /// The same with what is known of a file's content replaced.
+    pub(crate) fn try_map<G, E>(self, convert: impl FnOnce(F) -> Result<G, E>) -> Result<Body<G>, E> {
+        Ok(match self {
+            Self::File(content) => Body::File(convert(content)?),
+            Self::Directory => Body::Directory,
+            Self::HardLink(target) => Body::HardLink(target),
+            Self::Symlink(target) => Body::Symlink(target),
+            Self::CharDevice(device) => Body::CharDevice(device),
+            Self::BlockDevice(device) => Body::BlockDevice(device),
+            Self::Fifo => Body::Fifo,
+            Self::Whiteout => Body::Whiteout,
+            Self::Opaque => Body::Opaque,
+        })
+    }
+}
+
 /// What the name of an entry means.
 pub(crate) enum Meaning {
     Plain(TreePath),

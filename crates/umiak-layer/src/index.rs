@@ -11,7 +11,7 @@ use umiak_tree::Content;
 use crate::LayerError;
 use crate::ahead::{Ahead, read_ahead};
 use crate::compression::decompress;
-use crate::entry::{Body, Entry};
+use crate::entry::Entry;
 use crate::reader::TarReader;
 
 /// Size and digest of a file's content, holes read as zeros.
@@ -86,20 +86,10 @@ fn read_entries(
     while let Some(entry) = reader.next_entry()? {
         observer.check()?;
         let Entry { ordinal, path, metadata, body } = entry;
-        let body = match body {
-            Body::File(size) => {
-                let digest = digest(&mut reader.content(), observer)?;
-                Body::File(FileContent { size, digest })
-            }
-            Body::Directory => Body::Directory,
-            Body::HardLink(target) => Body::HardLink(target),
-            Body::Symlink(target) => Body::Symlink(target),
-            Body::CharDevice(device) => Body::CharDevice(device),
-            Body::BlockDevice(device) => Body::BlockDevice(device),
-            Body::Fifo => Body::Fifo,
-            Body::Whiteout => Body::Whiteout,
-            Body::Opaque => Body::Opaque,
-        };
+        let body = body.try_map(|size| {
+            let digest = digest(&mut reader.content(), observer)?;
+            Ok::<_, LayerError>(FileContent { size, digest })
+        })?;
         entries.push(Entry { ordinal, path, metadata, body });
     }
     entries.shrink_to_fit();
@@ -113,7 +103,7 @@ fn read_entries(
     }
 }
 
-fn digest(content: &mut impl BufRead, observer: &dyn Observer) -> Result<Digest, LayerError> {
+pub(crate) fn digest(content: &mut impl BufRead, observer: &dyn Observer) -> Result<Digest, LayerError> {
     let mut hash = Sha256::new();
     loop {
         let bytes = content.fill_buf().map_err(LayerError::read)?;

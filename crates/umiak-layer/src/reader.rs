@@ -62,6 +62,11 @@ impl<R: BufRead> TarReader<R> {
         self.source.position
     }
 
+    /// The reader below.
+    pub(crate) fn get_ref(&self) -> &R {
+        &self.source.inner
+    }
+
     /// The reader below. After the last entry it stands behind the end mark.
     pub fn into_inner(self) -> R {
         self.source.inner

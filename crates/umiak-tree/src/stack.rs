@@ -123,6 +123,8 @@ pub struct Stack<C> {
     changes: Vec<Change<C>>,
     /// Hard links of the layer being applied by the inode that holds their place.
     waiting: BTreeMap<InodeId, Waiting>,
+    /// Hard links that lead nowhere are left out, and listed here.
+    loose: Option<Vec<TreePath>>,
 }
 
 /// What to do at a parent component that is no directory.
@@ -144,7 +146,14 @@ impl<C> Stack<C> {
             removals: Vec::new(),
             changes: Vec::new(),
             waiting: BTreeMap::new(),
+            loose: None,
         }
+    }
+
+    /// For a layer without those below it: hard links whose target is missing are left out. See [`Stack::finish_loose`].
+    #[must_use]
+    pub fn loose(limits: Limits) -> Self {
+        Self { loose: Some(Vec::new()), ..Self::new(limits) }
     }
 
     /// Ends the layer before, if there is one, and starts the next.
@@ -201,9 +210,17 @@ impl<C> Stack<C> {
     ///
     /// # Errors
     /// What the last layer did wrong.
-    pub fn finish(mut self) -> Result<Tree<C>, StackError> {
+    pub fn finish(self) -> Result<Tree<C>, StackError> {
+        Ok(self.finish_loose()?.0)
+    }
+
+    /// The same, and the hard links that a [`Stack::loose`] left out.
+    ///
+    /// # Errors
+    /// What the last layer did wrong.
+    pub fn finish_loose(mut self) -> Result<(Tree<C>, Vec<TreePath>), StackError> {
         self.end_layer()?;
-        Ok(self.builder.finish()?)
+        Ok((self.builder.finish()?, self.loose.unwrap_or_default()))
     }
 
     fn layer(&self) -> usize {
@@ -322,7 +339,13 @@ impl<C> Stack<C> {
         let waiting = std::mem::take(&mut self.waiting);
         for held in waiting.keys() {
             // A whole chain is resolved at once, so that long ones are walked only once.
-            let (chain, target) = self.chain(*held, &waiting)?;
+            let (chain, target) = match self.chain(*held, &waiting) {
+                Err(StackError::LinkTarget { .. }) if self.loose.is_some() => {
+                    self.leave_out(*held, &waiting);
+                    continue;
+                }
+                chain => chain?,
+            };
             for (held, link) in chain {
                 if self.builder.child(link.directory, &link.name) == Some(held) {
                     self.insert(link.directory, link.name.clone(), target);
@@ -330,6 +353,17 @@ impl<C> Stack<C> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the name of a link that leads nowhere away again.
+    fn leave_out(&mut self, held: InodeId, waiting: &BTreeMap<InodeId, Waiting>) {
+        let Some(link) = waiting.get(&held) else { return };
+        if self.builder.child(link.directory, &link.name) == Some(held)
+            && let Some(names) = self.builder.directory(link.directory)
+        {
+            names.remove(&link.name);
+        }
+        self.loose.get_or_insert_default().push(link.path.clone());
     }
 
     /// The links that lead from the one at `first` to an inode that is no link, and that inode. A link whose name was
