@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::device::Device;
-use crate::ledger::{Action, Amount, Ledger, Step};
+use umiak_spec::Digest;
+
+use crate::device::{Device, Role};
+use crate::ledger::{Action, Amount, Change, Ledger, Step};
+use crate::task::Form;
 
 /// What there may be too little of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,11 +92,58 @@ pub struct Row {
     pub why: Cow<'static, str>,
 }
 
-/// The answer to a fit check.
+/// Where a layer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// It is on the device.
+    Here,
+    /// Its blob is on the device, fetched by an update that was cut or brought by hand.
+    Blob,
+    /// Its blob is fetched, or the rest of it.
+    Full,
+    /// A delta makes it from what is here.
+    Delta {
+        /// The digest of the delta's manifest.
+        delta: Digest,
+        /// The digest of the part's blob.
+        part: Digest,
+    },
+}
+
+/// What was chosen for a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// Its diff ID.
+    pub layer: Digest,
+    /// Who wants it first: `app/service`.
+    pub whose: String,
+    /// Where it comes from.
+    pub way: Way,
+    /// How it is kept in umiak's store when it comes; [`Form::Whole`] elsewhere.
+    pub form: Form,
+    /// Bytes that are fetched for it; a part of a delta that makes several layers is in each.
+    pub download: u64,
+    /// Bytes of its blob.
+    pub full: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// The answer to a fit check: the plan, if it fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// What is done, in this order.
     pub steps: Vec<Step>,
+    /// What was chosen for each wanted layer, in the order of apps and stacks.
+    pub choices: Vec<Choice>,
+    /// Why it is done in this order and at this price, where the cheapest did not fit.
+    pub notes: Vec<String>,
+    /// Bytes to reserve on the file system of [`Role::Blobs`] when what is reclaimed is gone and before anything is
+    /// fetched.
+    pub reserve: u64,
+    /// For each step the bytes that stay reserved there while it runs: what later steps need beyond it. With what is
+    /// in use this is never more than the peak.
+    pub holds: Vec<u64>,
     /// The use of each of the device's file systems, in their order.
     pub uses: Vec<Use>,
     /// Bytes that come over the network.
@@ -135,7 +185,21 @@ impl Answer {
         let download = steps.iter().fold(0_u64, |sum, step| sum.saturating_add(step.download));
         let verdict = if shortfalls.is_empty() { Verdict::Fits } else { Verdict::Shortfall(shortfalls) };
         let reclaims = steps.iter().any(|step| step.action == Action::Reclaim);
-        Self { steps, uses, download, verdict, reclaimable: vec![], reclaims, fits_when_pruned: false }
+        let place = device.place(Role::Blobs);
+        let (reserve, holds) = reservation(&steps, place);
+        Self {
+            steps,
+            choices: vec![],
+            notes: vec![],
+            reserve,
+            holds,
+            uses,
+            download,
+            verdict,
+            reclaimable: vec![],
+            reclaims,
+            fits_when_pruned: false,
+        }
     }
 
     /// Whether it fits.
@@ -156,6 +220,16 @@ impl Answer {
             Verdict::Fits => 0,
             Verdict::Shortfall(all) => all.iter().map(|shortfall| u128::from(shortfall.missing())).sum(),
         }
+    }
+
+    /// Bytes more than now on all file systems after the last step.
+    pub(crate) fn last(&self) -> i128 {
+        self.uses.iter().map(|found| found.last).sum()
+    }
+
+    /// Bytes at the peak on all file systems.
+    pub(crate) fn peak(&self) -> u128 {
+        self.uses.iter().map(|found| u128::from(found.peak)).sum()
     }
 
     /// Why the figures are what they are: what is taken and freed by action, subject, file system and reason, in the
@@ -194,6 +268,30 @@ pub(crate) fn add(sum: &mut Amount, amount: Amount) {
 
 fn clamp(number: i128) -> u64 {
     u64::try_from(number.max(0)).unwrap_or(u64::MAX)
+}
+
+/// What is reserved on one file system before the first step that takes something, and while each step runs.
+fn reservation(steps: &[Step], place: usize) -> (u64, Vec<u64>) {
+    let mut balance = 0_i128;
+    let mut starts = Vec::with_capacity(steps.len());
+    let mut peaks = Vec::with_capacity(steps.len());
+    for step in steps {
+        let here = || step.changes.iter().filter(|change| change.file_system == place);
+        let sum = |amount: fn(&Change) -> u64| here().map(|change| i128::from(amount(change))).sum::<i128>();
+        starts.push(balance);
+        balance += sum(|change| change.taken.bytes);
+        peaks.push(balance);
+        balance -= sum(|change| change.freed.bytes);
+    }
+    let mut later = i128::MIN;
+    let mut holds = vec![0; steps.len()];
+    let mut reserve = 0;
+    for (index, _) in steps.iter().enumerate().rev().take_while(|(_, step)| step.action != Action::Reclaim) {
+        holds[index] = clamp(later.saturating_sub(peaks[index]));
+        later = later.max(peaks[index]);
+        reserve = clamp(later - starts[index]);
+    }
+    (reserve, holds)
 }
 
 fn shortfall(

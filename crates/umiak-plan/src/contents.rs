@@ -11,13 +11,24 @@ pub struct Directory {
     pub name_bytes: u64,
 }
 
+/// Lengths of the files of a layer in umiak's store, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LayerFiles {
+    /// The squashfs image: of the layer, or of its patch.
+    pub image: u64,
+    /// What gives its tar back.
+    pub skeleton: u64,
+    /// What the store knows of it.
+    pub record: u64,
+}
+
 /// A layer that was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measured {
     /// Its inodes and blocks.
     pub layer: LayerMeasure,
-    /// Bytes of the layer as a squashfs of umiak's own writer, and of what rebuilds its tar.
-    pub squashfs: Option<u64>,
+    /// Its files in umiak's store, when it is kept whole.
+    pub files: Option<LayerFiles>,
 }
 
 /// How much is known of a layer's contents.
@@ -44,7 +55,7 @@ pub enum Contents {
 impl Contents {
     /// A layer that was counted.
     #[must_use]
-    pub fn measured(layer: LayerMeasure, squashfs: Option<u64>) -> Self {
-        Self::Measured(Box::new(Measured { layer, squashfs }))
+    pub fn measured(layer: LayerMeasure, files: Option<LayerFiles>) -> Self {
+        Self::Measured(Box::new(Measured { layer, files }))
     }
 }

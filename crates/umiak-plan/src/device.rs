@@ -5,8 +5,10 @@ use std::fmt;
 
 use umiak_spec::{Digest, Platform};
 
+use crate::contents::LayerFiles;
 use crate::fs::FileSystem;
-use crate::wanted::App;
+use crate::task::Form;
+use crate::wanted::{App, BlobKind};
 
 /// Percent of a file system that may be in use after and during an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +60,7 @@ impl fmt::Display for Watermark {
 /// What a directory of the device is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Blobs as they were fetched.
+    /// What was fetched: blobs, or all of umiak's store.
     Blobs,
     /// The engine's data root.
     Engine,
@@ -66,13 +68,11 @@ pub enum Role {
     EngineTemp,
     /// Compose projects: what bundles are unpacked to.
     Projects,
-    /// Layers as squashfs images, for an engine that mounts them.
-    Layers,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 5] = [Self::Blobs, Self::Engine, Self::EngineTemp, Self::Projects, Self::Layers];
+    pub const ALL: [Self; 4] = [Self::Blobs, Self::Engine, Self::EngineTemp, Self::Projects];
 
     /// The word for it in profiles and reports.
     #[must_use]
@@ -82,34 +82,65 @@ impl Role {
             Self::Engine => "engine",
             Self::EngineTemp => "engine-temp",
             Self::Projects => "projects",
+        }
+    }
+}
+
+/// What a device keeps of the layers it fetched, whatever its engine keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Keeps {
+    /// Their blobs, as they were fetched: what Compose Apps keep on devices of others.
+    Blobs,
+    /// umiak's store: a squashfs image and a skeleton of each, and no blob once they are made.
+    Layers,
+}
+
+impl Keeps {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Blobs, Self::Layers];
+
+    /// The word for it in profiles and reports.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Blobs => "blobs",
             Self::Layers => "layers",
         }
     }
 }
 
-/// How the device runs containers, and what that stores.
+/// How the device runs containers, and what that stores beside what the device [keeps](Keeps).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Engine {
+    /// An OCI runtime: it mounts what umiak's store has, and stores nothing.
+    Runtime,
     /// Docker with its classic image store and overlay2. `docker load` first unpacks the archive beside its data.
     Docker,
     /// Docker patched to read blobs where they lie: nothing is unpacked beside.
     DockerInPlace,
     /// Docker with containerd's image store: it keeps the blobs once more.
     Containerd,
-    /// No engine of its own store: layers become squashfs images, and their blobs are not kept.
-    Squashfs,
 }
 
 impl Engine {
+    /// All engines.
+    pub const ALL: [Self; 4] = [Self::Runtime, Self::Docker, Self::DockerInPlace, Self::Containerd];
+
     /// The word for it in profiles and reports.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Runtime => "runtime",
             Self::Docker => "docker",
             Self::DockerInPlace => "docker-in-place",
             Self::Containerd => "containerd",
-            Self::Squashfs => "squashfs",
         }
+    }
+
+    /// Whether it has a store of its own.
+    #[must_use]
+    pub const fn stores(self) -> bool {
+        !matches!(self, Self::Runtime)
     }
 }
 
@@ -120,8 +151,17 @@ pub struct StoredApp {
     pub app: App,
     /// Its containers exist.
     pub running: bool,
-    /// It stays whatever happens.
+    /// It stays whatever happens: pinned, or kept to go back to. What runs and is to be the previous one is both.
     pub pinned: bool,
+}
+
+/// A layer in umiak's store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLayer {
+    /// How it is kept.
+    pub form: Form,
+    /// Lengths of its files in bytes. What is not known is 0: then removing it is credited with less than it frees.
+    pub files: LayerFiles,
 }
 
 /// What is stored on a device.
@@ -129,24 +169,33 @@ pub struct StoredApp {
 pub struct Stored {
     /// Blobs, and how many bytes of each are there: all, or those fetched so far.
     pub blobs: BTreeMap<Digest, u64>,
-    /// Layers that the engine (or the squashfs store) has, by chain ID.
-    pub layers: BTreeSet<Digest>,
-    /// Images that the engine knows, by the digest of their configuration.
+    /// Layers in umiak's store, by diff ID.
+    pub layers: BTreeMap<Digest, StoredLayer>,
+    /// Layers that the engine has in its own store, by chain ID.
+    pub chains: BTreeSet<Digest>,
+    /// Images that the engine has in its own store, by the digest of their configuration.
     pub images: BTreeSet<Digest>,
-    /// The apps that the blobs and layers belong to.
+    /// The apps that all this belongs to.
     pub apps: Vec<StoredApp>,
 }
 
 impl Stored {
-    /// A device on which these apps are complete: every blob, layer and image.
+    /// A device on which these apps are complete: every blob or layer, and what the engine has of them.
     #[must_use]
-    pub fn of(apps: Vec<StoredApp>) -> Self {
+    pub fn of(apps: Vec<StoredApp>, keeps: Keeps, engine: Engine) -> Self {
         let mut stored = Self::default();
         for app in apps.iter().map(|stored| &stored.app) {
-            stored.blobs.extend(app.blobs().map(|blob| (blob.digest, blob.size)));
+            let kept = app.blobs().filter(|blob| keeps == Keeps::Blobs || blob.kind != BlobKind::Layer);
+            stored.blobs.extend(kept.map(|blob| (blob.digest, blob.size)));
             for image in app.images() {
-                stored.layers.extend(image.chain().map(|(chain, _)| chain));
-                stored.images.insert(image.config.digest);
+                if keeps == Keeps::Layers {
+                    let layers = image.layers.iter().map(|layer| (layer.diff_id, layer.stored()));
+                    stored.layers.extend(layers);
+                }
+                if engine.stores() {
+                    stored.chains.extend(image.chain().map(|(chain, _)| chain));
+                    stored.images.insert(image.config.digest);
+                }
             }
         }
         stored.apps = apps;
@@ -164,6 +213,8 @@ pub struct Device {
     /// Which file system each role lies on: an index into `file_systems`. A role that is not here lies where
     /// [`Role::Engine`] does, and that on the first.
     pub roles: BTreeMap<Role, usize>,
+    /// What it keeps of layers.
+    pub keeps: Keeps,
     /// How it runs containers.
     pub engine: Engine,
     /// How full its file systems may become.

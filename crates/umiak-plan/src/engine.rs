@@ -149,23 +149,3 @@ pub(crate) fn containerd_image(file_system: &FileSystem, image: &Image) -> Cost 
     let pages = u64::try_from(image.layers.len()).unwrap_or(u64::MAX).saturating_mul(4 << 10).saturating_add(64 << 10);
     blobs + Cost::at_most(file_system.rounded(pages), 0).as_bound()
 }
-
-/// A layer as a squashfs image, with what rebuilds its tar.
-pub(crate) fn squashfs_layer(file_system: &FileSystem, layer: &Layer) -> Cost {
-    let known = match &layer.contents {
-        Contents::Measured(measured) => measured.squashfs,
-        _ => None,
-    };
-    if let Some(length) = known {
-        return file_system.file(length);
-    }
-    // Incompressible, and every header twice: in the image's tables and in the skeleton.
-    let expanded = match &layer.contents {
-        Contents::Measured(measured) => measured.layer.tar_size.saturating_mul(2),
-        Contents::Usage { usage, .. } => usage.saturating_mul(2),
-        Contents::Expanded(length) => length.saturating_mul(2),
-        Contents::Unknown => layer.size.saturating_mul(GZIP_EXPANSION).saturating_mul(2),
-    };
-    let most = expanded.saturating_add(expanded / 64).saturating_add(64 << 10);
-    Cost { least: 0, ..file_system.file(most) }.as_bound()
-}

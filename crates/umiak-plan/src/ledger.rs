@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::cost::Cost;
+use crate::task::Task;
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,14 +16,14 @@ pub enum Action {
     Apply,
     /// Compares what was fetched with its digests.
     Verify,
-    /// The engine unpacks an archive beside its data.
-    Unpack,
+    /// A layer's blob becomes a squashfs image.
+    Ingest,
+    /// A layer that is kept as a patch becomes whole.
+    Whole,
+    /// The revision gets its name in the store.
+    Name,
     /// The engine takes an image and its layers in.
     Load,
-    /// The engine removes the unpacked archive.
-    Clean,
-    /// A layer becomes a squashfs image.
-    Ingest,
     /// Bundles are unpacked and containers made.
     Switch,
     /// Removes what the update replaced.
@@ -44,10 +45,10 @@ impl Action {
             Self::Fetch => "fetch",
             Self::Apply => "apply",
             Self::Verify => "verify",
-            Self::Unpack => "unpack",
-            Self::Load => "load",
-            Self::Clean => "clean",
             Self::Ingest => "ingest",
+            Self::Whole => "whole",
+            Self::Name => "name",
+            Self::Load => "load",
             Self::Switch => "switch",
             Self::Prune => "prune",
         }
@@ -113,8 +114,10 @@ impl Change {
 pub struct Step {
     /// What it does.
     pub action: Action,
-    /// To what.
+    /// To what, for people.
     pub what: String,
+    /// What the executor does.
+    pub task: Task,
     /// Bytes that come over the network.
     pub download: u64,
     /// What it changes where. Empty for a step that only looks.
@@ -122,9 +125,9 @@ pub struct Step {
 }
 
 impl Step {
-    pub(crate) fn new(action: Action, what: impl Into<String>, changes: Vec<Change>) -> Self {
+    pub(crate) fn new(task: Task, what: impl Into<String>, changes: Vec<Change>) -> Self {
         let changes = changes.into_iter().filter(|change| !change.is_nothing()).collect();
-        Self { action, what: what.into(), download: 0, changes }
+        Self { action: task.action(), what: what.into(), task, download: 0, changes }
     }
 
     pub(crate) fn downloading(mut self, bytes: u64) -> Self {

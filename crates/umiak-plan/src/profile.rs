@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use umiak_spec::PlatformError;
 
-use crate::device::{Device, Engine, Role, Stored, Watermark, WatermarkError};
+use crate::device::{Device, Engine, Keeps, Role, Stored, Watermark, WatermarkError};
 use crate::fs::{BLOCK_SIZES, FileSystem, Kind, KindError};
 
 /// Bytes of a profile, at most.
@@ -66,6 +66,8 @@ struct Document {
     platform: String,
     #[serde(default)]
     engine: Option<String>,
+    #[serde(default)]
+    keeps: Option<String>,
     #[serde(default)]
     watermark: Option<u64>,
     file_systems: Vec<Listed>,
@@ -139,6 +141,10 @@ impl Profile {
         let document: Document = serde_json::from_slice(bytes)?;
         let platform = document.platform.parse().map_err(|error: PlatformError| wrong("platform", error))?;
         let engine = document.engine.as_deref().map_or(Ok(Engine::Docker), engine)?;
+        let keeps = document.keeps.as_deref().map_or(Ok(usual(engine)), keeps)?;
+        if (engine, keeps) == (Engine::Runtime, Keeps::Blobs) {
+            return Err(wrong("keeps", "a runtime mounts layers: it cannot run blobs"));
+        }
         let watermark = document.watermark.map_or(Ok(Watermark::default()), Watermark::new);
         let watermark = watermark.map_err(|error: WatermarkError| wrong("watermark", error))?;
         let file_systems = file_systems(document.file_systems)?;
@@ -148,7 +154,8 @@ impl Profile {
         }
         let name = document.name.unwrap_or_else(|| "device".to_owned());
         let stored = document.stored.into_iter().map(StoredReference::from).collect();
-        let device = Device { name, file_systems, roles, engine, watermark, platform, stored: Stored::default() };
+        let device =
+            Device { name, file_systems, roles, keeps, engine, watermark, platform, stored: Stored::default() };
         Ok(Self { device, stored })
     }
 }
@@ -163,9 +170,18 @@ impl From<Entry> for StoredReference {
 }
 
 fn engine(word: &str) -> Result<Engine, ProfileError> {
-    let all = [Engine::Docker, Engine::DockerInPlace, Engine::Containerd, Engine::Squashfs];
-    let why = || format!("`{}` is no engine: {}", cut(word), all.map(Engine::word).join(", "));
-    all.into_iter().find(|engine| engine.word() == word).ok_or_else(|| wrong("engine", why()))
+    let why = || format!("`{}` is no engine: {}", cut(word), Engine::ALL.map(Engine::word).join(", "));
+    Engine::ALL.into_iter().find(|engine| engine.word() == word).ok_or_else(|| wrong("engine", why()))
+}
+
+/// What a device keeps when its profile does not say: with Docker, what Compose Apps keep everywhere.
+const fn usual(engine: Engine) -> Keeps {
+    if engine.stores() { Keeps::Blobs } else { Keeps::Layers }
+}
+
+fn keeps(word: &str) -> Result<Keeps, ProfileError> {
+    let why = || format!("`{}` is not what is kept: {}", cut(word), Keeps::ALL.map(Keeps::word).join(", "));
+    Keeps::ALL.into_iter().find(|keeps| keeps.word() == word).ok_or_else(|| wrong("keeps", why()))
 }
 
 fn roles(named: &BTreeMap<String, String>, file_systems: &[FileSystem]) -> Result<BTreeMap<Role, usize>, ProfileError> {
@@ -301,6 +317,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_follows_the_engine_unless_it_is_said() {
+        let keeps = |words: &str| {
+            let text = SMALL.replace(r#""watermark": 85"#, words);
+            Profile::parse(text.as_bytes()).unwrap().device.keeps
+        };
+        assert_eq!(keeps(r#""watermark": 85"#), Keeps::Blobs);
+        assert_eq!(keeps(r#""engine": "runtime""#), Keeps::Layers);
+        assert_eq!(keeps(r#""engine": "docker", "keeps": "layers""#), Keeps::Layers);
+    }
+
+    #[test]
     fn what_mke2fs_reserves_is_assumed_where_nothing_is_said() {
         let text = SMALL.replace(r#""reserved": 0, "#, "");
         let device = Profile::parse(text.as_bytes()).unwrap().device;
@@ -322,6 +349,9 @@ mod tests {
             (r#""linux/arm64""#, r#""""#, "platform"),
             (r#""free": 2147483648"#, r#""free": 2147483648, "block-size": 5000"#, "power of two"),
             (r#""free": 2147483648"#, r#""free": 2147483648, "groups": 0"#, "from 1 to"),
+            (r#""watermark": 85"#, r#""engine": "podman""#, "is no engine"),
+            (r#""watermark": 85"#, r#""keeps": "tars""#, "is not what is kept: blobs, layers"),
+            (r#""watermark": 85"#, r#""engine": "runtime", "keeps": "blobs""#, "a runtime mounts layers"),
         ] {
             assert!(SMALL.contains(from), "{from}");
             let error = Profile::parse(SMALL.replace(from, to).as_bytes()).unwrap_err().to_string();

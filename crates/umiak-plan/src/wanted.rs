@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use umiak_spec::Digest;
 
-use crate::contents::Contents;
+use crate::contents::{Contents, LayerFiles};
+use crate::device::StoredLayer;
+use crate::task::Form;
 
 /// What a blob is, in the order in which blobs are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +21,8 @@ pub enum BlobKind {
     Meta,
     /// An app's bundle.
     Bundle,
+    /// An object of a pvr revision: kept and mounted as it is.
+    Object,
     /// A layer.
     Layer,
 }
@@ -33,6 +37,7 @@ impl BlobKind {
             Self::Config => "config",
             Self::Meta => "metadata",
             Self::Bundle => "bundle",
+            Self::Object => "object",
             Self::Layer => "layer",
         }
     }
@@ -68,6 +73,18 @@ pub struct Layer {
     pub diff_id: Digest,
     /// What is known of what is in it.
     pub contents: Contents,
+}
+
+impl Layer {
+    /// What umiak's store has of it when it is there whole, as far as that is known.
+    #[must_use]
+    pub fn stored(&self) -> StoredLayer {
+        let files = match &self.contents {
+            Contents::Measured(measured) => measured.files.unwrap_or_default(),
+            Contents::Usage { .. } | Contents::Expanded(_) | Contents::Unknown => LayerFiles::default(),
+        };
+        StoredLayer { form: Form::Whole, files }
+    }
 }
 
 /// An image for the device's platform.
@@ -150,12 +167,38 @@ impl App {
 pub struct Delta {
     /// The digest of its manifest: which delta it is.
     pub digest: Digest,
-    /// Bytes that are fetched for it.
-    pub download: u64,
-    /// The blobs it needs, which must be stored whole.
+    /// How people call what it starts from: `shop 1.4.2`.
+    pub from: String,
+    /// Diff IDs of the layers it starts from, the lowest first; all must be stored.
     pub base: Vec<Digest>,
-    /// The layer blobs it makes.
+    /// What of it can be fetched alone.
+    pub parts: Vec<DeltaPart>,
+}
+
+/// What of a delta is fetched together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaPart {
+    /// The digest of its blob; of the delta's manifest where only its whole length is known.
+    pub blob: Digest,
+    /// Bytes that are fetched for it.
+    pub size: u64,
+    /// Diff IDs of the layers it makes: one, where each is known for itself.
     pub makes: Vec<Digest>,
+    /// Bytes of changed contents that lie beside while it is applied; `None`: perhaps all of them.
+    pub spool: Option<u64>,
+}
+
+/// A layer of which is known what it takes as a patch of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// Diff ID of the layer that is kept so.
+    pub layer: Digest,
+    /// Diff ID of the layer that it is a patch of.
+    pub base: Digest,
+    /// Diff IDs of the layers under it, the lowest first.
+    pub below: Vec<Digest>,
+    /// What is stored of it.
+    pub files: LayerFiles,
 }
 
 /// What an update wants.
@@ -166,6 +209,8 @@ pub struct Wanted {
     pub apps: Vec<App>,
     /// Deltas that may be used.
     pub deltas: Vec<Delta>,
+    /// Patches that layers may be kept as, where umiak's store is.
+    pub patches: Vec<Patch>,
     /// What may be pruned, and when.
     pub policy: Policy,
 }

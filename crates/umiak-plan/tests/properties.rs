@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use umiak_plan::{
-    App, Blob, BlobKind, Contents, Delta, Device, Engine, FileSystem, Image, Kind, Layer, Policy, Role, Service,
-    Stored, StoredApp, Unpacked, Wanted, Watermark, plan,
+    App, Blob, BlobKind, Contents, Delta, DeltaPart, Device, Engine, FileSystem, Image, Keeps, Kind, Layer, LayerFiles,
+    Patch, Policy, Role, Service, Stored, StoredApp, Unpacked, Wanted, Watermark, plan,
 };
 use umiak_spec::{Digest, Platform};
 
 const KINDS: [Kind; 5] = [Kind::Ext4, Kind::Xfs, Kind::Btrfs, Kind::F2fs, Kind::Other];
-const ENGINES: [Engine; 4] = [Engine::Docker, Engine::DockerInPlace, Engine::Containerd, Engine::Squashfs];
 
 fn digest(what: &str, number: u64) -> Digest {
     Digest::of(format!("{what} {number}").as_bytes())
@@ -35,7 +34,7 @@ fn layer(number: u64, sizes: impl Strategy<Value = u64>) -> impl Strategy<Value 
                     block_size: 4096,
                 },
                 1 => Contents::Expanded(measure.tar_size),
-                _ => Contents::measured(measure, Some(size)),
+                _ => Contents::measured(measure, Some(LayerFiles { image: size, skeleton: 50, record: 0 })),
             };
             Layer { digest: digest("layer", number), size, diff_id, contents }
         },
@@ -98,15 +97,16 @@ fn cases(
 ) -> impl Strategy<Value = Case> {
     let file_systems = (file_system(0, blocks.clone()), file_system(1, blocks));
     let apps = layers(sizes.clone()).prop_flat_map(apps);
-    let roles = prop::collection::vec(0..2_usize, 5);
-    let rest = (0..4_usize, 20..=99_u64, any::<[bool; 2]>(), prop::collection::vec(0..4_u8, 5), sizes, 0..8_u64);
+    let roles = prop::collection::vec(0..2_usize, 4);
+    let rest = (0..4_usize, 20..=99_u64, any::<[bool; 3]>(), prop::collection::vec(0..4_u8, 5), sizes, 0..8_u64);
     (file_systems, apps, roles, rest).prop_map(
-        |(file_systems, apps, roles, (engine, watermark, policy, fates, download, base))| {
+        |(file_systems, apps, roles, (engine, watermark, [keeps, reclaim, prune_after], fates, download, base))| {
             let mut device = Device {
                 name: "device".into(),
                 file_systems: vec![file_systems.0, file_systems.1],
                 roles: Role::ALL.into_iter().zip(roles).collect(),
-                engine: ENGINES[engine],
+                keeps: if keeps || engine == 0 { Keeps::Layers } else { Keeps::Blobs },
+                engine: Engine::ALL[engine],
                 watermark: Watermark::new(watermark).expect("it is in range"),
                 platform: Platform::new("linux", "arm64", None),
                 stored: Stored::default(),
@@ -118,15 +118,32 @@ fn cases(
             };
             let stored = |app: App, running| StoredApp { app, running, pinned: false };
             let running = of(&[2, 3]).into_iter().map(|app| stored(app, true));
-            device.stored = Stored::of(of(&[1]).into_iter().map(|app| stored(app, false)).chain(running).collect());
-            let delta = Delta {
-                digest: digest("delta", 0),
-                download,
-                base: vec![digest("layer", base)],
-                makes: vec![digest("layer", (base + 1) % 8), digest("layer", (base + 2) % 8)],
+            let there = of(&[1]).into_iter().map(|app| stored(app, false)).chain(running).collect();
+            device.stored = Stored::of(there, device.keeps, device.engine);
+            let part = |number: u64, size, makes: &[u64]| DeltaPart {
+                blob: digest("part", number),
+                size,
+                makes: makes.iter().map(|makes| digest("diff", (base + makes) % 8)).collect(),
+                spool: number.is_multiple_of(2).then_some(size / 2),
             };
-            let policy = Policy { reclaim: policy[0], prune_after: policy[1] };
-            Case { device, wanted: Wanted { apps: of(&[0, 3]), deltas: vec![delta], policy } }
+            let parts = vec![part(0, download, &[1, 2]), part(1, download / 3, &[1]), part(2, download / 4, &[3])];
+            let delta =
+                Delta { digest: digest("delta", 0), from: "base".into(), base: vec![digest("diff", base)], parts };
+            let other =
+                Delta { digest: digest("delta", 1), base: vec![digest("diff", (base + 4) % 8)], ..delta.clone() };
+            let patch = |layer: u64, below: Vec<Digest>| Patch {
+                layer: digest("diff", (base + layer) % 8),
+                base: digest("diff", base),
+                below,
+                files: LayerFiles { image: download / 5, skeleton: 100, record: 0 },
+            };
+            let patches = vec![
+                patch(1, vec![]),
+                patch(2, vec![digest("diff", base)]),
+                patch(3, vec![digest("diff", (base + 1) % 8)]),
+            ];
+            let policy = Policy { reclaim, prune_after };
+            Case { device, wanted: Wanted { apps: of(&[0, 3]), deltas: vec![delta, other], patches, policy } }
         },
     )
 }
@@ -198,7 +215,7 @@ proptest! {
     #[test]
     fn sharing_never_costs_more(case in usual()) {
         let empty = Device { stored: Stored::default(), ..case.device.clone() };
-        let mut wanted = Wanted { deltas: vec![], ..case.wanted };
+        let mut wanted = Wanted { deltas: vec![], patches: vec![], ..case.wanted };
         let shared = plan(&empty, &wanted);
         let mut number = 100;
         for service in wanted.apps.iter_mut().flat_map(|app| &mut app.services) {
@@ -219,7 +236,7 @@ proptest! {
     #[test]
     fn a_bound_is_not_below_the_exact_figure(case in usual()) {
         let empty = Device { stored: Stored::default(), ..case.device.clone() };
-        let mut wanted = Wanted { deltas: vec![], ..case.wanted };
+        let mut wanted = Wanted { deltas: vec![], patches: vec![], ..case.wanted };
         let each = |wanted: &mut Wanted, change: fn(&mut Layer)| {
             let services = wanted.apps.iter_mut().flat_map(|app| &mut app.services);
             services.flat_map(|service| &mut service.image.layers).for_each(change);
@@ -227,7 +244,7 @@ proptest! {
         each(&mut wanted, |layer| {
             let measure = counted::measure(layer.diff_id, 300, 700 + layer.size % 9000, 10);
             layer.size %= measure.tar_size;
-            layer.contents = Contents::measured(measure, Some(layer.size));
+            layer.contents = Contents::measured(measure, Some(LayerFiles { image: layer.size, skeleton: 50, record: 0 }));
         });
         let exact = plan(&empty, &wanted);
         let mut lesser = [wanted.clone(), wanted.clone(), wanted];

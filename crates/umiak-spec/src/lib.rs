@@ -17,6 +17,7 @@ pub mod read_at;
 pub mod reference;
 pub mod referrers;
 pub mod service;
+pub mod size;
 
 pub use config::ImageConfig;
 pub use delta::{DeltaError, DeltaManifest};
@@ -29,3 +30,4 @@ pub use progress::{Cancelled, Observer, Silent};
 pub use read_at::{ReadAt, WriteAt};
 pub use reference::{ImageReference, ReferenceError, RegistryName, Selector};
 pub use referrers::{Listing, Referrer};
+pub use size::Size;

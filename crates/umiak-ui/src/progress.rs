@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use umiak_spec::{Cancelled, Observer};
 
-use crate::size::span;
+use crate::span::span;
 use crate::{Printer, Size, Verbosity};
 
 const APPEARS: Duration = Duration::from_millis(250);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use umiak_plan::{Blob, BlobKind, Contents, Delta, Image, Layer, Service, Unpacked};
+use umiak_plan::{Blob, BlobKind, Contents, Delta, DeltaPart, Image, Layer, Service, Unpacked};
 use umiak_spec::app::measures::{DeltaOf, KnownDelta};
 use umiak_spec::{Descriptor, Digest, Platform};
 
@@ -38,17 +38,20 @@ impl App {
     /// # Errors
     /// As [`App::for_plan`].
     pub fn deltas_for_plan(&self, platform: &Platform, bases: &[&Self]) -> Result<Vec<Delta>, BuildError> {
-        let mut known: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
+        let mut known: BTreeMap<Digest, (String, Vec<Digest>)> = BTreeMap::new();
         for app in bases.iter().copied().chain([self]) {
             for image in app.services.iter().filter_map(|service| app.image_on(service, platform)) {
-                let layers = image.image.layers.iter().map(|layer| layer.digest).collect();
-                known.extend(image.image.manifest.as_ref().map(|manifest| (manifest.digest, layers)));
+                let layers = image.image.layers.iter().map(|layer| layer.diff_id.unwrap_or(layer.digest)).collect();
+                let from = format!("{} {}", app.name, app.descriptor.digest.short());
+                known.extend(image.image.manifest.as_ref().map(|manifest| (manifest.digest, (from, layers))));
             }
         }
         let delta = |delta: &KnownDelta| {
-            let (base, target) = (known.get(&delta.base)?, known.get(&delta.target)?);
+            let ((from, base), (_, target)) = (known.get(&delta.base)?, known.get(&delta.target)?);
             let makes: Vec<Digest> = target.iter().filter(|layer| !base.contains(layer)).copied().collect();
-            Some(Delta { digest: delta.artifact, download: delta.size, base: base.clone(), makes })
+            // The measures tell how long it is as a whole.
+            let part = DeltaPart { blob: delta.artifact, size: delta.size, makes, spool: None };
+            Some(Delta { digest: delta.artifact, from: from.clone(), base: base.clone(), parts: vec![part] })
         };
         let published = self.measures.iter().flat_map(|measures| &measures.deltas);
         Ok(published.filter(|delta| delta.of == DeltaOf::Image).filter_map(delta).collect())
@@ -99,8 +102,7 @@ impl App {
     fn contents(&self, layer: &umiak_registry::Layer, platform: &Platform) -> Contents {
         let measured = self.measures.as_ref().and_then(|measures| measures.layers.get(&layer.digest));
         if let Some(measured) = measured {
-            let squashfs = measured.squashfs.as_ref().map(|squashfs| squashfs.size);
-            return Contents::measured(measured.measure.clone(), squashfs);
+            return Contents::measured(measured.measure.clone(), None);
         }
         let meta = self.layers_meta.as_ref().and_then(|meta| meta.architectures.get(&platform.architecture));
         let usage = meta.and_then(|meta| {

@@ -1,87 +1,168 @@
 //! The steps of one choice, in order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_spec::Digest;
 
-use super::{Choice, count, obsolete};
+use super::choice::{Choice, Pace, Reclaim};
+use super::count;
+use super::obsolete::Removing;
+use super::scene::{Missing, Part, Scene};
+use super::shelf::Shelf;
 use crate::contents::Directory;
 use crate::cost::Cost;
-use crate::device::{Device, Engine, Role};
+use crate::device::{Keeps, Role};
 use crate::engine;
 use crate::fs::FileSystem;
-use crate::ledger::{Action, Change, Step};
-use crate::wanted::{App, BlobKind, Layer, Wanted};
+use crate::ledger::{Change, Step};
+use crate::task::{Form, Task};
+use crate::wanted::{App, BlobKind};
 
 /// Bytes that a bundle may unpack to, whatever it claims.
 const BUNDLE: u64 = 1 << 30;
 
+/// Where a missing layer comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// Its own blob.
+    Blob(&'a Missing<'a>),
+    /// A part of a delta.
+    Part(Part<'a>),
+}
+
 pub(super) struct Builder<'a> {
-    pub device: &'a Device,
-    pub wanted: &'a Wanted,
-    pub choice: Choice,
-    /// Apps by name, so that the order in which they were given does not matter.
-    pub apps: Vec<&'a App>,
+    pub scene: &'a Scene<'a>,
+    pub choice: &'a Choice<'a>,
+    /// How missing layers are kept, by diff ID.
+    pub forms: BTreeMap<Digest, Form>,
+    pub shelf: Shelf,
+    /// Missing layers that a delta made already.
+    pub made: BTreeSet<Digest>,
     pub steps: Vec<Step>,
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(device: &'a Device, wanted: &'a Wanted, choice: Choice) -> Self {
-        let mut apps: Vec<&App> = wanted.apps.iter().collect();
-        apps.sort_by_key(|app| (&app.name, app.digest));
-        Self { device, wanted, choice, apps, steps: Vec::new() }
+    pub fn new(scene: &'a Scene<'a>, choice: &'a Choice<'a>) -> Self {
+        let forms = super::forms::chosen(scene, choice);
+        Self { scene, choice, forms, shelf: Shelf::of(scene.device), made: BTreeSet::new(), steps: Vec::new() }
     }
 
     /// All steps.
     pub fn steps(mut self) -> Vec<Step> {
-        let mut gone = BTreeSet::new();
-        if self.choice.reclaim {
-            self.steps.extend(obsolete::before(self.device, self.wanted));
-            gone = obsolete::removed(self.device, self.wanted);
+        let forms = self.forms.clone();
+        let mut removing = Removing::of(self.scene, self.choice, &forms);
+        if self.choice.reclaim > Reclaim::Nothing {
+            self.steps.extend(removing.before());
         }
-        self.fetch();
-        if self.device.engine == Engine::Squashfs {
-            self.ingest();
-        } else {
-            self.load();
-        }
+        self.fetch_documents();
+        self.fetch_layers();
+        self.convert();
+        self.name();
+        self.load();
         self.switch();
-        if self.wanted.policy.prune_after {
-            self.steps.extend(obsolete::after(self.device, self.wanted, &gone));
+        if self.scene.wanted.policy.prune_after {
+            self.steps.extend(removing.after());
         }
         self.steps
     }
 
     pub fn at(&self, role: Role) -> Option<(usize, &'a FileSystem)> {
-        let place = self.device.place(role);
-        self.device.file_systems.get(place).map(|file_system| (place, file_system))
+        self.scene.at(role)
     }
 
-    /// All layers with the chain ID and how many are below, app by app.
-    pub fn layers(&self) -> Vec<(Digest, usize, &'a Layer)> {
-        let images = self.apps.iter().flat_map(|app| app.images());
-        let stacks = images.flat_map(|image| image.chain().enumerate());
-        stacks.map(|(below, (chain, layer))| (chain, below, layer)).collect()
+    /// Fetches missing layers and makes of them what is kept.
+    fn fetch_layers(&mut self) {
+        let origins = self.origins();
+        match self.choice.pace {
+            Pace::Together => {
+                origins.iter().for_each(|origin| self.fetch(*origin));
+                self.verify();
+                origins.iter().for_each(|origin| self.make(*origin));
+            }
+            Pace::OneByOne => {
+                self.verify();
+                for origin in origins {
+                    self.fetch(origin);
+                    self.make(origin);
+                }
+            }
+        }
+    }
+
+    /// Where missing layers come from. Whole ones are first, those with the largest blob at the head, so that it is gone
+    /// when the others come; a patch comes after what is under it.
+    fn origins(&self) -> Vec<Origin<'a>> {
+        let made: BTreeSet<Digest> =
+            self.choice.parts.iter().flat_map(|part| part.part.makes.iter().copied()).collect();
+        let full = self.scene.layers.values().filter(|missing| !made.contains(&missing.layer.diff_id));
+        let mut origins: Vec<Origin<'a>> = full.map(Origin::Blob).collect();
+        origins.extend(self.choice.parts.iter().map(|part| Origin::Part(*part)));
+        origins.sort_by_key(|origin| {
+            let (beside, depth, digest) = match origin {
+                Origin::Blob(missing) => (missing.layer.size, self.depth(missing), missing.layer.digest),
+                Origin::Part(part) => {
+                    let made = self.scene.makes(*part, &BTreeSet::new());
+                    let spool = part.part.spool.unwrap_or(0);
+                    let depth = made.iter().map(|missing| self.depth(missing)).max().unwrap_or(0);
+                    (part.part.size.saturating_add(spool), depth, part.part.blob)
+                }
+            };
+            (depth, std::cmp::Reverse(beside), digest)
+        });
+        origins
+    }
+
+    /// 0 for a layer that is whole; for a patch, how high it lies.
+    fn depth(&self, missing: &Missing<'_>) -> usize {
+        match self.forms.get(&missing.layer.diff_id) {
+            Some(Form::Patch { .. }) => missing.depth + 1,
+            _ => 0,
+        }
+    }
+
+    fn verify(&mut self) {
+        let fetched = self.steps.iter().filter(|step| matches!(step.task, Task::Fetch { .. })).count();
+        if fetched > 0 {
+            let blobs = if fetched == 1 { "1 blob".to_owned() } else { format!("{fetched} blobs") };
+            self.steps.push(Step::new(Task::Verify, blobs, vec![]));
+        }
     }
 
     /// Unpacks bundles and makes containers of apps that do not run yet.
     fn switch(&mut self) {
+        let device = self.scene.device;
         let runs =
-            |app: &App| self.device.stored.apps.iter().any(|stored| stored.running && stored.app.digest == app.digest);
-        let apps: Vec<&App> = self.apps.iter().copied().filter(|app| !runs(app)).collect();
+            |app: &App| device.stored.apps.iter().any(|stored| stored.running && stored.app.digest == app.digest);
+        let apps: Vec<&App> = self.scene.apps.iter().copied().filter(|app| !runs(app)).collect();
         for app in apps {
             let mut changes = Vec::new();
             if let Some((place, file_system)) = self.at(Role::Projects) {
                 changes.push(Change::takes(place, project(file_system, app), "project, unpacked from the bundle"));
             }
-            let docker = self.device.engine != Engine::Squashfs;
-            if let Some((place, file_system)) = self.at(Role::Engine).filter(|_| docker) {
+            if let Some((place, file_system)) = self.at(Role::Engine).filter(|_| device.engine.stores()) {
                 let containers =
                     app.images().map(|image| engine::docker_container(file_system, count(image.layers.len())));
                 changes.push(Change::takes(place, containers.sum(), "containers, without what they write"));
             }
-            self.steps.push(Step::new(Action::Switch, app.name.clone(), changes));
+            self.steps.push(Step::new(Task::Switch { app: app.digest }, app.name.clone(), changes));
         }
+    }
+
+    /// Names the revision in umiak's store, where everything it needs is now.
+    fn name(&mut self) {
+        let runs = |app: &&App| {
+            self.scene.device.stored.apps.iter().any(|stored| stored.running && stored.app.digest == app.digest)
+        };
+        let nothing = self.scene.apps.iter().all(runs);
+        let Some((place, file_system)) = self.at(Role::Blobs) else { return };
+        if nothing || self.scene.device.keeps != Keeps::Layers {
+            return;
+        }
+        let blobs: usize = self.scene.apps.iter().map(|app| app.blobs().count()).sum();
+        let layers: usize = self.scene.apps.iter().flat_map(|app| app.images()).map(|image| image.layers.len()).sum();
+        let cost = crate::layout::name(file_system, count(blobs + 2 * layers));
+        let change = Change::takes(place, cost, "the revision's name and what belongs to it");
+        self.steps.push(Step::new(Task::Name, "revision", vec![change]));
     }
 }
 

@@ -1,130 +1,185 @@
-//! Blobs that are fetched whole, in part or as deltas.
+//! Blobs and parts of deltas that are fetched, and the layers that are made of them.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use umiak_spec::Digest;
 
-use super::build::Builder;
-use super::names::Names;
-use crate::device::{Engine, Role};
-use crate::engine::HEX;
-use crate::ledger::{Action, Change, Step};
-use crate::wanted::{App, Blob, BlobKind, Delta};
+use super::build::{Builder, Origin};
+use super::scene::{Missing, Part};
+use crate::contents::Contents;
+use crate::cost::Cost;
+use crate::device::{Keeps, Role};
+use crate::fs::FileSystem;
+use crate::layout;
+use crate::ledger::{Change, Step};
+use crate::task::{Form, Task};
+use crate::wanted::{Blob, BlobKind};
 
 const NAMES: &str = "names in the directory of blobs";
 
 impl<'a> Builder<'a> {
-    /// Blobs that are not there whole, each once, with who wants it first; metadata before layers.
-    fn missing_blobs(&self) -> BTreeMap<Blob, String> {
-        let mut missing: BTreeMap<Blob, String> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for app in &self.apps {
-            let own = app.own.iter().map(|blob| (*blob, app.name.clone()));
-            let images = app
-                .services
-                .iter()
-                .flat_map(|service| service.image.blobs().map(|blob| (blob, format!("{}/{}", app.name, service.name))));
-            for (blob, whose) in own.chain(images) {
-                if seen.insert(blob.digest) && self.stored(&blob) != Some(blob.size) && !self.is_ingested(&blob) {
-                    missing.insert(blob, whose);
-                }
-            }
-        }
-        missing
-    }
-
-    pub(super) fn stored(&self, blob: &Blob) -> Option<u64> {
-        self.device.stored.blobs.get(&blob.digest).copied()
-    }
-
-    /// The blob of a layer that is kept as a squashfs image is not needed.
-    fn is_ingested(&self, blob: &Blob) -> bool {
-        self.device.engine == Engine::Squashfs
-            && blob.kind == BlobKind::Layer
-            && self
-                .layers()
-                .iter()
-                .any(|(_, _, layer)| layer.digest == blob.digest && self.device.stored.layers.contains(&layer.diff_id))
-    }
-
-    pub(super) fn fetch(&mut self) {
-        let Some((place, file_system)) = self.at(Role::Blobs) else { return };
-        let missing = self.missing_blobs();
-        let deltas = self.deltas(&missing);
-        let made: BTreeSet<Digest> = deltas.iter().flat_map(|delta| delta.makes.iter().copied()).collect();
-        let mut names = Names::of(self.device.stored.blobs.len(), HEX);
-        for (blob, whose) in missing.iter().filter(|(blob, _)| !made.contains(&blob.digest)) {
-            // A part that is longer than the blob is not a part of it.
-            let fetched = self.stored(blob).filter(|fetched| *fetched <= blob.size).unwrap_or(0);
-            let why = if fetched > 0 { "rest of a blob, part of which is here" } else { "blob, as it is fetched" };
-            let mut changes = vec![Change::takes(place, file_system.rest_of_file(blob.size, fetched), why)];
-            changes.push(Change::takes(place, names.add(file_system, 1), NAMES));
+    /// Everything but layers.
+    pub(super) fn fetch_documents(&mut self) {
+        for (blob, whose) in &self.scene.documents {
             let what = format!("{} {} of {whose}", blob.kind.word(), blob.digest.short());
-            self.steps.push(Step::new(Action::Fetch, what, changes).downloading(blob.size - fetched));
-        }
-        for delta in deltas {
-            self.apply(delta, &missing, &mut names);
-        }
-        if !missing.is_empty() {
-            self.steps.push(Step::new(Action::Verify, format!("{} blobs", missing.len()), vec![]));
+            self.fetch_blob(Some(blob.kind), *blob, what, None);
         }
     }
 
-    /// Deltas that can be used and save something, the one that saves most first; no layer is made twice.
-    fn deltas(&self, missing: &BTreeMap<Blob, String>) -> Vec<&'a Delta> {
-        if !self.choice.deltas {
-            return vec![];
-        }
-        let sizes: BTreeMap<Digest, u64> = missing
-            .keys()
-            .map(|blob| (blob.digest, blob.size - self.stored(blob).unwrap_or(0).min(blob.size)))
-            .collect();
-        let whole = self.sizes();
-        let is_here = |digest: &Digest| {
-            self.device.stored.blobs.get(digest).is_some_and(|here| whole.get(digest).is_none_or(|size| size == here))
-        };
-        let saves = |delta: &Delta, made: &BTreeSet<Digest>| {
-            let makes = delta.makes.iter().collect::<BTreeSet<_>>();
-            let bytes =
-                makes.into_iter().filter(|digest| !made.contains(digest)).filter_map(|digest| sizes.get(digest));
-            bytes.fold(0_u64, |sum, bytes| sum.saturating_add(*bytes)).saturating_sub(delta.download)
-        };
-        let mut open: Vec<&Delta> = self.wanted.deltas.iter().filter(|delta| delta.base.iter().all(is_here)).collect();
-        open.sort_by_key(|delta| (Reverse(saves(delta, &BTreeSet::new())), delta.digest));
-        let mut made = BTreeSet::new();
-        let mut chosen = Vec::new();
-        for delta in open {
-            if saves(delta, &made) > 0 {
-                made.extend(delta.makes.iter().copied());
-                chosen.push(delta);
+    pub(super) fn fetch(&mut self, origin: Origin<'a>) {
+        match origin {
+            Origin::Blob(missing) => {
+                let layer = missing.layer;
+                let what = format!("layer {} of {}", layer.digest.short(), missing.whose);
+                let blob = Blob::new(BlobKind::Layer, layer.digest, layer.size);
+                self.fetch_blob(Some(BlobKind::Layer), blob, what, None);
+            }
+            Origin::Part(Part { delta, part }) => {
+                let what = part_name(Part { delta, part });
+                let blob = Blob::new(BlobKind::Layer, part.blob, part.size);
+                self.fetch_blob(None, blob, what, Some(delta.digest));
             }
         }
-        chosen
     }
 
-    /// Lengths of all blobs of which they are known.
-    fn sizes(&self) -> BTreeMap<Digest, u64> {
-        let stored = self.device.stored.apps.iter().map(|stored| &stored.app);
-        let blobs = stored.chain(self.wanted.apps.iter()).flat_map(App::blobs);
-        blobs.map(|blob| (blob.digest, blob.size)).collect()
-    }
-
-    fn apply(&mut self, delta: &Delta, missing: &BTreeMap<Blob, String>, names: &mut Names) {
+    fn fetch_blob(&mut self, kind: Option<BlobKind>, blob: Blob, what: String, delta: Option<Digest>) {
         let Some((place, file_system)) = self.at(Role::Blobs) else { return };
-        let what = format!("delta {}", delta.digest.short());
-        let blob = file_system.file(delta.download);
-        let mut changes = vec![Change::takes(place, blob, "delta, until it is applied")];
-        changes.push(Change::takes(place, names.add(file_system, 1), NAMES));
-        self.steps.push(Step::new(Action::Fetch, what.clone(), changes).downloading(delta.download));
-        let makes: BTreeSet<&Digest> = delta.makes.iter().collect();
-        let mut changes = Vec::new();
-        for blob in missing.keys().filter(|blob| makes.contains(&blob.digest)) {
-            // What was fetched of it goes only once it is made.
-            changes.push(Change::takes(place, file_system.file(blob.size), "layers, made by the delta"));
-            changes.push(Change::takes(place, names.add(file_system, 1), NAMES));
+        if self.scene.has(&blob.digest, blob.size) {
+            return;
         }
-        changes.push(Change::returns(place, blob, "delta, no longer needed"));
-        self.steps.push(Step::new(Action::Apply, what, changes));
+        let fetched = self.scene.fetched(&blob.digest, blob.size);
+        let why = match (delta, fetched) {
+            (Some(_), _) => "delta, until it is applied",
+            (None, 0) => "blob, as it is fetched",
+            (None, _) => "rest of a blob, part of which is here",
+        };
+        let mut changes = vec![Change::takes(place, file_system.rest_of_file(blob.size, fetched), why)];
+        changes.push(Change::takes(place, self.shelf.blob(file_system, &blob.digest), NAMES));
+        if self.scene.device.keeps == Keeps::Layers {
+            let beside = layout::ingest(file_system);
+            changes.push(Change::takes(place, beside, "what is needed to go on after a cut"));
+            changes.push(Change::returns(place, beside, "what is needed to go on after a cut"));
+        }
+        let task = Task::Fetch { kind, blob: blob.digest, size: blob.size, delta };
+        self.steps.push(Step::new(task, what, changes).downloading(blob.size - fetched));
+    }
+
+    /// Makes layers of what was fetched.
+    pub(super) fn make(&mut self, origin: Origin<'a>) {
+        match (self.scene.device.keeps, origin) {
+            (Keeps::Blobs, Origin::Blob(_)) => {}
+            (Keeps::Blobs, Origin::Part(part)) => self.make_blobs(part),
+            (Keeps::Layers, Origin::Blob(missing)) => self.ingest(missing),
+            (Keeps::Layers, Origin::Part(part)) => self.apply(part),
+        }
+    }
+
+    /// Where blobs are kept, a delta makes blobs.
+    fn make_blobs(&mut self, part: Part<'a>) {
+        let Some((place, file_system)) = self.at(Role::Blobs) else { return };
+        let mut changes = Vec::new();
+        let mut makes = Vec::new();
+        for layer in self.makes(part) {
+            // What was fetched of it goes only once it is made.
+            changes.push(Change::takes(place, file_system.file(layer.layer.size), "layers, made by the delta"));
+            changes.push(Change::takes(place, self.shelf.blob(file_system, &layer.layer.digest), NAMES));
+            makes.push((layer.layer.diff_id, Form::Whole));
+        }
+        self.push_apply(part, makes, changes);
+    }
+
+    fn apply(&mut self, part: Part<'a>) {
+        let Some((place, file_system)) = self.at(Role::Blobs) else { return };
+        let made = self.makes(part);
+        let expanded = made.iter().map(|missing| layout::tar(missing.layer));
+        let all = expanded.fold((0_u64, true), |(sum, known), (bytes, one)| (sum.saturating_add(bytes), known && one));
+        let spool = match (part.part.spool, all) {
+            (Some(bytes), _) => file_system.file(bytes),
+            // Nobody said how much changed: perhaps everything.
+            (None, (bytes, _)) => Cost { least: 0, ..file_system.file(bytes) }.as_bound(),
+        };
+        let why = "changed contents, while the delta is applied";
+        let mut changes = vec![Change::takes(place, spool, why), Change::returns(place, spool, why)];
+        let mut makes = Vec::new();
+        for missing in made {
+            let form = self.keep(missing, place, file_system, &mut changes);
+            makes.push((missing.layer.diff_id, form));
+        }
+        self.push_apply(part, makes, changes);
+    }
+
+    fn push_apply(&mut self, part: Part<'a>, makes: Vec<(Digest, Form)>, mut changes: Vec<Change>) {
+        let gone = Blob::new(BlobKind::Layer, part.part.blob, part.part.size);
+        changes.extend(self.goes(gone, "delta, no longer needed"));
+        let (delta, base) = (part.delta.digest, part.delta.base.clone());
+        let task = Task::Apply { delta, part: part.part.blob, base, makes };
+        self.steps.push(Step::new(task, part_name(part), changes));
+    }
+
+    fn ingest(&mut self, missing: &'a Missing<'a>) {
+        let Some((place, file_system)) = self.at(Role::Blobs) else { return };
+        let layer = missing.layer;
+        let mut changes = Vec::new();
+        let form = self.keep(missing, place, file_system, &mut changes);
+        changes.extend(self.goes(Blob::new(BlobKind::Layer, layer.digest, layer.size), "blob, no longer needed"));
+        let task = Task::Ingest { layer: layer.diff_id, blob: layer.digest, form };
+        self.steps.push(Step::new(task, format!("layer {}", layer.digest.short()), changes));
+    }
+
+    /// What is kept of a layer.
+    fn keep(
+        &mut self,
+        missing: &Missing<'_>,
+        place: usize,
+        file_system: &FileSystem,
+        changes: &mut Vec<Change>,
+    ) -> Form {
+        let form = self.forms.get(&missing.layer.diff_id).cloned().unwrap_or(Form::Whole);
+        let patch = super::forms::patch(self.scene, missing).filter(|_| !form.is_whole());
+        changes.push(match patch {
+            Some(patch) => {
+                Change::takes(place, layout::layer(file_system, patch.files), "layer, as a patch of another")
+            }
+            None => Change::takes(place, layout::whole(file_system, missing.layer), known(&missing.layer.contents)),
+        });
+        changes.push(Change::takes(place, self.shelf.layer(file_system), "names in the directory of layers"));
+        form
+    }
+
+    /// A blob goes: what was fetched of it before the plan frees its least, what the plan fetched is given back.
+    fn goes(&self, blob: Blob, why: &'static str) -> Vec<Change> {
+        let Some((place, file_system)) = self.at(Role::Blobs) else { return vec![] };
+        let before = self.scene.fetched(&blob.digest, blob.size);
+        let rest = file_system.rest_of_file(blob.size, before);
+        match before {
+            0 => vec![Change::returns(place, rest, why)],
+            all if all == blob.size => vec![Change::frees(place, file_system.file(all), why)],
+            part => vec![Change::returns(place, rest, why), Change::frees(place, file_system.file(part), why)],
+        }
+    }
+
+    /// The missing layers that a part makes, and that no part before it made.
+    fn makes(&mut self, part: Part<'a>) -> Vec<&'a Missing<'a>> {
+        let makes: BTreeSet<Digest> = part.part.makes.iter().copied().collect();
+        let makes = makes.into_iter().filter(|diff_id| self.made.insert(*diff_id));
+        makes.filter_map(|diff_id| self.scene.layers.get(&diff_id)).collect()
+    }
+}
+
+fn part_name(part: Part<'_>) -> String {
+    match part.part.makes[..] {
+        [only] => format!("delta {} for layer {}", part.delta.digest.short(), only.short()),
+        _ => format!("delta {}", part.delta.digest.short()),
+    }
+}
+
+fn known(contents: &Contents) -> &'static str {
+    match contents {
+        Contents::Measured(measured) if measured.files.is_some() => "layer, as a squashfs image: its length is known",
+        Contents::Measured(_) | Contents::Expanded(_) => {
+            "layer, as a squashfs image: only its length unpacked is known"
+        }
+        Contents::Usage { .. } => "layer, as a squashfs image: from the app's layer metadata",
+        Contents::Unknown => "layer, as a squashfs image: nothing is known of it",
     }
 }

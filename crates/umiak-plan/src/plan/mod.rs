@@ -1,27 +1,27 @@
 //! From a device and what is wanted to the steps that bring it there.
 //!
-//! Two things are chosen: whether deltas are used, and whether what is obsolete goes first. The first choice that fits
-//! wins, in this order: least download before least pruning. Where none fits, the one that is nearest to fitting is
-//! the answer, and it says what is missing.
+//! Chosen are: where each layer comes from, how it is kept, what goes first, and whether everything is fetched at once.
+//! The first choice that fits wins; their order is that of [`choice`]. Where none fits, the one that is nearest to
+//! fitting is the answer, and it says what is missing.
 
 mod build;
+mod choice;
 mod fetch;
+mod forms;
 mod load;
 mod names;
 mod obsolete;
+mod reasons;
+mod scene;
+mod shelf;
 
 use crate::answer::{Answer, add};
 use crate::device::Device;
 use crate::ledger::{Amount, Change, Step};
 use crate::wanted::Wanted;
 use build::Builder;
-
-/// What an update may choose.
-#[derive(Debug, Clone, Copy)]
-struct Choice {
-    deltas: bool,
-    reclaim: bool,
-}
+use choice::{Choice, Pace, Reclaim};
+use scene::Scene;
 
 /// The steps of an update, what they take on every file system, and whether they can be done.
 ///
@@ -29,26 +29,72 @@ struct Choice {
 /// has at least one.
 #[must_use]
 pub fn plan(device: &Device, wanted: &Wanted) -> Answer {
-    let mut reclaimable = vec![Amount::default(); device.file_systems.len()];
-    for change in begun(device, obsolete::before(device, wanted)).iter().flat_map(|step| &step.changes) {
+    let scene = Scene::of(device, wanted);
+    let groups = choice::groups(&scene);
+    let mut found = Found::default();
+    for group in &groups {
+        // Where pruning is not allowed it is only asked whether it would help.
+        let allowed = wanted.policy.reclaim || group.iter().all(|choice| choice.reclaim == Reclaim::Nothing);
+        for choice in group {
+            found.look(&scene, choice, allowed);
+        }
+        if found.fits {
+            break;
+        }
+    }
+    let Some((choice, mut answer)) = found.best.take() else { return Answer::of(device, vec![]) };
+    answer.choices = reasons::of(&scene, choice, found.first.as_ref());
+    answer.notes = reasons::notes(&scene, choice, found.first.as_ref());
+    answer.fits_when_pruned = found.fits_when_pruned || answer.fits();
+    answer.reclaimable = reclaimable(&scene);
+    answer
+}
+
+/// The best choice so far.
+#[derive(Default)]
+struct Found<'a> {
+    best: Option<(&'a Choice<'a>, Answer)>,
+    /// The first choice that was looked at: what would have been fetched least.
+    first: Option<(&'a Choice<'a>, Answer)>,
+    fits: bool,
+    fits_when_pruned: bool,
+}
+
+impl<'a> Found<'a> {
+    fn look(&mut self, scene: &'a Scene<'a>, choice: &'a Choice<'a>, allowed: bool) {
+        if !allowed && self.fits_when_pruned {
+            return;
+        }
+        let steps = Builder::new(scene, choice).steps();
+        let answer = Answer::of(scene.device, begun(scene.device, steps));
+        if self.first.is_none() {
+            self.first = Some((choice, answer.clone()));
+        }
+        self.fits_when_pruned |= answer.fits();
+        if !allowed {
+            return;
+        }
+        let key = |answer: &Answer| (answer.missing(), answer.last(), answer.peak());
+        if self.best.as_ref().is_none_or(|(_, best)| key(&answer) < key(best)) {
+            self.fits |= answer.fits();
+            self.best = Some((choice, answer));
+        }
+    }
+}
+
+/// What no app uses now, by file system.
+fn reclaimable(scene: &Scene<'_>) -> Vec<Amount> {
+    let choice =
+        Choice { parts: scene.pick(&scene.usable()), patches: true, reclaim: Reclaim::Obsolete, pace: Pace::Together };
+    let forms = forms::chosen(scene, &choice);
+    let steps = begun(scene.device, obsolete::Removing::of(scene, &choice, &forms).before());
+    let mut reclaimable = vec![Amount::default(); scene.device.file_systems.len()];
+    for change in steps.iter().flat_map(|step| &step.changes) {
         if let Some(sum) = reclaimable.get_mut(change.file_system) {
             add(sum, change.freed);
         }
     }
-    let mut answers = Vec::new();
-    for deltas in [true, false] {
-        for reclaim in [false, true] {
-            let choice = Choice { deltas: deltas && !wanted.deltas.is_empty(), reclaim };
-            answers.push((choice, Answer::of(device, begun(device, Builder::new(device, wanted, choice).steps()))));
-        }
-    }
-    let fits_when_pruned = answers.iter().any(|(choice, answer)| choice.reclaim && answer.fits());
-    let allowed = answers.into_iter().filter(|(choice, _)| wanted.policy.reclaim || !choice.reclaim);
-    let best = allowed.map(|(_, answer)| answer).min_by_key(Answer::missing);
-    let mut answer = best.unwrap_or_else(|| Answer::of(device, vec![]));
-    answer.fits_when_pruned = fits_when_pruned;
-    answer.reclaimable = reclaimable;
-    answer
+    reclaimable
 }
 
 /// Puts what a file system takes once, however many inodes are made, into the first step that makes one there; and takes

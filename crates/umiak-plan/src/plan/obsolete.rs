@@ -1,140 +1,218 @@
 //! What is stored and no longer needed: before an update, and after it.
 //!
-//! Needed are apps that are wanted, pinned or, before the switch, running; and the blobs that chosen deltas start from.
-//! Of an engine only layers and images of apps that are known here are removed: others are not ours.
+//! Needed are apps that are wanted, pinned or, before the switch, running; what the choice starts from; and, in umiak's
+//! store, whatever a patch that stays lies above. Of an engine only layers and images of apps that are known here are
+//! removed: others are not ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_spec::Digest;
 
+use super::choice::{Choice, Reclaim};
 use super::count;
-use super::load::{layer_cost, layer_key};
+use super::load::layer_cost;
+use super::scene::Scene;
 use crate::cost::Cost;
-use crate::device::{Device, Engine, Role, StoredApp};
+use crate::device::{Keeps, Role, StoredApp};
 use crate::engine;
-use crate::ledger::{Action, Change, Step};
-use crate::wanted::{App, BlobKind, Wanted};
+use crate::fs::FileSystem;
+use crate::layout;
+use crate::ledger::{Change, Step};
+use crate::task::{Form, Removal, Task};
+use crate::wanted::{App, BlobKind};
 
-/// Removing what nothing uses before anything is fetched.
-pub(super) fn before(device: &Device, wanted: &Wanted) -> Vec<Step> {
-    let bases = wanted.deltas.iter().flat_map(|delta| delta.base.iter().copied());
-    let stays = |stored: &StoredApp| stored.running || stored.pinned;
-    remove(device, wanted, Action::Reclaim, &BTreeSet::new(), bases.collect(), stays)
+/// What is removed in the course of one plan: nothing twice.
+pub(super) struct Removing<'a> {
+    scene: &'a Scene<'a>,
+    choice: &'a Choice<'a>,
+    forms: &'a BTreeMap<Digest, Form>,
+    gone: Gone,
 }
 
-/// Removing what the update replaced, after it; what `gone` names is removed already.
-pub(super) fn after(device: &Device, wanted: &Wanted, gone: &BTreeSet<Digest>) -> Vec<Step> {
-    remove(device, wanted, Action::Prune, gone, BTreeSet::new(), |stored| stored.pinned)
+/// What is removed already, by what it is: the same digest may name a blob and a layer.
+#[derive(Default)]
+struct Gone {
+    blobs: BTreeSet<Digest>,
+    layers: BTreeSet<Digest>,
+    chains: BTreeSet<Digest>,
+    images: BTreeSet<Digest>,
+    apps: BTreeSet<Digest>,
 }
 
-/// What a removal removes.
-pub(super) fn removed(device: &Device, wanted: &Wanted) -> BTreeSet<Digest> {
-    let stays = |stored: &StoredApp| stored.running || stored.pinned;
-    let kept = Kept::of(device, wanted, stays);
-    let bases: BTreeSet<Digest> = wanted.deltas.iter().flat_map(|delta| delta.base.iter().copied()).collect();
-    let blobs = device.stored.blobs.keys().filter(|blob| !kept.blobs.contains(blob) && !bases.contains(blob)).copied();
-    let layers = device.stored.layers.iter().filter(|layer| !kept.layers.contains(layer)).copied();
-    blobs.chain(layers).collect()
-}
-
-/// What apps that stay need.
+/// What stays.
 #[derive(Default)]
 struct Kept {
     blobs: BTreeSet<Digest>,
     layers: BTreeSet<Digest>,
+    chains: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
+    apps: BTreeSet<Digest>,
 }
 
-impl Kept {
-    fn of(device: &Device, wanted: &Wanted, stays: impl Fn(&StoredApp) -> bool) -> Self {
+impl<'a> Removing<'a> {
+    pub fn of(scene: &'a Scene<'a>, choice: &'a Choice<'a>, forms: &'a BTreeMap<Digest, Form>) -> Self {
+        Self { scene, choice, forms, gone: Gone::default() }
+    }
+
+    /// Removing what nothing uses before anything is fetched.
+    pub fn before(&mut self) -> Vec<Step> {
+        let all = self.choice.reclaim == Reclaim::Leftovers;
+        let mut kept = self.kept(|stored| all || stored.running || stored.pinned);
+        self.keep_sources(&mut kept);
+        self.remove(&kept, Task::Reclaim)
+    }
+
+    /// Removing what the update replaced, after it.
+    pub fn after(&mut self) -> Vec<Step> {
+        let kept = self.kept(|stored| stored.pinned);
+        self.remove(&kept, Task::Prune)
+    }
+
+    fn kept(&self, stays: impl Fn(&StoredApp) -> bool) -> Kept {
+        let device = self.scene.device;
         let stored = device.stored.apps.iter().filter(|stored| stays(stored)).map(|stored| &stored.app);
-        let mut kept = Self::default();
-        for app in wanted.apps.iter().chain(stored) {
-            kept.blobs.extend(app.blobs().map(|blob| blob.digest));
+        let mut kept = Kept::default();
+        for app in self.scene.wanted.apps.iter().chain(stored) {
+            let blobs = app.blobs().filter(|blob| device.keeps == Keeps::Blobs || blob.kind != BlobKind::Layer);
+            kept.blobs.extend(blobs.map(|blob| blob.digest));
+            kept.apps.insert(app.digest);
             for image in app.images() {
                 kept.images.insert(image.config.digest);
-                kept.layers.extend(image.chain().map(|(chain, layer)| layer_key(device.engine, chain, layer)));
+                kept.layers.extend(image.layers.iter().map(|layer| layer.diff_id));
+                kept.chains.extend(image.chain().map(|(chain, _)| chain));
             }
         }
+        // A patch needs what it lies above; that is whole, so that once is enough.
+        let patches = device.stored.layers.iter().filter(|(layer, _)| kept.layers.contains(layer));
+        let bases: Vec<Digest> = patches.filter_map(|(_, stored)| stored.form.base().copied()).collect();
+        kept.layers.extend(bases);
+        kept.layers.extend(self.forms.values().filter_map(Form::base).copied());
         kept
     }
-}
 
-fn remove(
-    device: &Device,
-    wanted: &Wanted,
-    action: Action,
-    gone: &BTreeSet<Digest>,
-    bases: BTreeSet<Digest>,
-    stays: impl Fn(&StoredApp) -> bool,
-) -> Vec<Step> {
-    let kept = Kept::of(device, wanted, stays);
-    let mut steps = Vec::new();
-    let blobs = blobs(device, &kept, &bases, gone);
-    if !blobs.is_nothing() {
-        let change = Change::frees(device.place(Role::Blobs), blobs, "blobs that no app uses");
-        steps.push(Step::new(action, "blobs", vec![change]));
-    }
-    let mut seen = gone.clone();
-    // By name, so that the order in which they are known does not matter.
-    let mut apps: Vec<&App> = device.stored.apps.iter().map(|stored| &stored.app).collect();
-    apps.sort_by_key(|app| (&app.name, app.digest));
-    if action == Action::Prune {
-        steps.extend(containers(device, wanted));
-    }
-    for (name, cost) in apps.into_iter().map(|app| of_app(device, app, &kept, &mut seen)) {
-        if !cost.is_nothing() {
-            let role = if device.engine == Engine::Squashfs { Role::Layers } else { Role::Engine };
-            let change = Change::frees(device.place(role), cost, "layers that no app uses");
-            steps.push(Step::new(action, name, vec![change]));
+    /// Keeps what the choice makes layers of.
+    fn keep_sources(&self, kept: &mut Kept) {
+        let known = self.scene.known_layers();
+        let mut made = BTreeSet::new();
+        for part in &self.choice.parts {
+            kept.blobs.insert(part.part.blob);
+            kept.layers.extend(part.delta.base.iter().copied());
+            if self.scene.device.keeps == Keeps::Blobs {
+                let blobs = part.delta.base.iter().filter_map(|layer| known.get(layer));
+                kept.blobs.extend(blobs.flatten().map(|(digest, _)| *digest));
+            }
+            made.extend(part.part.makes.iter().copied());
         }
+        let fetched = self.scene.layers.values().filter(|missing| !made.contains(&missing.layer.diff_id));
+        kept.blobs.extend(fetched.map(|missing| missing.layer.digest));
     }
-    steps
-}
 
-/// Stored blobs that are not needed, those that belong to no app included.
-fn blobs(device: &Device, kept: &Kept, bases: &BTreeSet<Digest>, gone: &BTreeSet<Digest>) -> Cost {
-    let file_system = device.file_systems.get(device.place(Role::Blobs));
-    let obsolete = device
-        .stored
-        .blobs
-        .iter()
-        .filter(|(digest, _)| !kept.blobs.contains(digest) && !bases.contains(digest) && !gone.contains(digest));
-    file_system.map_or(Cost::NOTHING, |file_system| obsolete.map(|(_, bytes)| file_system.file(*bytes)).sum())
-}
+    fn remove(&mut self, kept: &Kept, task: fn(Removal) -> Task) -> Vec<Step> {
+        let mut steps = vec![self.blobs(kept)];
+        // By name, so that the order in which they are known does not matter.
+        let mut apps: Vec<&App> = self.scene.device.stored.apps.iter().map(|stored| &stored.app).collect();
+        apps.sort_by_key(|app| (&app.name, app.digest));
+        for app in apps {
+            steps.push(self.of_app(kept, app));
+        }
+        steps.push(self.other_layers(kept));
+        let steps = steps.into_iter().filter(|(_, removal, _)| !removal.is_nothing());
+        steps.map(|(what, removal, changes)| Step::new(task(removal), what, changes)).collect()
+    }
 
-/// Containers of apps that run no longer.
-fn containers(device: &Device, wanted: &Wanted) -> Option<Step> {
-    let place = device.place(Role::Engine);
-    let file_system = device.file_systems.get(place).filter(|_| device.engine != Engine::Squashfs)?;
-    let replaced = |app: &&App| wanted.apps.iter().all(|wanted| wanted.digest != app.digest);
-    let ran = device.stored.apps.iter().filter(|stored| stored.running && !stored.pinned).map(|stored| &stored.app);
-    let images = ran.filter(replaced).flat_map(App::images);
-    let cost: Cost = images.map(|image| engine::docker_container(file_system, count(image.layers.len()))).sum();
-    let change = Change::frees(place, cost, "containers that were replaced");
-    (!cost.is_nothing()).then(|| Step::new(Action::Prune, "containers", vec![change]))
-}
+    /// Stored blobs that are not needed, those that belong to no app included.
+    fn blobs(&mut self, kept: &Kept) -> (String, Removal, Vec<Change>) {
+        let stored = &self.scene.device.stored.blobs;
+        let unused = |digest: &Digest| !kept.blobs.contains(digest) && !self.gone.blobs.contains(digest);
+        let obsolete: Vec<(Digest, u64)> =
+            stored.iter().filter(|(digest, _)| unused(digest)).map(|(digest, bytes)| (*digest, *bytes)).collect();
+        self.gone.blobs.extend(obsolete.iter().map(|(digest, _)| *digest));
+        let change = self.scene.at(Role::Blobs).map(|(place, file_system)| {
+            let cost = obsolete.iter().map(|(_, bytes)| file_system.file(*bytes)).sum();
+            Change::frees(place, cost, "blobs that no app uses")
+        });
+        let blobs = obsolete.into_iter().map(|(digest, _)| digest).collect();
+        ("blobs".into(), Removal { blobs, ..Removal::default() }, change.into_iter().collect())
+    }
 
-/// What the engine keeps for an app and for none of those that stay.
-fn of_app(device: &Device, app: &App, kept: &Kept, seen: &mut BTreeSet<Digest>) -> (String, Cost) {
-    let layers: BTreeMap<Digest, Cost> = app
-        .images()
-        .flat_map(|image| image.chain().enumerate())
-        .map(|(below, (chain, layer))| (layer_key(device.engine, chain, layer), below, layer))
-        .filter(|(key, _, _)| device.stored.layers.contains(key) && !kept.layers.contains(key))
-        .filter(|(key, _, _)| seen.insert(*key))
-        .map(|(key, below, layer)| (key, layer_cost(device, layer, below)))
-        .collect();
-    let place = device.file_systems.get(device.place(Role::Engine));
-    let known = |digest: &Digest| device.stored.images.contains(digest) && !kept.images.contains(digest);
-    let images =
-        app.images().filter(|image| known(&image.config.digest) && seen.insert(engine_image(&image.config.digest)));
-    let images = images.filter_map(|image| place.map(|file_system| engine::docker_image(file_system, image)));
-    let images: Cost = if device.engine == Engine::Squashfs { Cost::NOTHING } else { images.sum() };
-    (app.name.clone(), layers.into_values().sum::<Cost>() + images)
-}
+    /// What is kept for an app and for none of those that stay.
+    fn of_app(&mut self, kept: &Kept, app: &App) -> (String, Removal, Vec<Change>) {
+        let mut changes = Vec::new();
+        let mut removal = Removal::default();
+        if let Some((place, file_system)) = self.scene.at(Role::Blobs) {
+            let layers = app.images().flat_map(|image| image.layers.iter().map(|layer| layer.diff_id));
+            removal.layers = self.unused_layers(kept, layers);
+            changes.push(self.freed(place, file_system, &removal.layers));
+        }
+        let goes = !kept.apps.contains(&app.digest) && self.gone.apps.insert(app.digest);
+        if let Some((place, file_system)) = self.scene.at(Role::Engine) {
+            if goes {
+                let containers = self.containers(app, file_system);
+                changes.push(Change::frees(place, containers, "containers that were replaced"));
+            }
+            let cost = self.of_engine(kept, app, file_system, &mut removal);
+            changes.push(Change::frees(place, cost, "layers that no app uses"));
+        }
+        if goes {
+            removal.apps.push(app.digest);
+        }
+        (app.name.clone(), removal, changes)
+    }
 
-/// The engine's copy of a configuration is not the blob store's.
-fn engine_image(config: &Digest) -> Digest {
-    Digest::of(format!("engine {config} {}", BlobKind::Config.word()).as_bytes())
+    fn of_engine(&mut self, kept: &Kept, app: &App, file_system: &FileSystem, removal: &mut Removal) -> Cost {
+        let device = self.scene.device;
+        let mut cost = Cost::NOTHING;
+        for image in app.images() {
+            for (below, (chain, layer)) in image.chain().enumerate() {
+                let known = device.stored.chains.contains(&chain) && !kept.chains.contains(&chain);
+                if known && self.gone.chains.insert(chain) {
+                    removal.chains.push(chain);
+                    cost += layer_cost(device, layer, below);
+                }
+            }
+            let config = image.config.digest;
+            let known = device.stored.images.contains(&config) && !kept.images.contains(&config);
+            if known && self.gone.images.insert(config) {
+                removal.images.push(config);
+                cost += engine::docker_image(file_system, image);
+            }
+        }
+        removal.chains.sort_unstable();
+        removal.images.sort_unstable();
+        cost
+    }
+
+    /// Layers in umiak's store that belong to no app that is known.
+    fn other_layers(&mut self, kept: &Kept) -> (String, Removal, Vec<Change>) {
+        let of_apps = self.scene.device.stored.apps.iter().flat_map(|stored| stored.app.images());
+        let of_apps: BTreeSet<Digest> =
+            of_apps.flat_map(|image| image.layers.iter().map(|layer| layer.diff_id)).collect();
+        let others = self.scene.device.stored.layers.keys().filter(|layer| !of_apps.contains(layer)).copied();
+        let layers = self.unused_layers(kept, others);
+        let change = self.scene.at(Role::Blobs).map(|(place, file_system)| self.freed(place, file_system, &layers));
+        let removal = Removal { layers, ..Removal::default() };
+        ("layers of no app".into(), removal, change.into_iter().collect())
+    }
+
+    fn unused_layers(&mut self, kept: &Kept, layers: impl Iterator<Item = Digest>) -> Vec<Digest> {
+        let stored = &self.scene.device.stored.layers;
+        let unused: BTreeSet<Digest> =
+            layers.filter(|layer| stored.contains_key(layer) && !kept.layers.contains(layer)).collect();
+        unused.into_iter().filter(|layer| self.gone.layers.insert(*layer)).collect()
+    }
+
+    fn freed(&self, place: usize, file_system: &FileSystem, layers: &[Digest]) -> Change {
+        let stored = layers.iter().filter_map(|layer| self.scene.device.stored.layers.get(layer));
+        let cost = stored.map(|stored| layout::layer(file_system, stored.files)).sum();
+        Change::frees(place, cost, "layers in the store that no app uses")
+    }
+
+    /// Containers of an app that ran and is needed no more.
+    fn containers(&self, app: &App, file_system: &FileSystem) -> Cost {
+        let ran = self.scene.device.stored.apps.iter().any(|stored| stored.running && stored.app.digest == app.digest);
+        if !ran || !self.scene.device.engine.stores() {
+            return Cost::NOTHING;
+        }
+        app.images().map(|image| engine::docker_container(file_system, count(image.layers.len()))).sum()
+    }
 }

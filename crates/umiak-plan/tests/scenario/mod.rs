@@ -4,13 +4,15 @@
 //!
 //! ```text
 //! fs NAME KIND SIZE free SIZE [reserved SIZE] [inodes N] [block N] [groups N]
-//! role ROLE NAME              where it lies         engine WORD · watermark N
+//! role ROLE NAME              where it lies         engine WORD · keeps blobs|layers · watermark N
 //! layer NAME SIZE CONTENTS    its blob; CONTENTS: N x SIZE in N dirs | usage SIZE of SIZE | expands SIZE | unknown
 //! image NAME LAYER..          an image: the lowest layer first
 //! app NAME/RELEASE [bundle SIZE] SERVICE=IMAGE..
 //! has APP [running] [pinned] [blobs]       what is on the device; `blobs`: and not in the engine
 //! part LAYER SIZE             so much of a blob was fetched
-//! delta NAME SIZE FROM -> MAKES            layers; its download
+//! blob LAYER                  its blob was fetched
+//! delta NAME SIZE [spool SIZE] FROM+.. -> MAKES..    layers; the download for each that it makes
+//! patch SIZE BASE -> LAYER [above LAYER..]           what a layer takes as a patch of another
 //! allow reclaim|prune · forbid reclaim|prune
 //! update APP..                plans, and writes what comes of it
 //! explain APP..               plans, and writes the rows
@@ -21,7 +23,9 @@ mod show;
 
 use std::collections::BTreeMap;
 
-use umiak_plan::{App, Delta, Device, Engine, FileSystem, Image, Layer, Policy, Stored, StoredApp, Wanted, Watermark};
+use umiak_plan::{
+    App, Delta, Device, Engine, FileSystem, Image, Keeps, Layer, Patch, Policy, Stored, StoredApp, Wanted, Watermark,
+};
 use umiak_spec::{Digest, Platform};
 
 /// What the statements so far made.
@@ -31,6 +35,7 @@ pub struct World {
     images: BTreeMap<String, Image>,
     apps: BTreeMap<String, App>,
     deltas: Vec<Delta>,
+    patches: Vec<Patch>,
     policy: Policy,
     /// What short digests stand for.
     names: BTreeMap<String, String>,
@@ -42,6 +47,7 @@ pub fn play(text: &str) -> String {
         name: "device".into(),
         file_systems: Vec::<FileSystem>::new(),
         roles: BTreeMap::new(),
+        keeps: Keeps::Blobs,
         engine: Engine::Docker,
         watermark: Watermark::default(),
         platform: Platform::new("linux", "arm64", None),
@@ -53,6 +59,7 @@ pub fn play(text: &str) -> String {
         images: BTreeMap::new(),
         apps: BTreeMap::new(),
         deltas: vec![],
+        patches: vec![],
         policy: Policy::default(),
         names: BTreeMap::new(),
     };
@@ -77,18 +84,19 @@ impl World {
 
     fn wanted(&self, apps: &[&str]) -> Option<Wanted> {
         let apps = apps.iter().map(|name| self.apps.get(*name).cloned()).collect::<Option<Vec<_>>>()?;
-        Some(Wanted { apps, deltas: self.deltas.clone(), policy: self.policy })
+        Some(Wanted { apps, deltas: self.deltas.clone(), patches: self.patches.clone(), policy: self.policy })
     }
 
     fn store(&mut self, app: App, words: &[&str]) {
         let (blobs, running) = (words.contains(&"blobs"), words.contains(&"running"));
         let stored = StoredApp { app, running, pinned: words.contains(&"pinned") };
-        let mut of = Stored::of(vec![stored]);
+        let mut of = Stored::of(vec![stored], self.device.keeps, self.device.engine);
         let all = &mut self.device.stored;
         all.blobs.append(&mut of.blobs);
         all.apps.append(&mut of.apps);
+        all.layers.append(&mut of.layers);
         if !blobs {
-            all.layers.append(&mut of.layers);
+            all.chains.append(&mut of.chains);
             all.images.append(&mut of.images);
         }
     }

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use umiak_plan::{
-    App, Blob, BlobKind, Contents, Delta, Engine, FileSystem, Image, Layer, Role, Service, Unpacked, Watermark, plan,
+    App, Blob, BlobKind, Contents, Delta, DeltaPart, Engine, FileSystem, Image, Keeps, Layer, LayerFiles, Patch, Role,
+    Service, Unpacked, Watermark, plan,
 };
 use umiak_spec::Digest;
 
 use super::{World, show};
 use crate::counted::measure;
+
+/// Bytes of every skeleton.
+const SKELETON: u64 = 20 << 10;
 
 impl World {
     /// Carries one statement out; what it says. `None` when it is not understood.
@@ -21,9 +25,9 @@ impl World {
                 self.device.roles.insert(role, place);
             }
             ("engine", [word]) => {
-                let all = [Engine::Docker, Engine::DockerInPlace, Engine::Containerd, Engine::Squashfs];
-                self.device.engine = all.into_iter().find(|known| known.word() == *word)?;
+                self.device.engine = Engine::ALL.into_iter().find(|known| known.word() == *word)?;
             }
+            ("keeps", [word]) => self.device.keeps = Keeps::ALL.into_iter().find(|known| known.word() == *word)?,
             ("watermark", [percent]) => match Watermark::new(percent.parse().ok()?) {
                 Ok(watermark) => self.device.watermark = watermark,
                 Err(error) => return Some(format!("{error}\n")),
@@ -39,10 +43,20 @@ impl World {
                 self.device.stored.blobs.insert(self.layers.get(*layer)?.digest, bytes(fetched)?);
             }
             ("delta", [name, download, from, "->", makes @ ..]) => {
-                let digest = self.named("delta", name);
-                let layer = |name: &&str| self.layers.get(*name).map(|layer| layer.digest);
-                let makes = makes.iter().map(layer).collect::<Option<Vec<_>>>()?;
-                self.deltas.push(Delta { digest, download: bytes(download)?, base: vec![layer(from)?], makes });
+                self.delta(name, (download, None), from, makes)?;
+            }
+            ("delta", [name, download, "spool", spool, from, "->", makes @ ..]) => {
+                self.delta(name, (download, Some(spool)), from, makes)?;
+            }
+            ("patch", [size, base, "->", layer, below @ ..]) => {
+                let diff_id = |name: &&str| self.layers.get(*name).map(|layer| layer.diff_id);
+                let below = below.iter().filter(|word| **word != "above").map(diff_id).collect::<Option<Vec<_>>>()?;
+                let files = LayerFiles { image: bytes(size)?, skeleton: SKELETON, record: 0 };
+                self.patches.push(Patch { layer: diff_id(layer)?, base: diff_id(base)?, below, files });
+            }
+            ("blob", [layer]) => {
+                let layer = self.layers.get(*layer)?;
+                self.device.stored.blobs.insert(layer.digest, layer.size);
             }
             ("allow" | "forbid", [what]) => match *what {
                 "reclaim" => self.policy.reclaim = verb == "allow",
@@ -60,6 +74,22 @@ impl World {
             _ => return None,
         }
         Some(String::new())
+    }
+
+    /// A delta whose parts make one layer each, of as many bytes each.
+    fn delta(&mut self, name: &str, (size, spool): (&str, Option<&str>), from: &str, makes: &[&str]) -> Option<()> {
+        let digest = self.named("delta", name);
+        let diff_id = |name: &str| self.layers.get(name).map(|layer| layer.diff_id);
+        let size = bytes(size)?;
+        let spool = spool.map_or(Some(None), |word| bytes(word).map(Some))?;
+        let base = from.split('+').map(diff_id).collect::<Option<Vec<_>>>()?;
+        let mut parts = Vec::new();
+        for (index, layer) in makes.iter().enumerate() {
+            let blob = Digest::of(format!("part {index} of {name}").as_bytes());
+            parts.push(DeltaPart { blob, size, makes: vec![diff_id(layer)?], spool });
+        }
+        self.deltas.push(Delta { digest, from: from.to_owned(), base, parts });
+        Some(())
     }
 
     fn file_system(&mut self, name: &str, kind: &str, size: &str, rest: &[&str]) -> Option<()> {
@@ -84,11 +114,11 @@ impl World {
 
     fn layer(&mut self, name: &str, size: u64, contents: &[&str]) -> Option<()> {
         let digest = self.named("layer", name);
-        let diff_id = Digest::of(format!("diff {name}").as_bytes());
+        let diff_id = self.named("diff", name);
         let contents = match contents {
             [files, "x", length, "in", directories, "dirs"] => {
                 let measure = measure(diff_id, files.parse().ok()?, bytes(length)?, directories.parse().ok()?);
-                Contents::measured(measure, Some(size))
+                Contents::measured(measure, Some(LayerFiles { image: size, skeleton: SKELETON, record: 0 }))
             }
             ["usage", usage, "of", size] => {
                 Contents::Usage { usage: bytes(usage)?, size: bytes(size)?, block_size: 4096 }

@@ -9,6 +9,13 @@ type Names = BTreeMap<String, String>;
 
 pub(super) fn update(device: &Device, names: &Names, apps: &[&str], answer: &Answer) -> String {
     let mut text = format!("update {}\n", apps.join(" "));
+    for choice in &answer.choices {
+        let (layer, why) = (called(&choice.layer.short(), names), called(&choice.why, names));
+        let _ = writeln!(text, "  {layer} of {}: {why}", choice.whose);
+    }
+    for note in &answer.notes {
+        let _ = writeln!(text, "  {note}");
+    }
     for step in &answer.steps {
         let mut line = format!("  {:8}{:38}", step.action.word(), called(&step.what, names));
         for (index, file_system) in device.file_systems.iter().enumerate() {
@@ -69,7 +76,8 @@ fn verdict(device: &Device, names: &Names, answer: &Answer) -> String {
     match &answer.verdict {
         Verdict::Fits => {
             let pruned = if answer.reclaims { ", when what no app uses is removed first" } else { "" };
-            let _ = writeln!(text, "  fits{pruned}; download {download}");
+            let reserve = size(i128::from(answer.reserve));
+            let _ = writeln!(text, "  fits{pruned}; download {download}; reserves {reserve}");
         }
         Verdict::Shortfall(all) => {
             for shortfall in all {
@@ -82,6 +90,9 @@ fn verdict(device: &Device, names: &Names, answer: &Answer) -> String {
                 let _ =
                     writeln!(text, "  does not fit: {name} lacks {missing}, first in {} {what}", step.action.word());
             }
+            for sentence in answer.refusal(device) {
+                let _ = writeln!(text, "  {}", called(&sentence, names));
+            }
             if answer.fits_when_pruned {
                 text += "  fits when what no app uses is removed first\n";
             }
@@ -92,8 +103,11 @@ fn verdict(device: &Device, names: &Names, answer: &Answer) -> String {
 
 /// Digests by name.
 fn called(what: &str, names: &Names) -> String {
-    let words = what.split(' ').map(|word| names.get(word).map_or(word, String::as_str));
-    words.collect::<Vec<_>>().join(" ")
+    let word = |word: &str| {
+        let bare = word.trim_end_matches([':', '`']);
+        names.get(bare).map_or_else(|| word.to_owned(), |name| format!("{name}{}", &word[bare.len()..]))
+    };
+    what.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Whole KiB where that is exact.

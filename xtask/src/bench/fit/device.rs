@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use umiak_plan::{
-    Action, Answer, App, Device, Engine, FileSystem, Kind, Policy, Role, Stored, StoredApp, Wanted, Watermark, plan,
+    Action, Answer, App, Device, Engine, FileSystem, Keeps, Kind, Policy, Role, Stored, StoredApp, Wanted, Watermark,
+    plan,
 };
 use umiak_spec::{Digest, Platform};
 use umiak_testkit::dockerd::Dockerd;
@@ -74,10 +75,11 @@ impl Edge {
             name: "edge".into(),
             file_systems: vec![file_system],
             roles: Role::ALL.into_iter().map(|role| (role, 0)).collect(),
+            keeps: Keeps::Blobs,
             engine: Engine::Docker,
             watermark: Watermark::new(99).map_err(said)?,
             platform: Platform::host(),
-            stored: Stored::of(self.stored.clone()),
+            stored: Stored::of(self.stored.clone(), Keeps::Blobs, Engine::Docker),
         })
     }
 
@@ -85,7 +87,7 @@ impl Edge {
     pub fn update(&mut self, shelf: &Shelf, apps: Vec<App>, prune_after: bool) -> Result<Outcome, Failure> {
         let own = look(self.volume.path())?.bytes - self.empty.bytes;
         let device = self.device()?;
-        let wanted = Wanted { apps, deltas: vec![], policy: Policy { reclaim: false, prune_after } };
+        let wanted = Wanted { apps, deltas: vec![], patches: vec![], policy: Policy { reclaim: false, prune_after } };
         let answer = plan(&device, &wanted);
         if !answer.fits() {
             return Err(format!("an empty device is too small: {:?}", answer.verdict));

@@ -81,7 +81,7 @@ fn put(device: &mut Device, there: &[(Known, bool, bool)]) -> Outcome {
             None => apps.push(StoredApp { app, running: *running, pinned: *pinned }),
         }
     }
-    device.stored = Stored::of(apps);
+    device.stored = Stored::of(apps, device.keeps, device.engine);
     Ok(())
 }
 
@@ -106,5 +106,5 @@ fn wanted(
         deltas.extend(target.app.deltas_for_plan(platform, &bases)?);
     }
     let policy = Policy { reclaim: !arguments.no_reclaim, prune_after: arguments.prune };
-    Ok(Wanted { apps, deltas, policy })
+    Ok(Wanted { apps, deltas, patches: vec![], policy })
 }

@@ -40,18 +40,18 @@ impl Report<'_> {
     pub fn verdict(&self, explained: bool) -> Outcome {
         let (device, answer) = (self.device, self.answer);
         let download = format!("{} to fetch", Size(answer.download));
-        let Verdict::Shortfall(all) = &answer.verdict else {
+        if answer.fits() {
             let bound =
                 if answer.is_exact() { "" } else { "; some figures are bounds: the app has no measures of umiak's" };
             let reclaims = if answer.reclaims { "; what no app uses is removed first" } else { "" };
             let name = &device.name;
             self.context.printer.fact("Fits", &format!("{name}: {download}{reclaims}{bound}"));
             return Ok(());
-        };
+        }
         let names: Vec<&str> = self.targets.iter().map(|target| target.app.name.as_str()).collect();
         let mut failure =
             Failure::new(Kind::DoesNotFit, format!("{} does not fit on {}", names.join(", "), device.name))
-                .because(all.iter().map(|shortfall| self.shortfall(shortfall)).collect());
+                .because(answer.refusal(device));
         if answer.fits_when_pruned {
             failure = failure.hint("it would fit if what no app uses were removed first: leave out --no-reclaim");
         }
@@ -67,36 +67,6 @@ impl Report<'_> {
 
     fn step(&self, index: usize) -> String {
         self.answer.steps.get(index).map_or_else(String::new, |step| format!("{} {}", step.action.word(), step.what))
-    }
-
-    fn shortfall(&self, short: &Shortfall) -> String {
-        let amount = |number: u64| match short.resource {
-            Resource::Bytes => Size(number).to_string(),
-            Resource::Inodes => format!("{number} inodes"),
-        };
-        format!(
-            "{} needs {} and has {} to give{}: {} too little, first at `{}`",
-            self.file_system(short.file_system),
-            amount(short.needed),
-            amount(short.available),
-            self.kept(short),
-            amount(short.missing()),
-            self.step(short.step),
-        )
-    }
-
-    /// Why a file system gives less than is free.
-    fn kept(&self, short: &Shortfall) -> String {
-        let file_system = self.device.file_systems.get(short.file_system);
-        let Some(file_system) = file_system.filter(|_| short.resource == Resource::Bytes) else { return String::new() };
-        let size = |blocks: u64| Size(blocks.saturating_mul(u64::from(file_system.block_size)));
-        let (free, watermark) = (size(file_system.free), self.device.watermark);
-        let kept = watermark.kept(file_system.blocks);
-        if kept >= file_system.reserved {
-            format!(" ({free} free, {} stay free by the watermark of {watermark})", size(kept))
-        } else {
-            format!(" ({free} free, {} of them for root)", size(file_system.reserved))
-        }
     }
 
     /// What is fetched of an app in full, if nothing of it were there.
@@ -203,6 +173,7 @@ impl Report<'_> {
             "device": device.name,
             "platform": device.platform.to_string(),
             "engine": device.engine.word(),
+            "keeps": device.keeps.word(),
             "watermark": device.watermark.percent(),
             "fits": answer.fits(),
             "exact": answer.is_exact(),

@@ -1,7 +1,6 @@
-//! Bytes and times as people read them: binary units with at most one decimal, times in the two largest units.
+//! Bytes as people read them: binary units with at most one decimal.
 
 use std::fmt;
-use std::time::Duration;
 
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
@@ -54,19 +53,6 @@ impl fmt::Display for Size {
     }
 }
 
-/// A duration as people read it: `0.4 s`, `9.2 s`, `75 s`, `3 min 20 s`, `2 h 5 min`.
-#[must_use]
-pub fn span(duration: Duration) -> String {
-    let tenths = (duration.as_millis() + 50) / 100;
-    let seconds = (tenths + 5) / 10;
-    match seconds {
-        _ if tenths < 100 => format!("{}.{} s", tenths / 10, tenths % 10),
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,15 +78,6 @@ mod tests {
         assert_eq!(format!("{:>9}|", Size(1024)), "  1.0 KiB|");
         assert_eq!(Size::of(2_000_000, 3_250_586), "1.9 / 3.1 MiB");
         assert_eq!(Size::of(5, 10), "5 / 10 B");
-    }
-
-    #[test]
-    fn known_times_print_as_people_expect() {
-        let cases =
-            [(40, "0.0 s"), (9_240, "9.2 s"), (75_000, "75 s"), (200_000, "3 min 20 s"), (7_500_000, "2 h 5 min")];
-        for (milliseconds, text) in cases {
-            assert_eq!(span(Duration::from_millis(milliseconds)), text);
-        }
     }
 
     proptest! {

@@ -1,0 +1,82 @@
+//! What umiak's store takes for a blob, a layer, a name: file by file, as docs/formats/store.md lays it out.
+
+use umiak_spec::Digest;
+
+use crate::contents::{Contents, Directory, LayerFiles};
+use crate::cost::Cost;
+use crate::engine::GZIP_EXPANSION;
+use crate::fs::FileSystem;
+use crate::wanted::Layer;
+
+/// Bytes of a layer's record, at most.
+const RECORD: u64 = 4 << 10;
+/// Bytes of a digest in a document, with quotes and what stands between two.
+const NAMED: u64 = 80;
+/// Bytes of what a name holds beside digests.
+const NAME: u64 = 1 << 10;
+/// Files of a blob that is being fetched, beside its bytes: validator and checkpoint.
+const CHECKPOINTS: u64 = 2;
+
+/// The directory of a layer: `image.squashfs`, `skeleton`, `record`.
+const OF_LAYER: Directory = Directory { entries: 3, name_bytes: 28 };
+/// The directory of a blob that is being fetched.
+const OF_INGEST: Directory = Directory { entries: 3, name_bytes: 28 };
+
+/// The directory of all blobs whose digests begin alike.
+pub(crate) fn fan(file_system: &FileSystem) -> Cost {
+    file_system.directories(Directory { entries: 8, name_bytes: 512 }, 1)
+}
+
+/// What decides in which directory a blob lies.
+pub(crate) fn prefix(digest: &Digest) -> String {
+    digest.hex().chars().take(2).collect()
+}
+
+/// What lies beside a blob while it is fetched.
+pub(crate) fn ingest(file_system: &FileSystem) -> Cost {
+    file_system.directories(OF_INGEST, 1) + file_system.files(512, CHECKPOINTS)
+}
+
+/// A layer of which the lengths of its files are known.
+pub(crate) fn layer(file_system: &FileSystem, files: LayerFiles) -> Cost {
+    let record = match files.record {
+        0 => Cost { least: 0, ..file_system.file(RECORD) },
+        bytes => file_system.file(bytes),
+    };
+    file_system.directories(OF_LAYER, 1) + file_system.file(files.image) + file_system.file(files.skeleton) + record
+}
+
+/// A layer that is made whole.
+pub(crate) fn whole(file_system: &FileSystem, made: &Layer) -> Cost {
+    if let Contents::Measured(measured) = &made.contents
+        && let Some(files) = measured.files
+    {
+        return layer(file_system, files);
+    }
+    let (length, _) = tar(made);
+    // Incompressible, and every header twice: in the image's tables and in the skeleton.
+    let twice = length.saturating_mul(2);
+    let most = twice.saturating_add(twice / 64).saturating_add(64 << 10);
+    let files = layer(file_system, LayerFiles { image: most, skeleton: 0, record: 0 });
+    Cost { least: 0, ..files }.as_bound()
+}
+
+/// Bytes of the uncompressed layer, and whether they are known.
+pub(crate) fn tar(layer: &Layer) -> (u64, bool) {
+    match &layer.contents {
+        Contents::Measured(measured) => (measured.layer.tar_size, true),
+        Contents::Expanded(length) => (*length, true),
+        // Every inode took a block; a header, a long name and what fills up are three.
+        Contents::Usage { usage, block_size, .. } => {
+            let inodes = usage.div_ceil(u64::from((*block_size).max(512))).saturating_mul(2).saturating_add(64);
+            (usage.saturating_add(inodes.saturating_mul(4 * 512)), false)
+        }
+        Contents::Unknown => (layer.size.saturating_mul(GZIP_EXPANSION), false),
+    }
+}
+
+/// A name in the store that lists so many digests.
+pub(crate) fn name(file_system: &FileSystem, digests: u64) -> Cost {
+    let most = digests.saturating_mul(NAMED).saturating_add(NAME);
+    Cost { least: 0, ..file_system.file(most) }
+}

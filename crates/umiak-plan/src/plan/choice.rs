@@ -1,0 +1,93 @@
+//! The choices that a planner goes through, in an order that does not depend on how much room there is.
+//!
+//! Because the order is fixed and the first choice that fits wins, more room never makes an update fit less. First comes
+//! what is fetched least; of equals, what takes nothing away from the device; of equals, what fetches everything at once;
+//! of equals, what takes least room in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use umiak_spec::Digest;
+
+use super::scene::{Part, Scene};
+
+/// Of so many parts every set is tried; of more, those that leave out few or many.
+const EVERY_SET: usize = 6;
+/// Parts that are looked at: those that save most.
+const PARTS: usize = 32;
+
+/// What goes before anything is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reclaim {
+    /// Nothing.
+    Nothing,
+    /// What belongs to no app: rests of earlier updates.
+    Leftovers,
+    /// Also apps that neither run nor are kept.
+    Obsolete,
+}
+
+/// When layers are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pace {
+    /// When everything was fetched.
+    Together,
+    /// Each when it was fetched, so that only one blob lies there at a time.
+    OneByOne,
+}
+
+/// What is chosen.
+#[derive(Debug, Clone)]
+pub(super) struct Choice<'a> {
+    /// Parts of deltas that are used.
+    pub parts: Vec<Part<'a>>,
+    /// Layers are kept as patches where that is possible.
+    pub patches: bool,
+    pub reclaim: Reclaim,
+    pub pace: Pace,
+}
+
+/// All choices, in groups: a later group is looked at only when nothing of those before it fits; inside one, what takes
+/// least room in the end is best.
+pub(super) fn groups<'a>(scene: &Scene<'a>) -> Vec<Vec<Choice<'a>>> {
+    let mut by_download: BTreeMap<u64, Vec<Vec<Part<'a>>>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for set in sets(scene) {
+        let picked = scene.pick(&set);
+        let names: Vec<(Digest, Digest)> = picked.iter().map(|part| (part.delta.digest, part.part.blob)).collect();
+        if seen.insert(names) {
+            by_download.entry(scene.download(&picked)).or_default().push(picked);
+        }
+    }
+    let patches: &[bool] = if scene.wanted.patches.is_empty() { &[false] } else { &[true, false] };
+    let mut groups = Vec::new();
+    for sets in by_download.into_values() {
+        for reclaim in [Reclaim::Nothing, Reclaim::Leftovers, Reclaim::Obsolete] {
+            for pace in [Pace::Together, Pace::OneByOne] {
+                let choice = |parts: &Vec<Part<'a>>, patches| Choice { parts: parts.clone(), patches, reclaim, pace };
+                groups.push(sets.iter().flat_map(|parts| patches.iter().map(move |all| choice(parts, *all))).collect());
+            }
+        }
+    }
+    groups
+}
+
+/// Sets of parts that may be used.
+fn sets<'a>(scene: &Scene<'a>) -> Vec<Vec<Part<'a>>> {
+    let mut parts = scene.usable();
+    parts.truncate(PARTS);
+    if parts.len() <= EVERY_SET {
+        let set = |mask: usize| {
+            let in_it = |(bit, part): (usize, &Part<'a>)| (mask >> bit & 1 == 0).then_some(*part);
+            parts.iter().enumerate().filter_map(in_it).collect()
+        };
+        return (0..1_usize << parts.len()).map(set).collect();
+    }
+    let mut sets: Vec<Vec<Part<'a>>> = (0..=parts.len()).map(|count| parts[..count].to_vec()).collect();
+    for left_out in 0..parts.len() {
+        sets.push(parts.iter().enumerate().filter(|(index, _)| *index != left_out).map(|(_, part)| *part).collect());
+    }
+    let mut heavy = parts;
+    heavy.sort_by_key(|part| part.part.spool.unwrap_or(u64::MAX).saturating_add(part.part.size));
+    sets.extend((0..heavy.len()).map(|count| heavy[..count].to_vec()));
+    sets
+}
