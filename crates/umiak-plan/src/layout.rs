@@ -1,4 +1,4 @@
-//! What umiak's store takes for a blob, a layer, a name: file by file, as docs/formats/store.md lays it out.
+//! What umiak's store takes for a blob, a layer, a name: file by file, as the store lays them out.
 
 use umiak_spec::Digest;
 
