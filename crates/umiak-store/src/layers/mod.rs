@@ -1,0 +1,3 @@
+//! Layers: `layers/<64 digits of the diff ID>/`.
+
+pub(crate) mod kind;
