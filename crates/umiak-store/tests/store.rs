@@ -1,4 +1,5 @@
 //! The store on a real directory: what each verb does.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use std::path::Path;
 use std::sync::Arc;
