@@ -9,7 +9,9 @@
 //! [`Project::read`] takes a project apart; [`Project::pinned`] gives the one file that a device reads. What the crate
 //! guarantees: any bytes give a value or an error with a place, within [`ComposeLimits`]; the pinned file, read again,
 //! means what the project means but for images, `build` and one label. What it does not do: open files, read the
-//! environment, ask a registry, or judge what single values say (ports, durations): Compose on the device does.
+//! environment, ask a registry, or judge, before a device asks, what single values say (ports, durations).
+//!
+//! On the device, [`run::run`] reads what the project's services are to run as: typed, or refused with key and place.
 
 mod check;
 mod error;
@@ -20,6 +22,7 @@ mod pin;
 mod project;
 mod published;
 mod read;
+pub mod run;
 mod schema;
 mod template;
 mod variables;

@@ -43,7 +43,7 @@ pub(super) const FILE: Rule = keys(&[
 const INCLUDE: Rule =
     rule(true, None, Names::Known(&[("path", ONE_OR_LIST), ("env_file", ONE_OR_LIST), ("project_directory", ONE)]));
 
-const SERVICE: Rule = keys(&[
+pub(super) const SERVICE: Rule = keys(&[
     ("develop", DEVELOP),
     ("deploy", DEPLOY),
     ("annotations", PAIRS),

@@ -34,6 +34,13 @@ pub(crate) fn check(file: &Value, files: &[Syntax]) -> Result<(), ComposeError> 
     Checker { files }.value(file, &keys::FILE, "a compose file")
 }
 
+/// The keys that a service may have.
+#[cfg(test)]
+pub(crate) fn service_keys() -> impl Iterator<Item = &'static str> {
+    let known = if let Names::Known(known) = keys::SERVICE.map { known } else { &[] };
+    known.iter().map(|(name, _)| *name)
+}
+
 struct Checker<'a> {
     files: &'a [Syntax],
 }

@@ -8,6 +8,7 @@
 //! Keys: an engine that refuses something names it by the key that a compose file has for it, see [`key`].
 
 mod health;
+mod image;
 mod mount;
 mod network;
 mod process;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use health::{Health, Probe};
+pub use image::{ImageDefaults, ImageHealth};
 pub use mount::{Bind, Mount, MountKind, Persistence, Propagation, Root, Volume};
 pub use network::{Attachment, Network, Port, Private, Protocol};
 pub use process::{Identity, Process, User};
