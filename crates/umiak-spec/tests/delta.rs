@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use umiak_spec::delta::{Content, LAYER_DELTA, NAMES, Offer, Part, Reused};
+use umiak_spec::delta::{Content, LAYER_DELTA, NAMES, Offer, OnDevice, Part, PatchFiles, Reused, StoredFiles};
 use umiak_spec::{DeltaError, DeltaManifest, Descriptor, Digest, Limits, media_type};
 
 const GOLDEN: &str = include_str!("golden/delta-manifest.json");
@@ -36,6 +36,18 @@ fn sample() -> DeltaManifest {
         ],
         full_size: 77_612_032,
         expanded_size: 256_102_400,
+        device: vec![
+            OnDevice {
+                layer: digest("target middle"),
+                spool: Some(5_600_000),
+                whole: Some(StoredFiles { image: 71_000_064, skeleton: 1_200_345, record: 700 }),
+                patch: Some(PatchFiles {
+                    base: digest("base middle"),
+                    files: StoredFiles { image: 4_096_000, skeleton: 1_200_349, record: 900 },
+                }),
+            },
+            OnDevice { layer: digest("target top"), spool: None, whole: None, patch: None },
+        ],
     }
 }
 
@@ -48,6 +60,7 @@ fn empty() -> DeltaManifest {
         base_diff_ids: vec![digest("lowest")],
         reused: vec![reused("target manifest"), reused("target config"), reused("lowest")],
         parts: Vec::new(),
+        device: Vec::new(),
         ..sample()
     }
 }
@@ -62,6 +75,27 @@ fn the_bytes_are_the_golden_ones() {
         assert_eq!(String::from_utf8(delta.to_bytes()).unwrap(), golden.trim_end());
         assert_eq!(parse(golden).unwrap(), delta);
     }
+}
+
+#[test]
+fn what_a_device_will_need_is_in_the_offer() {
+    let annotation = "dev.umiak.delta.device.1";
+    let document: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
+    let mut annotations: BTreeMap<String, String> = serde_json::from_value(document["annotations"].clone()).unwrap();
+    let offer = Offer::read(&annotations, &Limits::default()).unwrap();
+    assert_eq!(offer.device, sample().device);
+    let patch = offer.device[0].patch.unwrap();
+    assert_eq!(patch.files.total(), 4_096_000 + 1_200_349 + 900);
+    // Later members are passed over, nonsense is refused, and a delta of before has none.
+    let later = format!(r#"[{{"layer":"{}","later":{{}}}}]"#, digest("x"));
+    annotations.insert(annotation.into(), later);
+    assert_eq!(Offer::read(&annotations, &Limits::default()).unwrap().device[0].layer, digest("x"));
+    annotations.insert(annotation.into(), format!(r#"[{{"layer":"{}","spool":{}}}]"#, digest("x"), u64::MAX));
+    assert!(matches!(Offer::read(&annotations, &Limits::default()), Err(DeltaError::TooLarge { .. })));
+    annotations.insert(annotation.into(), "[{}]".into());
+    assert!(matches!(Offer::read(&annotations, &Limits::default()), Err(DeltaError::Annotation { .. })));
+    annotations.remove(annotation);
+    assert_eq!(Offer::read(&annotations, &Limits::default()).unwrap().device, []);
 }
 
 #[test]
@@ -204,6 +238,18 @@ fn any_digest() -> impl Strategy<Value = Digest> {
     any::<[u8; 32]>().prop_map(Digest::from_bytes)
 }
 
+fn any_device() -> impl Strategy<Value = OnDevice> {
+    let files = any::<[u32; 3]>().prop_map(|[image, skeleton, record]| StoredFiles {
+        image: image.into(),
+        skeleton: skeleton.into(),
+        record: record.into(),
+    });
+    let patch = (any_digest(), files.clone()).prop_map(|(base, files)| PatchFiles { base, files });
+    let spool = prop::option::of(0..1_u64 << 30);
+    (any_digest(), spool, prop::option::of(files), prop::option::of(patch))
+        .prop_map(|(layer, spool, whole, patch)| OnDevice { layer, spool, whole, patch })
+}
+
 fn any_blob() -> impl Strategy<Value = Descriptor> {
     let kind = prop::sample::select(vec![LAYER_DELTA, media_type::OCI_LAYER_GZIP, media_type::OCI_LAYER, "a/b+c.d-e"]);
     (kind, any_digest(), 0..1_u64 << 30).prop_map(|(kind, digest, size)| Descriptor::new(kind, digest, size))
@@ -219,6 +265,7 @@ prop_compose! {
         layers in prop::collection::vec((any_digest(), any_blob()), 0..5),
         documents in any::<[bool; 3]>(),
         sizes in any::<[u32; 2]>(),
+        device in prop::collection::vec(any_device(), 0..3),
     ) -> DeltaManifest {
         let mut parts = Vec::new();
         let config = Digest::of(subject.as_bytes());
@@ -237,6 +284,7 @@ prop_compose! {
             reused: reused.into_iter().map(|(digest, diff_id)| Reused { digest, diff_id }).collect(),
             full_size: sizes[0].into(),
             expanded_size: sizes[1].into(),
+            device,
         }
     }
 }

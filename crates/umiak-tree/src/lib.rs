@@ -9,7 +9,7 @@
 //! ```
 //!
 //! What is done with trees: [`Stack`] makes one of OCI layers, [`changeset`] makes the overlayfs upper tree that turns a
-//! base into a target, [`apply`] is what a mount of the two shows, [`patch`] keeps a layer above the one that it replaces, [`difference`] names where two trees differ.
+//! base into a target, [`apply`] is what a mount of the two shows, [`patch()`] keeps a layer above the one that it replaces, [`difference`] names where two trees differ.
 //!
 //! What a content is (`C`) belongs to the codec that made the tree; this crate only asks it for size and digest
 //! ([`Content`]). File contents are never held here.

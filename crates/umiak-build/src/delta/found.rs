@@ -134,6 +134,7 @@ fn offer(manifest: &DeltaManifest) -> Offer {
         size: manifest.size(),
         full_size: manifest.full_size,
         expanded_size: manifest.expanded_size,
+        device: manifest.device.clone(),
     }
 }
 

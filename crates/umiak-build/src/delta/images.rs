@@ -52,6 +52,7 @@ impl Work<'_> {
                 parts: Vec::new(),
                 full_size: target.image.layers.iter().map(|layer| layer.size).sum(),
                 expanded_size: 0,
+                device: Vec::new(),
                 subject: subject.clone(),
             },
             contents: Vec::new(),

@@ -35,6 +35,7 @@ pub fn sample(subject: &Descriptor, name: &str, size: usize) -> Sample {
         parts: contents.iter().map(part).collect(),
         full_size: 1 << 20,
         expanded_size: 3 << 20,
+        device: Vec::new(),
     };
     Sample { delta, contents }
 }

@@ -11,12 +11,14 @@
 //! `parse(x.to_bytes()) == x` for every value that passes [`DeltaManifest::check`], and what was read has passed it. What
 //! a delta blob holds is not known here.
 
+mod device;
 mod read;
 mod write;
 
 use crate::media_type::{DOCKER_MANIFEST, OCI_MANIFEST};
 use crate::{Descriptor, Digest, DocumentError, Limits};
 
+pub use device::{OnDevice, PatchFiles, StoredFiles};
 pub use read::Offer;
 
 /// The artifact type of a delta.
@@ -43,6 +45,8 @@ mod annotation {
     pub const SIZE: &str = "dev.umiak.delta.size";
     pub const FULL_SIZE: &str = "dev.umiak.delta.full-size";
     pub const EXPANDED_SIZE: &str = "dev.umiak.delta.expanded-size";
+    /// The last part changes when the store's files do.
+    pub const DEVICE: &str = "dev.umiak.delta.device.1";
 }
 
 /// A delta from one image to another, both for one platform.
@@ -64,6 +68,8 @@ pub struct DeltaManifest {
     pub full_size: u64,
     /// Bytes of the target's layers uncompressed.
     pub expanded_size: u64,
+    /// What the layers that are carried take in the store of a device, bottom first, as far as it is known.
+    pub device: Vec<OnDevice>,
 }
 
 /// A document or layer of the target that the base has, too.
@@ -225,6 +231,7 @@ impl DeltaManifest {
         size("the target's manifest", self.subject.size, limits.document)?;
         size("the target in full", self.full_size, limits.expanded)?;
         size("the expanded target", self.expanded_size, limits.expanded)?;
+        OnDevice::check(&self.device, limits)?;
         let all = self.parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.blob.size));
         size("the delta", all, limits.expanded)?;
         if ![OCI_MANIFEST, DOCKER_MANIFEST].contains(&self.subject.media_type.as_str()) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{ARTIFACT_TYPE, Content, DeltaError, DeltaManifest, Part, Reused, VERSION, annotation, count};
+use super::{ARTIFACT_TYPE, Content, DeltaError, DeltaManifest, OnDevice, Part, Reused, VERSION, annotation, count};
 use crate::manifest::{check_size, or_default};
 use crate::{Descriptor, Digest, DocumentError, Limits};
 
@@ -72,6 +72,7 @@ impl DeltaManifest {
             parts: read.layers.into_iter().filter_map(|part| part.known().transpose()).collect::<Result<_, _>>()?,
             full_size: offer.full_size,
             expanded_size: offer.expanded_size,
+            device: offer.device,
         };
         delta.check(limits)?;
         Ok(delta)
@@ -120,6 +121,8 @@ pub struct Offer {
     pub full_size: u64,
     /// Bytes of the target's layers, uncompressed.
     pub expanded_size: u64,
+    /// What the layers that are carried take in the store of a device, bottom first; empty where nobody looked.
+    pub device: Vec<OnDevice>,
 }
 
 impl Offer {
@@ -140,6 +143,9 @@ impl Offer {
         let digest = |name: &'static str| annotations.get(name).map(|text| parse(name, text)).transpose();
         let base_diff_ids = digests(annotations, annotation::BASE_DIFF_IDS)?;
         count("base layers", base_diff_ids.len(), limits.layers)?;
+        let device =
+            annotations.get(annotation::DEVICE).map(|text| OnDevice::read(text)).transpose()?.unwrap_or_default();
+        OnDevice::check(&device, limits)?;
         Ok(Self {
             target: digest(annotation::TARGET)?.ok_or_else(|| missing(annotation::TARGET))?,
             base: digest(annotation::SOURCE)?,
@@ -148,6 +154,7 @@ impl Offer {
             size: number(annotations, annotation::SIZE)?,
             full_size: number(annotations, annotation::FULL_SIZE)?,
             expanded_size: number(annotations, annotation::EXPANDED_SIZE)?,
+            device,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{ARTIFACT_TYPE, DeltaManifest, VERSION, annotation};
+use super::{ARTIFACT_TYPE, DeltaManifest, OnDevice, VERSION, annotation};
 use crate::media_type::{OCI_EMPTY, OCI_MANIFEST};
 use crate::{Descriptor, Digest};
 
@@ -93,6 +93,9 @@ impl DeltaManifest {
             (annotation::EXPANDED_SIZE, self.expanded_size.to_string()),
         ]);
         let named = [(annotation::SOURCE, self.base), (annotation::SOURCE_CONFIG, self.base_config)];
+        if !self.device.is_empty() {
+            annotations.insert(annotation::DEVICE, OnDevice::write(&self.device));
+        }
         annotations.extend(named.into_iter().filter_map(|(name, digest)| Some((name, digest?.to_string()))));
         annotations
     }
