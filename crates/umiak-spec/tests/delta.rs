@@ -226,6 +226,11 @@ fn limits_are_kept() {
     assert!(matches!(read(Limits { document: 700, ..default }), Err(DeltaError::Document(_))));
     assert!(matches!(
         read(Limits { expanded: 1 << 20, ..default }),
+        Err(DeltaError::TooLarge { what: "a layer on a device", .. })
+    ));
+    let unmeasured = DeltaManifest { device: Vec::new(), ..sample() };
+    assert!(matches!(
+        unmeasured.check(&Limits { expanded: 1 << 20, ..default }),
         Err(DeltaError::TooLarge { what: "the target in full", .. })
     ));
     let mut huge = sample();
