@@ -1,0 +1,173 @@
+//! What can go wrong in the agent, by what a person can do about it.
+
+use std::error::Error;
+use std::fmt;
+
+use umiak_plan::transition::Refusal;
+use umiak_spec::{Cancelled, Digest};
+
+/// What kind of failure it is: decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The device: a disk, an engine, a permission.
+    Environment,
+    /// What was asked makes no sense.
+    Usage,
+    /// There is not enough space.
+    DoesNotFit,
+    /// Not trusted, or damaged.
+    Corrupt,
+    /// The network or a server.
+    Network,
+    /// The revision failed, and what ran before runs.
+    RolledBack,
+}
+
+/// Why a target could not be resolved, planned, fetched or read.
+#[derive(Debug)]
+pub struct SupplyError {
+    /// What kind of failure.
+    pub class: Class,
+    /// What failed, for people.
+    pub what: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Why.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl SupplyError {
+    /// An error that says it all itself.
+    #[must_use]
+    pub fn new(class: Class, what: impl Into<String>) -> Self {
+        Self { class, what: what.into(), hint: None, source: None }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn because(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl fmt::Display for SupplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for SupplyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// Why the agent did not do what it was asked. What ran keeps running unless a variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Nothing was asked of this device yet.
+    #[error("no target is set")]
+    NoTarget,
+    /// The revision is not on this device.
+    #[error("there is no revision {0} on this device")]
+    NoSuchRevision(String),
+    /// Several revisions begin like this.
+    #[error("several revisions begin with {0}")]
+    Ambiguous(String),
+    /// There is nothing to go back to.
+    #[error("there is no revision to go back to")]
+    NothingBefore,
+    /// The transition table refuses it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Resolving, planning, fetching or reading a target failed.
+    #[error(transparent)]
+    Supply(#[from] SupplyError),
+    /// The engine will not or cannot run a service: refused before anything was fetched, where that is possible.
+    #[error("{app}: {service} asks for what the engine {engine} does not do: {keys}")]
+    Unsupported {
+        /// The app.
+        app: String,
+        /// The service.
+        service: String,
+        /// The engine.
+        engine: &'static str,
+        /// The keys that it names, with reasons.
+        keys: String,
+    },
+    /// The update does not fit.
+    #[error("the update does not fit: {0}")]
+    DoesNotFit(String),
+    /// What ran before does not run completely: the agent goes on trying.
+    #[error("what ran before could not be started again: {why}")]
+    StillReturning {
+        /// The revision that failed.
+        failed: Digest,
+        /// Why what ran before does not.
+        why: String,
+    },
+    /// The journal names a revision whose documents are not in the store.
+    #[error("revision {} cannot be read", .revision.short())]
+    Unreadable {
+        /// The revision.
+        revision: Digest,
+        /// Why.
+        why: String,
+    },
+    /// The journal cannot be read, nor its copy.
+    #[error("the agent's journal cannot be read: {0}")]
+    Journal(String),
+    /// The work was stopped on request.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl AgentError {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Supply(error) => error.class,
+            Self::DoesNotFit(_) => Class::DoesNotFit,
+            Self::Unreadable { .. } | Self::Journal(_) => Class::Corrupt,
+            Self::NoTarget | Self::NoSuchRevision(_) | Self::Ambiguous(_) | Self::NothingBefore => Class::Usage,
+            Self::Refused(Refusal::Failed { .. }) => Class::RolledBack,
+            Self::Refused(_) | Self::Unsupported { .. } | Self::StillReturning { .. } | Self::Cancelled(_) => {
+                Class::Environment
+            }
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NoTarget => "set one: umiakd target set NAME…",
+            Self::NoSuchRevision(_) | Self::Ambiguous(_) => "umiakd status lists the revisions",
+            Self::Refused(Refusal::Failed { .. }) => "publish another release, or try this one again: --again",
+            Self::Unreadable { .. } => "umiakd fsck --repair",
+            Self::Supply(error) => return error.hint.clone(),
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    /// The error and all its causes in one line, for a record.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+}
