@@ -18,6 +18,7 @@ pub mod reference;
 pub mod referrers;
 pub mod service;
 pub mod size;
+pub mod target;
 
 pub use config::ImageConfig;
 pub use delta::{DeltaError, DeltaManifest};
@@ -31,3 +32,4 @@ pub use read_at::{ReadAt, WriteAt};
 pub use reference::{ImageReference, ReferenceError, RegistryName, Selector};
 pub use referrers::{Listing, Referrer};
 pub use size::Size;
+pub use target::Target;
