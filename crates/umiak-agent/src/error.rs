@@ -1,10 +1,13 @@
 //! What can go wrong in the agent, by what a person can do about it.
 
 use std::error::Error;
-use std::fmt;
+use std::path::PathBuf;
+use std::{fmt, io};
 
+use umiak_engine::EngineError;
 use umiak_plan::transition::Refusal;
 use umiak_spec::{Cancelled, Digest};
+use umiak_store::StoreError;
 
 /// What kind of failure it is: decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +126,37 @@ pub enum AgentError {
     /// The journal cannot be read, nor its copy.
     #[error("the agent's journal cannot be read: {0}")]
     Journal(String),
+    /// A service waits for another that does not get as far as it has to.
+    #[error("{app}/{service} waits for {why}")]
+    Dependency {
+        /// The app.
+        app: String,
+        /// The service that waits.
+        service: String,
+        /// For what, and why in vain.
+        why: String,
+    },
+    /// Targets were set faster than they could be turned to.
+    #[error("other targets were set again and again while this ran")]
+    Restless,
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was asked for cannot be read or written.
+    #[error("the target cannot be written down or read")]
+    Inbox(#[source] io::Error),
+    /// A project cannot be unpacked or removed.
+    #[error("the project in {} cannot be made or removed", path.display())]
+    Project {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: io::Error,
+    },
     /// The work was stopped on request.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
@@ -138,9 +172,16 @@ impl AgentError {
             Self::Unreadable { .. } | Self::Journal(_) => Class::Corrupt,
             Self::NoTarget | Self::NoSuchRevision(_) | Self::Ambiguous(_) | Self::NothingBefore => Class::Usage,
             Self::Refused(Refusal::Failed { .. }) => Class::RolledBack,
-            Self::Refused(_) | Self::Unsupported { .. } | Self::StillReturning { .. } | Self::Cancelled(_) => {
-                Class::Environment
-            }
+            Self::Store(error) => store_class(error),
+            Self::Refused(_)
+            | Self::Unsupported { .. }
+            | Self::StillReturning { .. }
+            | Self::Dependency { .. }
+            | Self::Restless
+            | Self::Engine(_)
+            | Self::Inbox(_)
+            | Self::Project { .. }
+            | Self::Cancelled(_) => Class::Environment,
         }
     }
 
@@ -152,10 +193,20 @@ impl AgentError {
             Self::NoSuchRevision(_) | Self::Ambiguous(_) => "umiakd status lists the revisions",
             Self::Refused(Refusal::Failed { .. }) => "publish another release, or try this one again: --again",
             Self::Unreadable { .. } => "umiakd fsck --repair",
+            Self::Store(StoreError::Busy { .. }) => "wait until it is done: umiakd status",
+            Self::Store(error) if error.is_full() => "make room on the disk: umiakd prune",
+            Self::Store(error) if error.is_read_only() => "the disk cannot be written to: dmesg may say why",
+            Self::Store(StoreError::DamagedDocument { .. }) => "umiakd fsck --repair",
             Self::Supply(error) => return error.hint.clone(),
             _ => return None,
         };
         Some(text.to_owned())
+    }
+
+    /// Whether another process is at work on the store: nothing was changed, and it can be tried again.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Busy { .. }))
     }
 
     /// The error and all its causes in one line, for a record.
@@ -169,5 +220,16 @@ impl AgentError {
             cause = error.source();
         }
         line
+    }
+}
+
+fn store_class(error: &StoreError) -> Class {
+    match error {
+        StoreError::DamagedDocument { .. } | StoreError::WrongDigest { .. } | StoreError::WrongLength { .. } => {
+            Class::Corrupt
+        }
+        StoreError::Incomplete(_) => Class::Corrupt,
+        error if error.is_full() => Class::DoesNotFit,
+        _ => Class::Environment,
     }
 }

@@ -10,20 +10,47 @@
 //! waits for it; what fails leaves its reason where `status` reads it. It asks neither the time nor the environment: see
 //! [`Clock`].
 
+mod agent;
+mod arrangement;
 mod clock;
+mod durable;
 mod error;
+mod finish;
+mod hold;
+mod inbox;
 mod journal;
+mod kept;
+mod look;
 mod outcome;
+mod place;
 mod policy;
+mod repair;
 mod revision;
+mod rollback;
+mod session;
+mod stage;
 mod status;
+mod supply;
+mod support;
+mod tidy;
+mod trouble;
+mod update;
+mod verdict;
 
+pub use agent::{Agent, Parts};
 pub use clock::{Boot, Clock};
 pub use error::{AgentError, Class, SupplyError};
+pub use hold::{DIRECTORY as LOCK_DIRECTORY, FILE as LOCK_FILE, LABEL as LOCK_LABEL};
+pub use inbox::Asking;
 pub use journal::{Entry, HISTORY, Journal, JournalError, What};
 pub use outcome::{AppStopped, Happening, Outcome, Silently, UpdateOptions, Watcher};
 pub use policy::Policy;
+pub use repair::{Fate, Finding, Repairs};
 pub use revision::{Revision, RevisionApp, RevisionError};
 pub use status::{
     AppStatus, Condition, RevisionStatus, Role, ServiceStatus, Space, Status, TargetStatus, Trouble, Underway,
 };
+pub use supply::{Change, Described, How, Part, Planned, Root, Supply};
+pub use support::Piece;
+pub use tidy::Obsolete;
+pub use update::Checked;

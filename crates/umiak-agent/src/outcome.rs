@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use umiak_spec::{Cancelled, Digest, Observer};
 
+use crate::supply::Planned;
+
 /// How an update is to be done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UpdateOptions {
@@ -139,6 +141,9 @@ pub enum Happening {
 pub trait Watcher: Observer {
     /// Something happened.
     fn happened(&self, happening: &Happening);
+
+    /// What is going to be fetched, before the first byte of it is.
+    fn planned(&self, planned: &Planned);
 }
 
 /// A watcher that tells nobody and never cancels.
@@ -156,4 +161,5 @@ impl Observer for Silently {
 
 impl Watcher for Silently {
     fn happened(&self, _: &Happening) {}
+    fn planned(&self, _: &Planned) {}
 }

@@ -27,8 +27,8 @@ pub(crate) const DIRECTORIES: [&str; 7] = ["staging", "ingest", "blobs", "blobs/
 /// Other names at the top of a store.
 pub(crate) const FILES: [&str; 5] = ["format", "format~", "lock", "updater", "reserve"];
 
-/// What a file system puts into its own root.
-pub(crate) const FOREIGN: [&str; 1] = ["lost+found"];
+/// What others put there: a file system into its own root, the agent what it must be able to write without the store.
+pub(crate) const FOREIGN: [&str; 3] = ["lost+found", "inbox", "projects"];
 
 #[derive(Serialize, Deserialize)]
 struct Format {

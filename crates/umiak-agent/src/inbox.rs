@@ -1,0 +1,71 @@
+//! What was asked of the device: one small file beside the store's own, so that a target can be set while an update runs.
+//!
+//! The store's records are changed by the one updater only; this file by anybody who may write to the directory, one at a
+//! time, and replaced whole: the last one wins, and there is never half a target. The updater reads it where it can still
+//! turn round.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use umiak_spec::target::Asked;
+use umiak_spec::{Digest, Limits};
+use umiak_store::Disk;
+
+use crate::durable;
+
+/// Bytes of a file that is read.
+const MAX: u64 = 2 << 20;
+
+/// What was asked, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// The target as it was asked for.
+    pub asked: Asked,
+    /// Seconds since 1970, where the clock was right.
+    pub at: Option<u64>,
+    /// Tells this asking from all others: setting the same target again is another one.
+    pub id: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    /// [`Asked`] as text.
+    asked: String,
+    at: Option<u64>,
+    /// How often a target was set.
+    count: u64,
+}
+
+/// The place of the file.
+pub(crate) struct Inbox<'a> {
+    directory: PathBuf,
+    disk: &'a dyn Disk,
+}
+
+impl<'a> Inbox<'a> {
+    /// The inbox of the store at `root`.
+    pub(crate) fn new(root: &Path, disk: &'a dyn Disk) -> Self {
+        Self { directory: root.join("inbox"), disk }
+    }
+
+    /// What was asked last; `None` where nothing was.
+    pub(crate) fn read(&self) -> io::Result<Option<Asking>> {
+        let Some(bytes) = durable::read(&self.directory.join("target"), MAX)? else { return Ok(None) };
+        let document: Document = serde_json::from_slice(&bytes).map_err(io::Error::other)?;
+        let asked = Asked::parse(document.asked.as_bytes(), &Limits::default()).map_err(io::Error::other)?;
+        Ok(Some(Asking { asked, at: document.at, id: Digest::of(&bytes) }))
+    }
+
+    /// Sets the target; afterwards, and after a cut at any moment, the file is the one before or this one.
+    pub(crate) fn write(&self, asked: &Asked, at: Option<u64>) -> io::Result<()> {
+        let _alone = durable::lock(self.disk, &self.directory)?;
+        let before: Option<Document> =
+            durable::read(&self.directory.join("target"), MAX)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let count = before.map_or(0, |document| document.count.saturating_add(1));
+        let text = String::from_utf8(asked.to_bytes()).map_err(io::Error::other)?;
+        let bytes = serde_json::to_vec(&Document { asked: text, at, count }).map_err(io::Error::other)?;
+        durable::replace(self.disk, &self.directory, "target", &bytes)
+    }
+}
