@@ -1,6 +1,7 @@
 //! Shared test equipment: sample images, a failing HTTP server, kernel mounts, real peers.
 #![allow(clippy::disallowed_methods, reason = "test equipment works in scratch directories")]
 
+pub mod crash;
 pub mod disk;
 pub mod dockerd;
 pub mod ferro;
