@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::ops::Deref;
 
 use umiak_spec::{Digest, Limits, Observer};
 
@@ -19,8 +20,8 @@ use crate::skeleton_view::flip_checksum;
 /// Reads the archive that a skeleton was made of, from its first byte to its last.
 ///
 /// It gives what it is given: who must know that it is the right archive compares digests.
-pub struct Archive<'a, R> {
-    skeleton: &'a Skeleton,
+pub struct Archive<'a, S, R> {
+    skeleton: S,
     bytes: R,
     open: Box<dyn FnMut(usize) -> io::Result<Box<dyn Read + Send + 'a>> + Send + 'a>,
     /// The next content.
@@ -40,10 +41,10 @@ enum Now<'a> {
     Padding(u64),
 }
 
-impl<'a, R: Read> Archive<'a, R> {
+impl<'a, S: Deref<Target = Skeleton>, R: Read> Archive<'a, S, R> {
     /// `bytes` gives the skeleton in the form of [`crate::SkeletonView`]; `open` the content with a number.
     pub fn new(
-        skeleton: &'a Skeleton,
+        skeleton: S,
         bytes: R,
         open: impl FnMut(usize) -> io::Result<Box<dyn Read + Send + 'a>> + Send + 'a,
     ) -> Self {
@@ -99,7 +100,7 @@ impl<'a, R: Read> Archive<'a, R> {
     }
 }
 
-impl<R: Read> Read for Archive<'_, R> {
+impl<S: Deref<Target = Skeleton>, R: Read> Read for Archive<'_, S, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
