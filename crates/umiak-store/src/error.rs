@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use umiak_layer::LayerError;
 use umiak_spec::{Cancelled, Digest};
+use umiak_tree::StackError;
 
 use crate::closure::Missing;
 
@@ -99,6 +101,43 @@ pub enum StoreError {
     /// Space is reserved already; there is one reservation at a time.
     #[error("space is reserved already")]
     AlreadyReserved,
+    /// A layer that came is no layer that can be kept, or could not be read.
+    #[error("cannot take in layer {}", diff_id.short())]
+    Layer {
+        /// Its diff ID.
+        diff_id: Digest,
+        /// What is wrong with it.
+        source: LayerError,
+    },
+    /// Layers that cannot be stacked.
+    #[error("the layers up to {} make no tree", diff_id.short())]
+    Stack {
+        /// The topmost one.
+        diff_id: Digest,
+        /// Why.
+        source: StackError,
+    },
+    /// A squashfs image of a layer could not be written or read.
+    #[error("cannot use {} of layer {}", file, diff_id.short())]
+    Squashfs {
+        /// The layer.
+        diff_id: Digest,
+        /// Which file of it.
+        file: &'static str,
+        /// Why not.
+        source: umiak_squashfs::Error,
+    },
+    /// A layer that is here is not what it was when it was taken in.
+    #[error("layer {} is damaged: {why}", diff_id.short())]
+    DamagedLayer {
+        /// The layer.
+        diff_id: Digest,
+        /// What is wrong, in one clause.
+        why: String,
+    },
+    /// A layer that is not here.
+    #[error("layer {} is not here", .0.short())]
+    NoLayer(Digest),
     /// The work was stopped on request.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
