@@ -94,6 +94,11 @@ impl Store {
 }
 
 impl StagedFile<'_> {
+    /// Where it is now.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The open file.
     pub(crate) fn file(&self) -> &Arc<dyn DiskFile> {
         &self.file

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use umiak_layer::LayerError;
 use umiak_spec::{Cancelled, Digest};
-use umiak_tree::StackError;
+use umiak_tree::{OverlayError, StackError};
 
 use crate::closure::Missing;
 
@@ -116,6 +116,14 @@ pub enum StoreError {
         diff_id: Digest,
         /// Why.
         source: StackError,
+    },
+    /// Layers whose tree overlayfs cannot show.
+    #[error("the layers up to {} cannot be mounted", diff_id.short())]
+    Overlay {
+        /// The topmost one.
+        diff_id: Digest,
+        /// Why.
+        source: OverlayError,
     },
     /// A squashfs image of a layer could not be written or read.
     #[error("cannot use {} of layer {}", file, diff_id.short())]

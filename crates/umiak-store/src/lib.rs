@@ -44,7 +44,10 @@ pub use disk::{Disk, DiskFile, Hooked, RealDisk, Step, Stream};
 pub use error::StoreError;
 pub use format::VERSION;
 pub use ingest::{CHECKPOINT, Ingest, Partial};
-pub use layers::{Content, Contents, FileRecord, Keep, Layer, LayerOptions, LayerRecord, LayerReport, LayerSource};
+pub use layers::{
+    Content, Contents, FileRecord, Keep, Layer, LayerOptions, LayerRecord, LayerReport, LayerSource, LostContent,
+    Repaired,
+};
 pub use name::Name;
 pub use prune::{Prunable, PrunePlan, PruneRequest, Pruned};
 pub use recover::Recovered;

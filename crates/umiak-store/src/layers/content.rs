@@ -19,6 +19,7 @@ pub struct Content(Where);
 enum Where {
     Image(OpenImage, StoredContent),
     Blob(Arc<File>, u64),
+    Nothing,
 }
 
 impl Content {
@@ -30,12 +31,18 @@ impl Content {
         Self(Where::Blob(Arc::new(file), size))
     }
 
+    /// No bytes.
+    pub(crate) fn empty() -> Self {
+        Self(Where::Nothing)
+    }
+
     /// Bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         match &self.0 {
             Where::Image(_, stored) => stored.size(),
             Where::Blob(_, size) => *size,
+            Where::Nothing => 0,
         }
     }
 
@@ -50,6 +57,8 @@ impl ReadAt for Content {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         match &self.0 {
             Where::Blob(file, _) => ReadAt::read_exact_at(file, buffer, offset),
+            Where::Nothing if buffer.is_empty() => Ok(()),
+            Where::Nothing => Err(io::ErrorKind::UnexpectedEof.into()),
             Where::Image(image, stored) => {
                 let count = image.read_at(stored, offset, buffer).map_err(io::Error::other)?;
                 if count == buffer.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

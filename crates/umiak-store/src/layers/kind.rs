@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use umiak_spec::{Digest, Observer};
+use umiak_spec::Digest;
 
-use crate::check::Depth;
+use super::files;
+use super::record::LayerRecord;
 use crate::durable;
 use crate::error::StoreError;
 use crate::store::Store;
@@ -20,14 +21,19 @@ pub(crate) fn has(store: &Store, diff_id: &Digest) -> bool {
     path(store, diff_id).is_dir()
 }
 
-/// Whether the layers of a chain (bottom first), which are all here, can be mounted above each other as they are kept.
-pub(crate) fn stacks(_store: &Store, _chain: &[Digest]) -> bool {
-    true
+/// Whether the layers of a chain (bottom first), which are all here, can be mounted above each other as they are kept: a patch
+/// lies above the layers that it was made for.
+pub(crate) fn stacks(store: &Store, chain: &[Digest]) -> bool {
+    chain.iter().enumerate().all(|(number, layer)| match files::record(store, layer) {
+        Ok(Some(LayerRecord { base: Some(base), below, .. })) => below == chain[..number] && has(store, &base),
+        // What is damaged is told by a check.
+        Ok(_) | Err(_) => true,
+    })
 }
 
 /// The layers that this one cannot be used without: the base of a patch.
-pub(crate) fn needs(_store: &Store, _diff_id: &Digest) -> BTreeSet<Digest> {
-    BTreeSet::new()
+pub(crate) fn needs(store: &Store, diff_id: &Digest) -> BTreeSet<Digest> {
+    files::record(store, diff_id).ok().flatten().and_then(|record| record.base).into_iter().collect()
 }
 
 /// The layers that are here, sorted, whole or not.
@@ -41,12 +47,4 @@ pub(crate) fn remove(store: &Store, diff_id: &Digest) -> Result<(), StoreError> 
     store.discard(&path(store, diff_id))
 }
 
-/// What is wrong with a layer that is here, in one clause; `None` when nothing is.
-pub(crate) fn check(
-    _store: &Store,
-    _diff_id: &Digest,
-    _depth: Depth,
-    _observer: &dyn Observer,
-) -> Result<Option<String>, StoreError> {
-    Ok(None)
-}
+pub(crate) use super::check::check;

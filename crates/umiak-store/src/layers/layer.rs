@@ -138,6 +138,11 @@ impl Layer {
         &self.image.tree
     }
 
+    /// The content of the image's file number `inode`.
+    pub(crate) fn image_content(&self, inode: u32) -> Option<Content> {
+        self.image.content(inode)
+    }
+
     pub(crate) fn image(&self) -> &OpenImage {
         &self.image.image
     }

@@ -17,15 +17,20 @@
 //! bytes of both files depend on the tar alone. [docs/formats/store-layers.md](../../../../docs/formats/store-layers.md) has the format.
 
 mod base;
+mod check;
 mod content;
 mod contents;
 mod files;
 mod ingest;
 pub(crate) mod kind;
 mod layer;
+mod marks;
 mod record;
+mod repair;
 mod skeleton;
+mod stack;
 mod table;
+mod top;
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -38,6 +43,7 @@ pub use contents::Contents;
 pub use ingest::LayerReport;
 pub use layer::Layer;
 pub use record::{FileRecord, LayerRecord};
+pub use repair::{LostContent, Repaired};
 
 /// Gives the uncompressed tar of a layer, as often as it is asked: once to learn what is in it and to verify it, once to write,
 /// and a third time for a tar of which not everything is in its tree.

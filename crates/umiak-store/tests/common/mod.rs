@@ -118,3 +118,40 @@ pub fn cut_piece(
     }
     archive
 }
+
+/// Paths that a random layer speaks of: files below directories, below links, below what other layers hide.
+const PATHS: [&str; 16] =
+    ["a", "b", "d/", "d/a", "d/e/", "d/e/b", "d/e/f/c", "l", "l/a", "l/e/b", "m/", "m/x", "m/e/y", "./", "z", "d/e/f/"];
+
+/// A random layer of strange habits: no directories where there should be, links that lead elsewhere, marks of all kinds.
+pub fn strange(chance: &mut Chance) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for _ in 0..1 + chance.below(9) {
+        let path = *chance.pick(&PATHS);
+        let bare = path.trim_end_matches('/');
+        let (directory, name) = bare.rsplit_once('/').map_or(("", bare), |(directory, name)| (directory, name));
+        let slash = if directory.is_empty() { "" } else { "/" };
+        let mode = [&b"0000644"[..], b"0000700", b"0001777"][chance.below(3)];
+        let dated = |header: &mut [u8]| {
+            header[100..107].copy_from_slice(mode);
+            header[136..147].copy_from_slice(b"14000000000");
+        };
+        let to = ["d", "m", "a", "/d/e", "gone"][chance.below(5)];
+        let same = ["a", "d/a", "m/x", "d/e/b"][chance.below(4)];
+        match chance.below(12) {
+            0 if bare != "." => tar.extend(member(&format!("{directory}{slash}.wh.{name}"), b'0', 0, |_| {})),
+            1 if path.ends_with('/') => tar.extend(member(&format!("{bare}/.wh..wh..opq"), b'0', 0, |_| {})),
+            2 if bare != "." => tar.extend(link(bare, b'2', to)),
+            3 if bare != "." => tar.extend(link(bare, b'1', same)),
+            _ if path.ends_with('/') => tar.extend(member(path, b'5', 0, dated)),
+            _ => {
+                let content = chance.bytes(1);
+                tar.extend(member(path, b'0', 1, dated));
+                tar.extend(content);
+                tar.resize(tar.len().next_multiple_of(512), 0);
+            }
+        }
+    }
+    tar.extend([0; 1024]);
+    tar
+}
