@@ -92,6 +92,16 @@ pub struct Row {
     pub why: Cow<'static, str>,
 }
 
+/// What is reserved on the file system of [`Role::Blobs`] around one step, in bytes. With what is in use it is never more
+/// than the peak. Nothing is held before something is reclaimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hold {
+    /// When the step begins: what it and the steps after it need. What is written through the store is taken from it.
+    pub before: u64,
+    /// While the step runs, if what it writes is not taken from the reserve: what the steps after it need.
+    pub during: u64,
+}
+
 /// Where a layer comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
@@ -141,9 +151,8 @@ pub struct Answer {
     /// Bytes to reserve on the file system of [`Role::Blobs`] when what is reclaimed is gone and before anything is
     /// fetched.
     pub reserve: u64,
-    /// For each step the bytes that stay reserved there while it runs: what later steps need beyond it. With what is
-    /// in use this is never more than the peak.
-    pub holds: Vec<u64>,
+    /// For each step what is reserved there.
+    pub holds: Vec<Hold>,
     /// The use of each of the device's file systems, in their order.
     pub uses: Vec<Use>,
     /// Bytes that come over the network.
@@ -271,7 +280,7 @@ fn clamp(number: i128) -> u64 {
 }
 
 /// What is reserved on one file system before the first step that takes something, and while each step runs.
-fn reservation(steps: &[Step], place: usize) -> (u64, Vec<u64>) {
+fn reservation(steps: &[Step], place: usize) -> (u64, Vec<Hold>) {
     let mut balance = 0_i128;
     let mut starts = Vec::with_capacity(steps.len());
     let mut peaks = Vec::with_capacity(steps.len());
@@ -284,14 +293,14 @@ fn reservation(steps: &[Step], place: usize) -> (u64, Vec<u64>) {
         balance -= sum(|change| change.freed.bytes);
     }
     let mut later = i128::MIN;
-    let mut holds = vec![0; steps.len()];
-    let mut reserve = 0;
-    for (index, _) in steps.iter().enumerate().rev().take_while(|(_, step)| step.action != Action::Reclaim) {
-        holds[index] = clamp(later.saturating_sub(peaks[index]));
+    let mut holds = vec![Hold::default(); steps.len()];
+    let first = steps.iter().take_while(|step| step.action == Action::Reclaim).count();
+    for index in (first..steps.len()).rev() {
+        let during = clamp(later.saturating_sub(peaks[index]));
         later = later.max(peaks[index]);
-        reserve = clamp(later - starts[index]);
+        holds[index] = Hold { before: clamp(later - starts[index]), during };
     }
-    (reserve, holds)
+    (holds.get(first).map_or(0, |hold| hold.before), holds)
 }
 
 fn shortfall(

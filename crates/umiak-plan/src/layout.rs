@@ -1,47 +1,40 @@
 //! What umiak's store takes for a blob, a layer, a name: file by file, as the store lays them out.
 
-use umiak_spec::Digest;
-
 use crate::contents::{Contents, Directory, LayerFiles};
 use crate::cost::Cost;
 use crate::engine::GZIP_EXPANSION;
 use crate::fs::FileSystem;
 use crate::wanted::Layer;
 
-/// Bytes of a layer's record, at most.
-const RECORD: u64 = 4 << 10;
+/// Bytes of a layer's record, at most, where it is not known.
+const RECORD: u64 = 2 << 10;
 /// Bytes of a digest in a document, with quotes and what stands between two.
 const NAMED: u64 = 80;
-/// Bytes of what a name holds beside digests.
-const NAME: u64 = 1 << 10;
-/// Files of a blob that is being fetched, beside its bytes: validator and checkpoint.
-const CHECKPOINTS: u64 = 2;
+/// Bytes of a document beside digests: its seal, words.
+const DOCUMENT: u64 = 1 << 10;
+/// A document is there twice: itself and its copy.
+const COPIES: u64 = 2;
+/// A blob that is being fetched has a record of [`CHECKPOINT`] bytes for so many of its own.
+const CHECKPOINTED: u64 = 512 << 10;
+const CHECKPOINT: u64 = 32;
 
-/// The directory of a layer: `image.squashfs`, `skeleton`, `record`.
-const OF_LAYER: Directory = Directory { entries: 3, name_bytes: 28 };
-/// The directory of a blob that is being fetched.
-const OF_INGEST: Directory = Directory { entries: 3, name_bytes: 28 };
+/// The directory of a layer: its image, its skeleton, its record and a copy of that; of some a mark for a stack, and its copy.
+const OF_LAYER: Directory = Directory { entries: 4, name_bytes: 45 };
+/// The directory of a blob that is being fetched: its bytes, what is known of it, its checkpoints.
+const OF_INGEST: Directory = Directory { entries: 3, name_bytes: 21 };
 
-/// The directory of all blobs whose digests begin alike.
-pub(crate) fn fan(file_system: &FileSystem) -> Cost {
-    file_system.directories(Directory { entries: 8, name_bytes: 512 }, 1)
-}
-
-/// What decides in which directory a blob lies.
-pub(crate) fn prefix(digest: &Digest) -> String {
-    digest.hex().chars().take(2).collect()
-}
-
-/// What lies beside a blob while it is fetched.
-pub(crate) fn ingest(file_system: &FileSystem) -> Cost {
-    file_system.directories(OF_INGEST, 1) + file_system.files(512, CHECKPOINTS)
+/// What lies beside a blob of so many bytes while it is fetched.
+pub(crate) fn ingest(file_system: &FileSystem, size: u64) -> Cost {
+    // A checkpoint is made at the end and when the line is cut, too: as many again.
+    let checkpoints = (size / CHECKPOINTED).saturating_add(8).saturating_mul(2 * CHECKPOINT);
+    file_system.directories(OF_INGEST, 1) + file_system.file(DOCUMENT) + file_system.file(checkpoints)
 }
 
 /// A layer of which the lengths of its files are known.
 pub(crate) fn layer(file_system: &FileSystem, files: LayerFiles) -> Cost {
     let record = match files.record {
-        0 => Cost { least: 0, ..file_system.file(RECORD) },
-        bytes => file_system.file(bytes),
+        0 => Cost { least: 0, ..file_system.files(RECORD, COPIES) },
+        bytes => file_system.files(bytes, COPIES),
     };
     file_system.directories(OF_LAYER, 1) + file_system.file(files.image) + file_system.file(files.skeleton) + record
 }
@@ -77,6 +70,6 @@ pub(crate) fn tar(layer: &Layer) -> (u64, bool) {
 
 /// A name in the store that lists so many digests.
 pub(crate) fn name(file_system: &FileSystem, digests: u64) -> Cost {
-    let most = digests.saturating_mul(NAMED).saturating_add(NAME);
-    Cost { least: 0, ..file_system.file(most) }
+    let most = digests.saturating_mul(NAMED).saturating_add(DOCUMENT);
+    Cost { least: 0, ..file_system.files(most, COPIES) }
 }

@@ -25,7 +25,7 @@ pub mod transition;
 mod wanted;
 mod words;
 
-pub use answer::{Answer, Choice, Resource, Row, Shortfall, Use, Verdict, Way};
+pub use answer::{Answer, Choice, Hold, Resource, Row, Shortfall, Use, Verdict, Way};
 pub use contents::{Contents, Directory, LayerFiles, Measured};
 pub use cost::Cost;
 pub use device::{Device, Engine, Keeps, Role, Stored, StoredApp, StoredLayer, Watermark, WatermarkError};

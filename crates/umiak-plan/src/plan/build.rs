@@ -6,13 +6,13 @@ use umiak_spec::Digest;
 
 use super::choice::{Choice, Pace, Reclaim};
 use super::count;
+use super::names::Names;
 use super::obsolete::Removing;
 use super::scene::{Missing, Part, Scene};
-use super::shelf::Shelf;
 use crate::contents::Directory;
 use crate::cost::Cost;
 use crate::device::{Keeps, Role};
-use crate::engine;
+use crate::engine::{self, HEX};
 use crate::fs::FileSystem;
 use crate::ledger::{Change, Step};
 use crate::task::{Form, Task};
@@ -20,6 +20,9 @@ use crate::wanted::{App, BlobKind};
 
 /// Bytes that a bundle may unpack to, whatever it claims.
 const BUNDLE: u64 = 1 << 30;
+
+/// Why something lies beside a blob.
+pub(super) const BESIDE: &str = "what is needed to go on after a cut";
 
 /// Where a missing layer comes from.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +38,11 @@ pub(super) struct Builder<'a> {
     pub choice: &'a Choice<'a>,
     /// How missing layers are kept, by diff ID.
     pub forms: BTreeMap<Digest, Form>,
-    pub shelf: Shelf,
+    /// Names in the directories of blobs and of layers.
+    pub blob_names: Names,
+    pub layer_names: Names,
+    /// What lies beside blobs until everything is verified.
+    pub beside: Cost,
     /// Missing layers that a delta made already.
     pub made: BTreeSet<Digest>,
     pub steps: Vec<Step>,
@@ -44,7 +51,17 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub fn new(scene: &'a Scene<'a>, choice: &'a Choice<'a>) -> Self {
         let forms = super::forms::chosen(scene, choice);
-        Self { scene, choice, forms, shelf: Shelf::of(scene.device), made: BTreeSet::new(), steps: Vec::new() }
+        let stored = &scene.device.stored;
+        Self {
+            scene,
+            choice,
+            forms,
+            blob_names: Names::of(stored.blobs.len(), HEX),
+            layer_names: Names::of(stored.layers.len(), HEX),
+            beside: Cost::NOTHING,
+            made: BTreeSet::new(),
+            steps: Vec::new(),
+        }
     }
 
     /// All steps.
@@ -84,6 +101,7 @@ impl<'a> Builder<'a> {
                 for origin in origins {
                     self.fetch(origin);
                     self.make(origin);
+                    self.beside = Cost::NOTHING;
                 }
             }
         }
@@ -120,11 +138,14 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Verifies all that was fetched so far; what lay beside it to go on after a cut is removed.
     fn verify(&mut self) {
         let fetched = self.steps.iter().filter(|step| matches!(step.task, Task::Fetch { .. })).count();
         if fetched > 0 {
             let blobs = if fetched == 1 { "1 blob".to_owned() } else { format!("{fetched} blobs") };
-            self.steps.push(Step::new(Task::Verify, blobs, vec![]));
+            let beside = std::mem::take(&mut self.beside);
+            let place = self.scene.device.place(Role::Blobs);
+            self.steps.push(Step::new(Task::Verify, blobs, vec![Change::returns(place, beside, BESIDE)]));
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use umiak_spec::Digest;
 
-use super::build::{Builder, Origin};
+use super::build::{BESIDE, Builder, Origin};
 use super::scene::{Missing, Part};
 use crate::contents::Contents;
 use crate::cost::Cost;
@@ -54,11 +54,11 @@ impl<'a> Builder<'a> {
             (None, _) => "rest of a blob, part of which is here",
         };
         let mut changes = vec![Change::takes(place, file_system.rest_of_file(blob.size, fetched), why)];
-        changes.push(Change::takes(place, self.shelf.blob(file_system, &blob.digest), NAMES));
+        changes.push(Change::takes(place, self.blob_names.add(file_system, 1), NAMES));
         if self.scene.device.keeps == Keeps::Layers {
-            let beside = layout::ingest(file_system);
-            changes.push(Change::takes(place, beside, "what is needed to go on after a cut"));
-            changes.push(Change::returns(place, beside, "what is needed to go on after a cut"));
+            let beside = layout::ingest(file_system, blob.size);
+            changes.push(Change::takes(place, beside, BESIDE));
+            self.beside += beside;
         }
         let task = Task::Fetch { kind, blob: blob.digest, size: blob.size, delta };
         self.steps.push(Step::new(task, what, changes).downloading(blob.size - fetched));
@@ -82,7 +82,7 @@ impl<'a> Builder<'a> {
         for layer in self.makes(part) {
             // What was fetched of it goes only once it is made.
             changes.push(Change::takes(place, file_system.file(layer.layer.size), "layers, made by the delta"));
-            changes.push(Change::takes(place, self.shelf.blob(file_system, &layer.layer.digest), NAMES));
+            changes.push(Change::takes(place, self.blob_names.add(file_system, 1), NAMES));
             makes.push((layer.layer.diff_id, Form::Whole));
         }
         self.push_apply(part, makes, changes);
@@ -111,6 +111,7 @@ impl<'a> Builder<'a> {
     fn push_apply(&mut self, part: Part<'a>, makes: Vec<(Digest, Form)>, mut changes: Vec<Change>) {
         let gone = Blob::new(BlobKind::Layer, part.part.blob, part.part.size);
         changes.extend(self.goes(gone, "delta, no longer needed"));
+        changes.extend(self.alone());
         let (delta, base) = (part.delta.digest, part.delta.base.clone());
         let task = Task::Apply { delta, part: part.part.blob, base, makes };
         self.steps.push(Step::new(task, part_name(part), changes));
@@ -122,6 +123,7 @@ impl<'a> Builder<'a> {
         let mut changes = Vec::new();
         let form = self.keep(missing, place, file_system, &mut changes);
         changes.extend(self.goes(Blob::new(BlobKind::Layer, layer.digest, layer.size), "blob, no longer needed"));
+        changes.extend(self.alone());
         let task = Task::Ingest { layer: layer.diff_id, blob: layer.digest, form };
         self.steps.push(Step::new(task, format!("layer {}", layer.digest.short()), changes));
     }
@@ -142,7 +144,7 @@ impl<'a> Builder<'a> {
             }
             None => Change::takes(place, layout::whole(file_system, missing.layer), known(&missing.layer.contents)),
         });
-        changes.push(Change::takes(place, self.shelf.layer(file_system), "names in the directory of layers"));
+        changes.push(Change::takes(place, self.layer_names.add(file_system, 1), "names in the directory of layers"));
         form
     }
 
@@ -156,6 +158,12 @@ impl<'a> Builder<'a> {
             all if all == blob.size => vec![Change::frees(place, file_system.file(all), why)],
             part => vec![Change::returns(place, rest, why), Change::frees(place, file_system.file(part), why)],
         }
+    }
+
+    /// What lay beside a blob that was fetched by itself, for which no step verifies all.
+    fn alone(&self) -> Option<Change> {
+        let (place, _) = self.at(Role::Blobs)?;
+        Some(Change::returns(place, self.beside, BESIDE))
     }
 
     /// The missing layers that a part makes, and that no part before it made.

@@ -13,7 +13,6 @@ mod names;
 mod obsolete;
 mod reasons;
 mod scene;
-mod shelf;
 
 use crate::answer::{Answer, add};
 use crate::device::Device;
@@ -44,7 +43,7 @@ pub fn plan(device: &Device, wanted: &Wanted) -> Answer {
     }
     let Some((choice, mut answer)) = found.best.take() else { return Answer::of(device, vec![]) };
     answer.choices = reasons::of(&scene, choice, found.first.as_ref());
-    answer.notes = reasons::notes(&scene, choice, found.first.as_ref());
+    answer.notes = reasons::notes(&scene, choice, found.first.as_ref(), answer.fits());
     answer.fits_when_pruned = found.fits_when_pruned || answer.fits();
     answer.reclaimable = reclaimable(&scene);
     answer

@@ -19,7 +19,7 @@ use crate::fs::FileSystem;
 use crate::layout;
 use crate::ledger::{Change, Step};
 use crate::task::{Form, Removal, Task};
-use crate::wanted::{App, BlobKind};
+use crate::wanted::{App, BlobKind, Layer};
 
 /// What is removed in the course of one plan: nothing twice.
 pub(super) struct Removing<'a> {
@@ -59,13 +59,19 @@ impl<'a> Removing<'a> {
         let all = self.choice.reclaim == Reclaim::Leftovers;
         let mut kept = self.kept(|stored| all || stored.running || stored.pinned);
         self.keep_sources(&mut kept);
-        self.remove(&kept, Task::Reclaim)
+        self.remove(kept, Task::Reclaim)
     }
 
     /// Removing what the update replaced, after it.
     pub fn after(&mut self) -> Vec<Step> {
+        // What layers were made of is gone.
+        self.gone.blobs.extend(self.choice.parts.iter().map(|part| part.part.blob));
+        if self.scene.device.keeps == Keeps::Layers {
+            let fetched: Vec<Digest> = self.fetched().map(|layer| layer.digest).collect();
+            self.gone.blobs.extend(fetched);
+        }
         let kept = self.kept(|stored| stored.pinned);
-        self.remove(&kept, Task::Prune)
+        self.remove(kept, Task::Prune)
     }
 
     fn kept(&self, stays: impl Fn(&StoredApp) -> bool) -> Kept {
@@ -82,18 +88,20 @@ impl<'a> Removing<'a> {
                 kept.chains.extend(image.chain().map(|(chain, _)| chain));
             }
         }
-        // A patch needs what it lies above; that is whole, so that once is enough.
-        let patches = device.stored.layers.iter().filter(|(layer, _)| kept.layers.contains(layer));
+        kept
+    }
+
+    /// Keeps what patches that stay lie above. That is whole, so that once is enough.
+    fn keep_bases(&self, kept: &mut Kept) {
+        let patches = self.scene.device.stored.layers.iter().filter(|(layer, _)| kept.layers.contains(layer));
         let bases: Vec<Digest> = patches.filter_map(|(_, stored)| stored.form.base().copied()).collect();
         kept.layers.extend(bases);
         kept.layers.extend(self.forms.values().filter_map(Form::base).copied());
-        kept
     }
 
     /// Keeps what the choice makes layers of.
     fn keep_sources(&self, kept: &mut Kept) {
         let known = self.scene.known_layers();
-        let mut made = BTreeSet::new();
         for part in &self.choice.parts {
             kept.blobs.insert(part.part.blob);
             kept.layers.extend(part.delta.base.iter().copied());
@@ -101,21 +109,27 @@ impl<'a> Removing<'a> {
                 let blobs = part.delta.base.iter().filter_map(|layer| known.get(layer));
                 kept.blobs.extend(blobs.flatten().map(|(digest, _)| *digest));
             }
-            made.extend(part.part.makes.iter().copied());
         }
-        let fetched = self.scene.layers.values().filter(|missing| !made.contains(&missing.layer.diff_id));
-        kept.blobs.extend(fetched.map(|missing| missing.layer.digest));
+        kept.blobs.extend(self.fetched().map(|layer| layer.digest));
     }
 
-    fn remove(&mut self, kept: &Kept, task: fn(Removal) -> Task) -> Vec<Step> {
-        let mut steps = vec![self.blobs(kept)];
+    /// Layers that come as their blobs.
+    fn fetched(&self) -> impl Iterator<Item = &'a Layer> {
+        let made: BTreeSet<Digest> =
+            self.choice.parts.iter().flat_map(|part| part.part.makes.iter().copied()).collect();
+        let missing = self.scene.layers.values().map(|missing| missing.layer);
+        missing.filter(move |layer| !made.contains(&layer.diff_id))
+    }
+
+    fn remove(&mut self, mut kept: Kept, task: fn(Removal) -> Task) -> Vec<Step> {
+        self.keep_bases(&mut kept);
+        let mut steps = vec![self.blobs(&kept), self.layers(&kept)];
         // By name, so that the order in which they are known does not matter.
         let mut apps: Vec<&App> = self.scene.device.stored.apps.iter().map(|stored| &stored.app).collect();
         apps.sort_by_key(|app| (&app.name, app.digest));
         for app in apps {
-            steps.push(self.of_app(kept, app));
+            steps.push(self.of_app(&kept, app));
         }
-        steps.push(self.other_layers(kept));
         let steps = steps.into_iter().filter(|(_, removal, _)| !removal.is_nothing());
         steps.map(|(what, removal, changes)| Step::new(task(removal), what, changes)).collect()
     }
@@ -135,15 +149,25 @@ impl<'a> Removing<'a> {
         ("blobs".into(), Removal { blobs, ..Removal::default() }, change.into_iter().collect())
     }
 
-    /// What is kept for an app and for none of those that stay.
+    /// Layers in umiak's store that are not needed, all together: a patch and what it lies above may be of two apps.
+    fn layers(&mut self, kept: &Kept) -> (String, Removal, Vec<Change>) {
+        let stored = &self.scene.device.stored.layers;
+        let unused = |layer: &Digest| !kept.layers.contains(layer) && !self.gone.layers.contains(layer);
+        let obsolete: Vec<Digest> = stored.keys().filter(|layer| unused(layer)).copied().collect();
+        self.gone.layers.extend(obsolete.iter().copied());
+        let change = self.scene.at(Role::Blobs).map(|(place, file_system)| {
+            let files = obsolete.iter().filter_map(|layer| stored.get(layer)).map(|stored| stored.files);
+            let cost = files.map(|files| layout::layer(file_system, files)).sum();
+            Change::frees(place, cost, "layers in the store that no app uses")
+        });
+        let removal = Removal { layers: obsolete, ..Removal::default() };
+        ("layers".into(), removal, change.into_iter().collect())
+    }
+
+    /// What the engine keeps for an app and for none of those that stay.
     fn of_app(&mut self, kept: &Kept, app: &App) -> (String, Removal, Vec<Change>) {
         let mut changes = Vec::new();
         let mut removal = Removal::default();
-        if let Some((place, file_system)) = self.scene.at(Role::Blobs) {
-            let layers = app.images().flat_map(|image| image.layers.iter().map(|layer| layer.diff_id));
-            removal.layers = self.unused_layers(kept, layers);
-            changes.push(self.freed(place, file_system, &removal.layers));
-        }
         let goes = !kept.apps.contains(&app.digest) && self.gone.apps.insert(app.digest);
         if let Some((place, file_system)) = self.scene.at(Role::Engine) {
             if goes {
@@ -180,31 +204,6 @@ impl<'a> Removing<'a> {
         removal.chains.sort_unstable();
         removal.images.sort_unstable();
         cost
-    }
-
-    /// Layers in umiak's store that belong to no app that is known.
-    fn other_layers(&mut self, kept: &Kept) -> (String, Removal, Vec<Change>) {
-        let of_apps = self.scene.device.stored.apps.iter().flat_map(|stored| stored.app.images());
-        let of_apps: BTreeSet<Digest> =
-            of_apps.flat_map(|image| image.layers.iter().map(|layer| layer.diff_id)).collect();
-        let others = self.scene.device.stored.layers.keys().filter(|layer| !of_apps.contains(layer)).copied();
-        let layers = self.unused_layers(kept, others);
-        let change = self.scene.at(Role::Blobs).map(|(place, file_system)| self.freed(place, file_system, &layers));
-        let removal = Removal { layers, ..Removal::default() };
-        ("layers of no app".into(), removal, change.into_iter().collect())
-    }
-
-    fn unused_layers(&mut self, kept: &Kept, layers: impl Iterator<Item = Digest>) -> Vec<Digest> {
-        let stored = &self.scene.device.stored.layers;
-        let unused: BTreeSet<Digest> =
-            layers.filter(|layer| stored.contains_key(layer) && !kept.layers.contains(layer)).collect();
-        unused.into_iter().filter(|layer| self.gone.layers.insert(*layer)).collect()
-    }
-
-    fn freed(&self, place: usize, file_system: &FileSystem, layers: &[Digest]) -> Change {
-        let stored = layers.iter().filter_map(|layer| self.scene.device.stored.layers.get(layer));
-        let cost = stored.map(|stored| layout::layer(file_system, stored.files)).sum();
-        Change::frees(place, cost, "layers in the store that no app uses")
     }
 
     /// Containers of an app that ran and is needed no more.

@@ -42,7 +42,7 @@ fn one<'a>(
     let (way, download, mut why) = match scene.layers.get(&layer.diff_id) {
         None => (Way::Here, 0, "unchanged: it is here".to_owned()),
         Some(missing) => match part_for(scene, chosen, &layer.diff_id) {
-            Some(part) => by_delta(scene, part, layer),
+            Some(part) => by_delta(scene, part, first, layer),
             None if scene.has(&layer.digest, layer.size) => (Way::Blob, 0, "its blob is here".to_owned()),
             None => (Way::Full, scene.rest(layer), in_full(scene, first, missing)),
         },
@@ -60,19 +60,26 @@ fn part_for<'a>(scene: &Scene<'a>, chosen: &choice::Choice<'a>, layer: &Digest) 
     found.filter(|_| scene.layers.contains_key(layer))
 }
 
-fn by_delta(scene: &Scene<'_>, part: Part<'_>, layer: &Layer) -> (Way, u64, String) {
+fn by_delta(scene: &Scene<'_>, part: Part<'_>, first: First<'_>, layer: &Layer) -> (Way, u64, String) {
     let download = scene.cost_of(part);
     let among = match part.part.makes.len() {
         0 | 1 => String::new(),
         several => format!(" for {several} layers"),
     };
     let here = if download < part.part.size { ", part of which is here" } else { "" };
-    let why = format!(
+    let mut why = format!(
         "delta from {}: {}{among}{here} instead of {}",
         part.delta.from,
         Size(download),
         Size(scene.rest(layer))
     );
+    if let Some((least, answer)) = first
+        && let Some(other) = least.parts.iter().find(|other| other.part.makes.contains(&layer.diff_id))
+        && other.part.blob != part.part.blob
+    {
+        let lacks = answer.lacks(scene.device);
+        why.push_str(&format!("; by the one from {} it would not fit: {lacks}", other.delta.from));
+    }
     (Way::Delta { delta: part.delta.digest, part: part.part.blob }, download, why)
 }
 
@@ -117,18 +124,22 @@ fn kept(scene: &Scene<'_>, missing: &Missing<'_>, form: Option<&Form>) -> String
 }
 
 /// Why the update is done in this order and at this price.
-pub(super) fn notes(scene: &Scene<'_>, chosen: &choice::Choice<'_>, first: First<'_>) -> Vec<String> {
+pub(super) fn notes(scene: &Scene<'_>, chosen: &choice::Choice<'_>, first: First<'_>, fits: bool) -> Vec<String> {
     let lacks = first.map_or_else(String::new, |(_, answer)| answer.lacks(scene.device));
     if lacks.is_empty() {
         return vec![];
     }
     let mut notes = Vec::new();
-    match chosen.reclaim {
-        Reclaim::Nothing => {}
-        Reclaim::Leftovers => notes.push(format!("what belongs to no app is removed first: without that {lacks}")),
-        Reclaim::Obsolete => notes.push(format!("what no app uses is removed first: without that {lacks}")),
-    }
-    if chosen.pace == Pace::OneByOne && !scene.layers.is_empty() {
+    let removed = match chosen.reclaim {
+        Reclaim::Nothing => None,
+        Reclaim::Leftovers => Some("what belongs to no app"),
+        Reclaim::Obsolete => Some("what no app uses"),
+    };
+    notes.extend(removed.map(|removed| match fits {
+        true => format!("{removed} is removed first: without that {lacks}"),
+        false => format!("this is when {removed} is removed first: without that {lacks}"),
+    }));
+    if fits && chosen.pace == Pace::OneByOne && !scene.layers.is_empty() {
         notes.push(format!("layers are fetched and made one by one: all at once {lacks}"));
     }
     notes

@@ -13,6 +13,8 @@
 //! blob LAYER                  its blob was fetched
 //! delta NAME SIZE [spool SIZE] FROM+.. -> MAKES..    layers; the download for each that it makes
 //! patch SIZE BASE -> LAYER [above LAYER..]           what a layer takes as a patch of another
+//! kept LAYER SIZE on BASE [above LAYER..]            a layer that is there as a patch
+//! leftover NAME SIZE          a blob of no app
 //! allow reclaim|prune · forbid reclaim|prune
 //! update APP..                plans, and writes what comes of it
 //! explain APP..               plans, and writes the rows

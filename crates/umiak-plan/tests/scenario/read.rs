@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use umiak_plan::{
-    App, Blob, BlobKind, Contents, Delta, DeltaPart, Engine, FileSystem, Image, Keeps, Layer, LayerFiles, Patch, Role,
-    Service, Unpacked, Watermark, plan,
+    App, Blob, BlobKind, Contents, Delta, DeltaPart, Engine, FileSystem, Form, Image, Keeps, Layer, LayerFiles, Patch,
+    Role, Service, StoredLayer, Unpacked, Watermark, plan,
 };
 use umiak_spec::Digest;
 
@@ -53,6 +53,17 @@ impl World {
                 let below = below.iter().filter(|word| **word != "above").map(diff_id).collect::<Option<Vec<_>>>()?;
                 let files = LayerFiles { image: bytes(size)?, skeleton: SKELETON, record: 0 };
                 self.patches.push(Patch { layer: diff_id(layer)?, base: diff_id(base)?, below, files });
+            }
+            ("kept", [layer, size, "on", base, below @ ..]) => {
+                let diff_id = |name: &&str| self.layers.get(*name).map(|layer| layer.diff_id);
+                let below = below.iter().filter(|word| **word != "above").map(diff_id).collect::<Option<Vec<_>>>()?;
+                let form = Form::Patch { base: diff_id(base)?, below };
+                let files = LayerFiles { image: bytes(size)?, skeleton: SKELETON, record: 0 };
+                self.device.stored.layers.insert(diff_id(layer)?, StoredLayer { form, files });
+            }
+            ("leftover", [name, size]) => {
+                let digest = self.named("leftover", name);
+                self.device.stored.blobs.insert(digest, bytes(size)?);
             }
             ("blob", [layer]) => {
                 let layer = self.layers.get(*layer)?;
