@@ -26,6 +26,8 @@ pub struct Parts {
     /// A directory that a reboot empties: `/run/umiak`. Troubles are written there as well, for when the disk cannot be
     /// written to; apps ask to wait there.
     pub run: PathBuf,
+    /// Where projects are unpacked, each made again where it is not whole: `/var/lib/umiak/projects`.
+    pub projects: PathBuf,
     /// Durable operations: the kernel, or what a test puts before it.
     pub disk: Arc<dyn Disk>,
     /// Runs services.
@@ -45,6 +47,7 @@ pub struct Parts {
 pub struct Agent {
     pub(crate) root: PathBuf,
     pub(crate) run: PathBuf,
+    pub(crate) projects: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) supply: Arc<dyn Supply>,
@@ -56,8 +59,8 @@ impl Agent {
     /// An agent; touches nothing.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { root, run, disk, engine, supply, clock, policy } = parts;
-        Self { root, run, disk, engine, supply, clock, policy }
+        let Parts { root, run, projects, disk, engine, supply, clock, policy } = parts;
+        Self { root, run, projects, disk, engine, supply, clock, policy }
     }
 
     /// What the owner chose.

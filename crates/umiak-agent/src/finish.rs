@@ -9,7 +9,7 @@ use std::time::Duration;
 use umiak_plan::transition::{Duty, Event, Phase};
 use umiak_spec::Digest;
 
-use crate::arrangement::Arrangement;
+use crate::arrangement::{Arrangement, Places};
 use crate::error::AgentError;
 use crate::kept;
 use crate::outcome::{AppStopped, Happening, Outcome, Watcher};
@@ -19,7 +19,7 @@ use crate::status::Trouble;
 use crate::supply::Planned;
 use crate::trouble;
 use crate::verdict::{self, Limits, Verdict};
-use umiak_engine::Condition as Doing;
+use umiak_engine::{Condition as Doing, Observed};
 use umiak_spec::{Cancelled, Observer};
 
 /// The longest testing window that a target may ask for.
@@ -60,9 +60,7 @@ impl Session<'_> {
         }
         match self.place_target(target, watcher) {
             Ok(stopped) => {
-                let mut journal = self.journal.clone();
-                journal.restarts = self.restarts();
-                self.write(journal)?;
+                self.journal.restarts = self.restarts(target);
                 self.tell(&Event::Switched)?;
                 Ok(stopped)
             }
@@ -80,11 +78,16 @@ impl Session<'_> {
         self.placing(&Unstoppable(watcher), Manner::Strict).run(&to, &from)
     }
 
-    /// How often each service was started again until now.
-    fn restarts(&self) -> BTreeMap<String, u32> {
+    /// How often each service that the target leaves as it is was started again until now; the others begin with none.
+    fn restarts(&self, target: Digest) -> BTreeMap<String, u32> {
+        let current = self.current_places().unwrap_or_default();
+        let places = kept::read(&self.store, &target).ok().flatten().map(|kept| kept.places).unwrap_or_default();
         let observed = self.agent.engine.observe().unwrap_or_default();
-        let running = observed.iter().filter(|found| !matches!(found.condition, Doing::Exited { stopped: true, .. }));
-        running.map(|found| (verdict::key(&found.app, &found.service), found.restarts)).collect()
+        let stays = |found: &&Observed| {
+            let place = |places: &Places| places.get(&found.app).and_then(|all| all.get(&found.service)).cloned();
+            place(&places).is_some_and(|there| there.revision == found.revision && place(&current) == Some(there))
+        };
+        observed.iter().filter(stays).map(|found| (verdict::key(&found.app, &found.service), found.restarts)).collect()
     }
 
     /// Watches the target until there is a verdict; whether it is committed.

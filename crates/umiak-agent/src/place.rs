@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use umiak_engine::{Condition as Doing, Deployment, Health, Images, Observed};
@@ -223,7 +222,7 @@ impl<'a> Placing<'a> {
 
     /// What the engine is told of a group of services; the project is unpacked first.
     fn deployment(&self, to: &Arrangement, app: &str, revision: &str) -> Result<Deployment, AgentError> {
-        let projects = self.projects();
+        let projects = &self.agent.projects;
         let lowers = |root: &_| self.agent.supply.lowers(self.store, root);
         let deployment = to.deployment(app, revision, lowers, |project| projects.join(project.hex()))?;
         let project = to.apps.get(app).and_then(|services| services.iter().find_map(|one| one.project));
@@ -233,14 +232,10 @@ impl<'a> Placing<'a> {
         Ok(deployment)
     }
 
-    pub(crate) fn projects(&self) -> PathBuf {
-        self.agent.root.join("projects")
-    }
-
     /// Unpacks a project unless it is there whole, which a marker beside it says.
     fn unpack(&self, project: &Digest) -> Result<(), AgentError> {
-        let directory = self.projects().join(project.hex());
-        let marker = self.projects().join(format!("{}.whole", project.hex()));
+        let directory = self.agent.projects.join(project.hex());
+        let marker = self.agent.projects.join(format!("{}.whole", project.hex()));
         if marker.exists() {
             return Ok(());
         }

@@ -106,7 +106,7 @@ impl Session<'_> {
 
     /// Unpacked projects that no kept revision has.
     fn remove_projects(&self) -> Result<(), AgentError> {
-        let projects = self.agent.root.join("projects");
+        let projects = &self.agent.projects;
         let mut needed = BTreeSet::new();
         for revision in self.kept() {
             let services = self.arrangement(Some(revision)).unwrap_or_default().apps.into_values().flatten();
