@@ -53,7 +53,8 @@ fn print(part: &Part, project: Option<Digest>) -> Digest {
         MountKind::Volume(_) | MountKind::Tmpfs { .. } => false,
     });
     let project = project.filter(|_| bound);
-    let text = serde_json::to_vec(&(&part.service, part.image, &part.root, project)).expect("a service can be written as JSON");
+    let text = serde_json::to_vec(&(&part.service, part.image, &part.root, project))
+        .expect("a service can be written as JSON");
     Digest::of(&text)
 }
 

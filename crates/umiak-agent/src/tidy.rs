@@ -113,7 +113,7 @@ impl Session<'_> {
             needed.extend(services.filter_map(|one| one.project).map(|project| project.hex()));
         }
         let failed = |reason| AgentError::Project { path: projects.clone(), reason };
-        let names = durable::names(&projects).map_err(failed)?;
+        let names = durable::names(projects).map_err(failed)?;
         let stale = |name: &&String| !needed.contains(name.trim_end_matches(".whole"));
         // The marker first: what is left of a directory is then not taken for a whole one.
         let (markers, directories): (Vec<_>, Vec<_>) =

@@ -386,7 +386,8 @@ fn reboots_in_the_testing_window_are_counted() {
         // The power goes whenever the new front was started.
         let notes = Reboots(reboots.clone());
         let result = world.agent().resume(&notes);
-        let result = if expected == 1 { world.agent().update(&UpdateOptions::default(), &notes).map(Some) } else { result };
+        let result =
+            if expected == 1 { world.agent().update(&UpdateOptions::default(), &notes).map(Some) } else { result };
         assert!(matches!(result, Err(AgentError::Cancelled(_))), "{expected}: {result:?}");
         world.reboot();
     }
@@ -427,7 +428,10 @@ fn a_clock_that_is_wrong_changes_nothing() {
     world.clock.date.store(3, Ordering::SeqCst);
     world.supply.publish(SHOP, &[service("front", "run", "front 1")]);
     assert!(committed(&world.update_to(&[SHOP])));
-    assert!(world.agent().history().unwrap().iter().all(|entry| entry.at.is_none()), "no date is better than a wrong one");
+    assert!(
+        world.agent().history().unwrap().iter().all(|entry| entry.at.is_none()),
+        "no date is better than a wrong one"
+    );
     world.clock.date.store(4_000_000_000, Ordering::SeqCst);
     world.supply.publish(SHOP, &[service("front", "run", "front 2")]);
     assert!(committed(&update(&world).unwrap()));

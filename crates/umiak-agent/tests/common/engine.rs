@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use umiak_engine::{
 };
 use umiak_spec::Digest;
 use umiak_spec::service::Service;
+use umiak_testkit::crash::CrashDisk;
 
 type Key = (String, String, String);
 
@@ -25,9 +27,11 @@ pub struct FakeEngine {
     /// Calls with an effect so far; at `cut` the process dies.
     pub calls: AtomicU64,
     pub cut: AtomicU64,
+    /// The disk whose cut is the process's end, too.
+    disk: Mutex<Option<CrashDisk>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Table {
     ready: BTreeSet<(String, String)>,
     rows: BTreeMap<Key, Row>,
@@ -40,7 +44,7 @@ struct Table {
 #[derive(Clone)]
 struct Row {
     image: Digest,
-    lowers: Vec<std::path::PathBuf>,
+    lowers: Vec<PathBuf>,
     condition: Condition,
     health: Option<Health>,
     restarts: u32,
@@ -48,6 +52,18 @@ struct Row {
 }
 
 impl FakeEngine {
+    /// Another engine with the same containers.
+    pub fn copy(&self) -> Self {
+        let engine = Self::default();
+        *engine.table.lock().unwrap() = self.table.lock().unwrap().clone();
+        engine
+    }
+
+    /// Calls have no effect any more once this disk was cut off.
+    pub fn dies_with(&self, disk: CrashDisk) {
+        *self.disk.lock().unwrap() = Some(disk);
+    }
+
     /// The machine was started: containers are gone.
     pub fn reboot(&self) {
         let mut table = self.table.lock().unwrap();
@@ -60,6 +76,7 @@ impl FakeEngine {
     pub fn revive(&self) {
         self.dead.store(false, Ordering::SeqCst);
         self.cut.store(0, Ordering::SeqCst);
+        *self.disk.lock().unwrap() = None;
         self.calls.store(0, Ordering::SeqCst);
     }
 
@@ -83,8 +100,8 @@ impl FakeEngine {
         let table = self.table.lock().unwrap();
         let runs = |row: &Row| matches!(row.condition, Condition::Running { .. });
         let root = |row: &Row| {
-            let all: Vec<String> =
-                row.lowers.iter().map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect();
+            let read = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+            let all: Vec<String> = row.lowers.iter().map(read).collect();
             all.join("+").lines().next().unwrap_or_default().to_owned()
         };
         let name = |key: &Key| format!("{}/{}", key.0, key.2);
@@ -116,6 +133,9 @@ impl FakeEngine {
     }
 
     fn answers(&self) -> Result<(), EngineError> {
+        if self.disk.lock().unwrap().as_ref().is_some_and(CrashDisk::was_cut) {
+            self.dead.store(true, Ordering::SeqCst);
+        }
         if self.dead.load(Ordering::SeqCst) || self.deaf.load(Ordering::SeqCst) {
             return Err(EngineError::Absent("engine".to_owned()));
         }

@@ -128,7 +128,8 @@ impl FakeSupply {
         if store.has_blob(digest) {
             return Ok(());
         }
-        let failed = |error: umiak_store::StoreError| SupplyError::new(Class::Environment, "cannot store").because(error);
+        let failed =
+            |error: umiak_store::StoreError| SupplyError::new(Class::Environment, "cannot store").because(error);
         let mut ingest = store.ingest(digest, bytes.len() as u64).map_err(failed)?;
         let from = usize::try_from(ingest.offset()).unwrap();
         for piece in bytes[from..].chunks(1 << 10) {
