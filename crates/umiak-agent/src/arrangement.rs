@@ -76,11 +76,11 @@ fn staying<'d>(described: &'d Described, current: Option<&BTreeMap<String, Place
             // It is to be started again when the other is, or lives in the other's namespaces, or the other in its own.
             let told = service.depends_on.iter().any(|(name, dependency)| dependency.restart && moves(name));
             let inside = hosts(service).any(moves);
-            let outside = described
-                .parts
-                .iter()
-                .any(|other| moves(&other.service.name) && hosts(&other.service).any(|name| name == service.name));
-            told || inside || outside
+            let outside = |other: &Service| hosts(other).any(|name| name == service.name);
+            let meets = |other: &Service| networks(service).any(|one| networks(other).any(|another| one == another));
+            let mut others = described.parts.iter().map(|part| &part.service);
+            let tied = others.any(|other| moves(&other.name) && (outside(other) || meets(other)));
+            told || inside || tied
         };
         let torn = described.parts.iter().filter(|part| staying.contains_key(part.service.name.as_str())).find(apart);
         match torn.map(|part| part.service.name.as_str()) {
@@ -88,6 +88,13 @@ fn staying<'d>(described: &'d Described, current: Option<&BTreeMap<String, Place
             None => return staying,
         };
     }
+}
+
+/// The app's networks that a service is attached to. Engines make them for each revision, with the names and addresses of
+/// that one: services that talk to each other there have to live under the same.
+fn networks(service: &Service) -> impl Iterator<Item = &str> {
+    let attached = if let Network::Private(private) = &service.network { private.attached.as_slice() } else { &[] };
+    attached.iter().map(|one| one.network.as_str())
 }
 
 /// The services whose namespaces a service lives in.

@@ -3,6 +3,8 @@
 //! After each cut the device is started again, goes on, and must end in the base or the target revision with every byte
 //! verified; then it is updated once more and must end in the target (or, where the release is bad, in the base).
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Updates as a person sees them: what runs, what is started and stopped, what is said.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
+
 mod common;
 
 use std::sync::Arc;
@@ -205,6 +207,26 @@ fn services_start_in_the_order_and_under_the_conditions_they_ask_for() {
     );
     assert!(committed(&update(&world).unwrap()));
     assert_eq!(world.engine.log(), ["stop web/front", "stop web/back", "start web/back", "start web/front"]);
+}
+
+#[test]
+fn services_that_talk_to_each_other_are_started_again_together() {
+    let world = World::new();
+    let labels = ["private"];
+    let publish = |number: &str| {
+        let front = format!("front {number}");
+        let db = Publish { labels: &labels, ..service("db", "run", "db 1") };
+        let front = Publish { labels: &labels, ..service("front", "run", &front) };
+        world.supply.publish(SHOP, &[db, front, service("log", "run", "log 1")]);
+    };
+    publish("1");
+    assert!(committed(&world.update_to(&[SHOP])));
+    world.engine.log();
+    publish("2");
+    assert!(committed(&update(&world).unwrap()));
+    let log = world.engine.log();
+    assert_eq!(log.len(), 4, "db and front, each once: {log:?}");
+    assert!(log.iter().all(|line| !line.ends_with("/log")), "{log:?}");
 }
 
 #[test]

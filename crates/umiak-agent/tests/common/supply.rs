@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use umiak_agent::{Class, Described, Part, Planned, Root, Supply, SupplyError, Watcher};
 use umiak_plan::{Device, Engine, Keeps, Stored, Wanted, Watermark};
-use umiak_spec::service::{Condition, Dependency, Restart, Service};
+use umiak_spec::service::{Condition, Dependency, Network, Restart, Service};
 use umiak_spec::target::{Asked, Kind, Target, TargetApp};
 use umiak_spec::{Descriptor, Digest, Platform};
 use umiak_store::{Closure, Object, Store};
@@ -164,6 +164,9 @@ fn described(value: &Value) -> Service {
     let args = value["args"].as_str().unwrap().split(' ').map(str::to_owned).collect();
     let mut service = Service::new(value["name"].as_str().unwrap(), args);
     service.labels = texts(&value["labels"]).into_iter().map(|label| (label, "true".to_owned())).collect();
+    if !service.labels.contains_key("private") {
+        service.network = Network::Host;
+    }
     if value["always"] == true {
         service.restart = Restart::Always;
     }
