@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::World;
 use common::engine::FakeEngine;
 use common::supply::{FakeSupply, service};
-use common::{FakeClock, asked, committed};
+use common::{FakeClock, asked, committed, temporary};
 use tempfile::TempDir;
 use umiak_agent::{Agent, AgentError, Outcome, Parts, Policy, Silently, Status, UpdateOptions};
 use umiak_spec::Digest;
@@ -70,11 +70,6 @@ enum Deed {
     Update,
     Rollback,
     SetTarget,
-}
-
-fn temporary() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
 }
 
 /// `front` in two releases that differ in their tail: the second comes as a delta.

@@ -6,19 +6,21 @@
 pub mod engine;
 pub mod supply;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use umiak_agent::{Agent, Boot, Clock, Happening, Outcome, Parts, Planned, Policy, Silently, UpdateOptions, Watcher};
+use umiak_agent::{
+    Agent, AgentError, Boot, Clock, Happening, Outcome, Parts, Planned, Policy, Silently, UpdateOptions, Watcher,
+};
 use umiak_spec::target::{Asked, AskedApp};
 use umiak_spec::{Cancelled, Observer};
 use umiak_store::{Disk, RealDisk};
 
 use engine::FakeEngine;
-use supply::FakeSupply;
+use supply::{FakeSupply, service};
 
 /// A clock whose time passes only when somebody waits, and whose date may be anything.
 pub struct FakeClock {
@@ -58,6 +60,12 @@ impl Clock for FakeClock {
     fn wait(&self, time: Duration) {
         self.pass(time);
     }
+}
+
+/// A directory in memory, where there is one: what is synced is the kernel's affair in other tests.
+pub fn temporary() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
 }
 
 /// Writes down what happens.
@@ -113,7 +121,7 @@ impl World {
     pub fn new() -> Self {
         let policy = Policy { window: Duration::from_secs(10), patience: Duration::from_secs(10), ..Policy::default() };
         Self {
-            directory: TempDir::new().unwrap(),
+            directory: temporary(),
             engine: Arc::new(FakeEngine::default()),
             supply: Arc::new(FakeSupply::default()),
             clock: FakeClock::new(),
@@ -163,6 +171,30 @@ impl World {
         self.engine.reboot();
         let _ = std::fs::remove_dir_all(self.run());
     }
+}
+
+pub const SHOP: &str = "registry.example/team/shop:stable";
+pub const WEB: &str = "registry.example/team/web:stable";
+
+/// A device on which release 1 of `shop` (db, front) and `web` (site) run.
+pub fn installed() -> World {
+    let world = World::new();
+    world.supply.publish(SHOP, &[service("db", "run", "db 1"), service("front", "run", "front 1")]);
+    world.supply.publish(WEB, &[service("site", "run", "site 1")]);
+    assert!(committed(&world.update_to(&[SHOP, WEB])));
+    world.engine.log();
+    world
+}
+
+pub fn running(world: &World) -> String {
+    let all: Vec<String> = world.engine.running().into_iter().map(|(name, root)| format!("{name}={root}")).collect();
+    all.join(", ")
+}
+
+pub const FIRST: &str = "shop/db=db 1, shop/front=front 1, web/site=site 1";
+
+pub fn update(world: &World) -> Result<Outcome, AgentError> {
+    world.agent().update(&UpdateOptions::default(), &Silently)
 }
 
 /// A target of these references.
