@@ -1,6 +1,6 @@
 //! Apps that ask to wait with the switch.
 //!
-//! A service with the label `umiak.update-lock` finds a directory at `/run/umiak` in its root; while there is a file
+//! A service with the label `dev.umiak.update-lock` finds a directory at `/run/umiak` in its root; while there is a file
 //! `update.lock` in it, the switch waits, for as long as the policy allows and no longer. A reboot takes the file away.
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use umiak_spec::target::Target;
 use crate::agent::Agent;
 
 /// The label of services that may ask.
-pub const LABEL: &str = "umiak.update-lock";
+pub const LABEL: &str = "dev.umiak.update-lock";
 
 /// Where such a service finds the directory.
 pub const DIRECTORY: &str = "/run/umiak";

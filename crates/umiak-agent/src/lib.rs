@@ -29,6 +29,7 @@ mod revision;
 mod rollback;
 mod session;
 mod stage;
+mod started;
 mod status;
 mod supply;
 mod support;

@@ -18,7 +18,7 @@ use crate::place::{Manner, Placing};
 use crate::session::read_journal;
 use crate::status::{AppStatus, Condition, RevisionStatus, Role, ServiceStatus, Space, Status, TargetStatus, Underway};
 use crate::verdict::condition;
-use crate::{trouble, update};
+use crate::{started, trouble, update};
 
 impl Agent {
     /// How the device is. Works without network, while an update runs, and where the disk cannot be written to.
@@ -92,7 +92,8 @@ impl Agent {
         let journal = read_journal(&store)?;
         let Some(current) = journal.state.current else { return Ok(()) };
         let Some(to) = kept::must(&store, &current)?.arrangement else { return Ok(()) };
-        let placing = Placing { agent: self, store: &store, watcher, manner: Manner::Stubborn };
+        let placing =
+            Placing { agent: self, store: &store, watcher, manner: Manner::Stubborn, first: started::is_first(self) };
         placing.run(&to, &Arrangement::default()).map(drop)
     }
 }

@@ -18,6 +18,7 @@ use crate::durable;
 use crate::error::AgentError;
 use crate::outcome::{AppStopped, Happening, Watcher};
 use crate::session::milliseconds;
+use crate::started;
 
 /// Bytes of an image's configuration.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -37,6 +38,8 @@ pub(crate) struct Placing<'a> {
     pub store: &'a Store,
     pub watcher: &'a dyn Watcher,
     pub manner: Manner,
+    /// Nothing was started since the machine was.
+    pub first: bool,
 }
 
 /// Images of the store, for engines that keep their own copy.
@@ -56,13 +59,14 @@ impl Images for StoreImages<'_> {
     }
 }
 
-/// Whether a service has to be started to run as it should.
-fn wants_start(found: Option<&Observed>) -> bool {
+/// Whether a service has to be started to run as it should; `first`: nothing was started since the machine was.
+fn wants_start(found: Option<&Observed>, first: bool) -> bool {
     match found.map(|found| &found.condition) {
+        Some(Doing::Running { .. } | Doing::Restarting { .. }) => false,
+        Some(Doing::Exited { stopped: false, .. }) => first,
         None | Some(Doing::Created | Doing::Failed { .. } | Doing::Unwatched | Doing::Exited { stopped: true, .. }) => {
             true
         }
-        Some(Doing::Running { .. } | Doing::Restarting { .. } | Doing::Exited { stopped: false, .. }) => false,
     }
 }
 
@@ -76,16 +80,19 @@ impl<'a> Placing<'a> {
     pub(crate) fn ready(&self, to: &Arrangement, observed: &[Observed]) -> Result<(), AgentError> {
         for app in to.apps.keys() {
             for revision in to.groups(app) {
-                let waiting = |one: &&Settled| {
-                    one.place.revision == revision && wants_start(seen(observed, app, &one.place.revision, one.name()))
-                };
-                if to.apps[app].iter().any(|one| waiting(&one)) {
+                let waits = |one: &Settled| one.place.revision == revision && self.waits(app, one, observed);
+                if to.apps[app].iter().any(waits) {
                     let deployment = self.deployment(to, app, revision)?;
                     self.agent.engine.ready(&deployment, &StoreImages { agent: self.agent, store: self.store })?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a service has to be started.
+    fn waits(&self, app: &str, one: &Settled, observed: &[Observed]) -> bool {
+        wants_start(seen(observed, app, &one.place.revision, one.name()), self.first)
     }
 
     /// Makes the engine run `to` and nothing else, and says for how long each app that changed did not run.
@@ -112,7 +119,11 @@ impl<'a> Placing<'a> {
                 Err(error) => first = first.or(Some(error)),
             }
         }
-        first.map_or(Ok(stopped), Err)
+        if let Some(error) = first {
+            return Err(error);
+        }
+        started::note(self.agent);
+        Ok(stopped)
     }
 
     /// Stops what is not wanted of an app, starts what is; `None` where nothing had to be done.
@@ -134,7 +145,7 @@ impl<'a> Placing<'a> {
             self.watcher.happened(&what);
             self.note(&mut first, self.agent.engine.stop(app, &found.revision, &found.service).map_err(Into::into))?;
         }
-        for one in wanted.iter().filter(|one| wants_start(seen(observed, app, &one.place.revision, one.name()))) {
+        for one in wanted.iter().filter(|one| self.waits(app, one, observed)) {
             touched = true;
             let started = self.start(app, one, to);
             self.note(&mut first, started)?;

@@ -19,6 +19,7 @@ use crate::outcome::{Happening, Watcher};
 use crate::place::{Manner, Placing};
 use crate::revision::Revision;
 use crate::session::{Session, milliseconds};
+use crate::started;
 use crate::supply::{Described, Planned};
 
 /// What the documents of a target say.
@@ -152,7 +153,8 @@ impl Session<'_> {
     }
 
     pub(crate) fn placing<'s>(&'s self, watcher: &'s dyn Watcher, manner: Manner) -> Placing<'s> {
-        Placing { agent: self.agent, store: &self.store, watcher, manner }
+        let first = started::is_first(self.agent);
+        Placing { agent: self.agent, store: &self.store, watcher, manner, first }
     }
 }
 

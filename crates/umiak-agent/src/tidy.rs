@@ -96,7 +96,8 @@ impl Session<'_> {
         for (app, revision) in &obsolete.deployed {
             self.agent.engine.remove(app, revision)?;
         }
-        let pruned = self.store.prune(&obsolete.plan)?;
+        let nothing = obsolete.plan.refs.is_empty() && obsolete.plan.objects.is_empty();
+        let pruned = if nothing { Pruned::default() } else { self.store.prune(&obsolete.plan)? };
         for revision in &obsolete.revisions {
             self.store.remove_record(&kept::name(revision))?;
         }

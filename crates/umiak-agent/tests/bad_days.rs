@@ -151,6 +151,20 @@ fn a_clock_that_is_wrong_changes_nothing() {
 }
 
 #[test]
+fn containers_that_ended_with_the_machine_are_started_again() {
+    let world = installed();
+    world.engine.keep_over_reboots();
+    world.reboot();
+    assert_eq!(running(&world), "");
+    world.agent().resume(&Silently).unwrap();
+    assert_eq!(running(&world), FIRST);
+    // One that ends by itself afterwards is its restart policy's affair.
+    world.engine.set("shop", "db", &Condition::Exited { code: 1, stopped: false });
+    world.agent().resume(&Silently).unwrap();
+    assert_eq!(running(&world), "shop/front=front 1, web/site=site 1");
+}
+
+#[test]
 fn a_service_that_was_stopped_behind_our_back_is_started_again() {
     let world = installed();
     world.engine.set("shop", "db", &Condition::Exited { code: 0, stopped: true });

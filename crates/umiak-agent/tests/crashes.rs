@@ -35,15 +35,16 @@ enum Cut {
     Power(Loss),
 }
 
-const CUTS: [Cut; 7] = [
-    Cut::Killed,
-    Cut::Power(Loss::Nothing),
-    Cut::Power(Loss::Everything),
-    Cut::Power(Loss::Contents),
-    Cut::Power(Loss::Some(1)),
-    Cut::Power(Loss::Some(2)),
-    Cut::Power(Loss::Some(3)),
-];
+/// Every way to be cut off; what is lost by chance is another part at each point.
+const fn cuts(point: u64) -> [Cut; 5] {
+    [
+        Cut::Killed,
+        Cut::Power(Loss::Nothing),
+        Cut::Power(Loss::Everything),
+        Cut::Power(Loss::Contents),
+        Cut::Power(Loss::Some(point)),
+    ]
+}
 
 /// Where it is cut off.
 #[derive(Debug, Clone, Copy)]
@@ -275,7 +276,8 @@ fn enumerate(scene: &Scene) -> usize {
     let work = || {
         let mut count = 0;
         while let Some(at) = points.get(next.fetch_add(1, Ordering::SeqCst)).copied() {
-            for cut in CUTS {
+            let (At::Disk(number) | At::Engine(number)) = at;
+            for cut in cuts(number) {
                 let context = format!("{:?} {at:?} {cut:?}", scene.deed);
                 let result = std::panic::catch_unwind(|| {
                     let mut run = Run::new(scene);

@@ -39,6 +39,7 @@ struct Table {
     log: Vec<String>,
     refuses: BTreeSet<String>,
     broken: bool,
+    keeps: bool,
 }
 
 #[derive(Clone)]
@@ -67,8 +68,14 @@ impl FakeEngine {
     /// The machine was started: containers are gone.
     pub fn reboot(&self) {
         let mut table = self.table.lock().unwrap();
-        table.rows.clear();
-        table.ready.clear();
+        if table.keeps {
+            for row in table.rows.values_mut().filter(|row| matches!(row.condition, Condition::Running { .. })) {
+                row.condition = Condition::Exited { code: 255, stopped: false };
+            }
+        } else {
+            table.rows.clear();
+            table.ready.clear();
+        }
         self.dead.store(false, Ordering::SeqCst);
     }
 
@@ -83,6 +90,11 @@ impl FakeEngine {
     /// A key that it refuses from now on.
     pub fn refuse(&self, key: &str) {
         self.table.lock().unwrap().refuses.insert(key.to_owned());
+    }
+
+    /// It keeps containers over a reboot, as Docker does.
+    pub fn keep_over_reboots(&self) {
+        self.table.lock().unwrap().keeps = true;
     }
 
     /// Whether nothing can be started.
