@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use umiak_spec::service::{Bind, Mount, MountKind, Propagation, Service};
-use umiak_spec::target::Target;
 
 use crate::agent::Agent;
+use crate::arrangement::Places;
 
 /// The label of services that may ask.
 pub const LABEL: &str = "dev.umiak.update-lock";
@@ -37,12 +37,10 @@ pub(crate) fn equip(agent: &Agent, app: &str, service: &mut Service) {
     service.mounts.sort_by(|one, other| one.target.cmp(&other.target));
 }
 
-/// The first app that asks to wait, and how long it still may.
-pub(crate) fn asked(agent: &Agent, waited: Duration, target: &Target) -> Option<(String, Duration)> {
+/// The first app that asks to wait and of which services would stop, and how long it still may.
+pub(crate) fn asked(agent: &Agent, waited: Duration, current: &Places, target: &Places) -> Option<(String, Duration)> {
     let left = agent.policy.hold.checked_sub(waited).filter(|left| !left.is_zero())?;
-    let locked = |app: &String| directory(agent, app).join(FILE).exists();
-    let mut apps: Vec<String> = target.apps.iter().map(|app| app.name.clone()).collect();
-    let running = std::fs::read_dir(agent.run.join("apps")).into_iter().flatten().flatten();
-    apps.extend(running.filter_map(|entry| entry.file_name().into_string().ok()));
-    apps.into_iter().find(locked).map(|app| (app, left))
+    let stops = |app: &&String| current.get(*app) != target.get(*app);
+    let locked = |app: &&String| directory(agent, app).join(FILE).exists();
+    current.keys().filter(stops).find(locked).map(|app| (app.clone(), left))
 }

@@ -11,6 +11,7 @@ use crate::error::AgentError;
 use crate::kept;
 use crate::outcome::Watcher;
 use crate::place::Manner;
+use crate::revision::Revision;
 use crate::session::Session;
 
 /// What became of a damage.
@@ -90,6 +91,7 @@ impl Session<'_> {
         watcher: &dyn Watcher,
     ) -> Result<(), AgentError> {
         match &damage.object {
+            Object::Blob(digest) if self.remake_document(digest)? => Ok(()),
             Object::Blob(_) | Object::Layer(_) | Object::Chain(_) => {
                 Ok(self.agent.supply.repair(&self.store, &damage.object, targets, watcher)?)
             }
@@ -104,6 +106,13 @@ impl Session<'_> {
             },
             Object::Format | Object::Stray(_) => Err(AgentError::Journal("it cannot be made again".to_owned())),
         }
+    }
+
+    /// A revision's own document is made again from what was written down of it; whether the blob was one.
+    fn remake_document(&self, digest: &umiak_spec::Digest) -> Result<bool, AgentError> {
+        let Some(kept) = kept::read(&self.store, digest)? else { return Ok(false) };
+        self.store.put_blob(digest, &Revision::of(&kept.target).to_bytes())?;
+        Ok(true)
     }
 
     /// A ref is its revision's closure, which the documents say.

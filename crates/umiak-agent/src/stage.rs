@@ -141,6 +141,11 @@ impl Session<'_> {
         }
     }
 
+    /// Where the services of a revision live.
+    pub(crate) fn places(&self, revision: &Digest) -> Result<Places, AgentError> {
+        Ok(kept::must(&self.store, revision)?.places)
+    }
+
     /// A revision that was written down, placed on this device.
     pub(crate) fn arrangement(&self, revision: Option<Digest>) -> Result<Arrangement, AgentError> {
         let Some(revision) = revision else { return Ok(Arrangement::default()) };

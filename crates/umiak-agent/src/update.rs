@@ -140,7 +140,8 @@ impl Session<'_> {
             return Ok(Turn::Done(Outcome::Staged { revision }));
         }
         if !options.now
-            && let Some((app, left)) = hold::asked(self.agent, self.waited(), &target)
+            && let Some((app, left)) =
+                hold::asked(self.agent, self.waited(), &self.current_places()?, &self.places(&revision)?)
         {
             watcher.happened(&Happening::Holding { app: app.clone() });
             return Ok(Turn::Done(Outcome::Held { revision, app, seconds: left.as_secs() }));
