@@ -11,6 +11,7 @@ mod codec;
 pub mod container;
 mod correct;
 pub mod deflate;
+pub mod divide;
 mod error;
 pub mod exe;
 pub mod foreign;

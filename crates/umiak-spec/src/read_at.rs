@@ -64,7 +64,7 @@ impl ReadAt for Vec<u8> {
     }
 }
 
-impl<T: ReadAt> ReadAt for &T {
+impl<T: ReadAt + ?Sized> ReadAt for &T {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buffer, offset)
     }

@@ -36,7 +36,7 @@ pub(crate) struct StagedDirectory<'s> {
 }
 
 impl Store {
-    fn staging_name(&self) -> PathBuf {
+    pub(crate) fn staging_name(&self) -> PathBuf {
         let number = self.staged.fetch_add(1, Ordering::Relaxed);
         self.root.join("staging").join(number.to_string())
     }

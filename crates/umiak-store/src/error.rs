@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use umiak_delta::DeltaError;
 use umiak_layer::LayerError;
 use umiak_spec::{Cancelled, Digest};
 use umiak_tree::{OverlayError, StackError};
@@ -142,6 +143,24 @@ pub enum StoreError {
         diff_id: Digest,
         /// What is wrong, in one clause.
         why: String,
+    },
+    /// A delta that is damaged, of other bases, or whose sources cannot be read.
+    #[error("cannot make layer {} by its delta", diff_id.short())]
+    Delta {
+        /// The layer that was to be made.
+        diff_id: Digest,
+        /// Why not.
+        source: DeltaError,
+    },
+    /// Contents that a delta starts from and that are nowhere in the store.
+    #[error("{count} files that the delta to layer {} starts from are not here", diff_id.short())]
+    MissingContents {
+        /// The layer that was to be made.
+        diff_id: Digest,
+        /// How many.
+        count: usize,
+        /// Their bytes.
+        bytes: u64,
     },
     /// A layer that is not here.
     #[error("layer {} is not here", .0.short())]

@@ -22,6 +22,7 @@
 mod blob;
 mod check;
 mod closure;
+mod delta;
 pub mod disk;
 mod documents;
 mod durable;
@@ -40,6 +41,7 @@ mod store;
 pub use blob::Blob;
 pub use check::{Damage, Depth, Fault, Object};
 pub use closure::{Closure, Missing};
+pub use delta::{Applied, LayerDelta};
 pub use disk::{Disk, DiskFile, Hooked, RealDisk, Step, Stream};
 pub use error::StoreError;
 pub use format::VERSION;

@@ -44,7 +44,7 @@ pub fn patch<C: Content + Clone>(below: Tree<C>, base: Tree<C>, target: Tree<C>)
     let (below, base, target) = (marked(below, false), marked(base, false), marked(target, true));
     let (base, target) = (apply(&below, &base)?, apply(&below, &target)?);
     let Changeset { tree, report } = changeset(&base, &target, OverlayOptions::default())?;
-    let foreign = |inode: &Inode<Owned<C>>| matches!(&inode.kind, Kind::File(file) if !file.own && file.size() > 0);
+    let foreign = |inode: &Inode<Owned<C>>| matches!(&inode.kind, Kind::File(file) if !file.own);
     if let Some(entry) = tree.walk().find(|entry| foreign(entry.inode)) {
         return Err(PatchError::Below(entry.path));
     }

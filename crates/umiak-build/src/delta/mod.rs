@@ -6,7 +6,6 @@
 //! ```
 
 mod assembled;
-mod divide;
 mod files;
 mod foreign_files;
 mod foreign_images;

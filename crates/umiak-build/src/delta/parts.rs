@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use umiak_delta::DeltaError;
 use umiak_delta::container::{Container, Part, Parts, Shape};
+use umiak_delta::divide::{Placed, divide};
 use umiak_delta::index::feature;
 use umiak_layer::{LayerError, Skeleton, SkeletonView, is_tar};
 use umiak_spec::{Digest, Limits, Observer, ReadAt, Sha256};
 
-use super::divide::{Placed, divide};
 use crate::error::{BuildError, IoContext as _};
 
 /// Bytes that several may read.

@@ -110,6 +110,12 @@ impl Contents<'_> {
         self.rows_of(prefix).iter().filter_map(|row| self.open(row))
     }
 
+    /// Whether a content of this name is stored, by a look that opens nothing.
+    #[must_use]
+    pub fn has(&self, prefix: &[u8; PREFIX]) -> bool {
+        !self.rows_of(prefix).is_empty()
+    }
+
     fn rows_of(&self, prefix: &[u8; PREFIX]) -> &[Row] {
         let start = self.rows.partition_point(|row| row.prefix < *prefix);
         let end = self.rows.partition_point(|row| row.prefix <= *prefix);

@@ -68,12 +68,19 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<LayerReport, StoreError> {
         self.updating()?;
-        if kind::has(self, diff_id)
-            && let Some(record) = self.layer_record(diff_id)?
-        {
-            return Ok(LayerReport { record, was_here: true, copied_bytes: 0 });
+        if let Some(report) = self.layer_here(diff_id)? {
+            return Ok(report);
         }
         self.replace_layer(diff_id, source, keep, options, observer)
+    }
+
+    /// What is to be said of a layer that is here already.
+    pub(crate) fn layer_here(&self, diff_id: &Digest) -> Result<Option<LayerReport>, StoreError> {
+        if !kind::has(self, diff_id) {
+            return Ok(None);
+        }
+        let record = self.layer_record(diff_id)?;
+        Ok(record.map(|record| LayerReport { record, was_here: true, copied_bytes: 0 }))
     }
 
     /// The same in place of what is here, which is damaged or is to be kept in another form.
@@ -89,7 +96,6 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<LayerReport, StoreError> {
         self.updating()?;
-        let _ = keep;
         let read = ingesting(*diff_id);
         let first = source.open().map_err(|error| read(LayerError::Read(error)))?;
         let survey = survey(Advancing { inner: first, observer }, &options.limits, observer).map_err(&read)?;
@@ -99,7 +105,7 @@ impl Store {
         observer.expect(PHASE, survey.index.size);
         let tree = lower(&survey.index, 0, &options.limits)
             .map_err(|source| StoreError::Stack { diff_id: *diff_id, source })?;
-        let form = Form { survey: &survey, tree, below: HashMap::new(), above: None };
+        let form = self.form(&survey, tree, keep, options, observer)?;
         let base = self.find_base(&survey, options, observer)?;
         self.write_layer(form, source, base, options, observer)
     }

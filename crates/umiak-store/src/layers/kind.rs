@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::durable;
+use crate::error::StoreError;
+use crate::store::Store;
 use umiak_spec::Digest;
 
 use super::files;
 use super::record::LayerRecord;
-use crate::durable;
-use crate::error::StoreError;
-use crate::store::Store;
 
 /// Where the layer `diff_id` is, or would be.
 pub(crate) fn path(store: &Store, diff_id: &Digest) -> PathBuf {
@@ -25,10 +25,21 @@ pub(crate) fn has(store: &Store, diff_id: &Digest) -> bool {
 /// lies above the layers that it was made for.
 pub(crate) fn stacks(store: &Store, chain: &[Digest]) -> bool {
     chain.iter().enumerate().all(|(number, layer)| match files::record(store, layer) {
-        Ok(Some(LayerRecord { base: Some(base), below, .. })) => below == chain[..number] && has(store, &base),
+        Ok(Some(LayerRecord { base: Some(base), below, .. })) => below == chain[..number] && is_whole(store, &base),
         // What is damaged is told by a check.
         Ok(_) | Err(_) => true,
     })
+}
+
+/// Whether the layer is here and no patch.
+pub(crate) fn is_whole(store: &Store, diff_id: &Digest) -> bool {
+    matches!(files::record(store, diff_id), Ok(Some(record)) if record.is_whole())
+}
+
+/// The patches that are mounted above this layer's image.
+pub(crate) fn patches_of(store: &Store, diff_id: &Digest) -> Result<Vec<Digest>, StoreError> {
+    let layers = list(store)?;
+    Ok(layers.into_iter().filter(|layer| needs(store, layer).contains(diff_id)).collect())
 }
 
 /// The layers that this one cannot be used without: the base of a patch.

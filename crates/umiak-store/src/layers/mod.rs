@@ -25,6 +25,7 @@ mod ingest;
 pub(crate) mod kind;
 mod layer;
 mod marks;
+mod patch;
 mod record;
 mod repair;
 mod skeleton;

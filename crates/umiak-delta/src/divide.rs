@@ -6,10 +6,9 @@
 use std::io;
 use std::sync::LazyLock;
 
-use umiak_delta::container::Part;
 use umiak_spec::{Digest, Observer, ReadAt, Sha256};
 
-use super::parts::Bytes;
+use crate::container::Part;
 
 /// How contents are divided.
 #[derive(Clone, Copy)]
@@ -38,21 +37,23 @@ static GEAR: LazyLock<[u64; 256]> = LazyLock::new(|| {
     })
 });
 
-/// A content, and where in the container it begins.
-pub(super) struct Placed {
-    pub(super) offset: u64,
-    pub(super) part: Part,
+/// A content, and where it begins in the bytes that it is read from.
+pub struct Placed {
+    /// First byte.
+    pub offset: u64,
+    /// What it is.
+    pub part: Part,
 }
 
-/// Divides those of `contents` that are too large to be matched whole.
+/// Divides those of `contents`, which are read from `bytes`, that are too large to be matched whole.
 ///
 /// # Errors
-/// The container cannot be read, or the observer cancels.
-pub(super) fn divide(contents: Vec<Placed>, bytes: &Bytes, observer: &dyn Observer) -> io::Result<Vec<Placed>> {
+/// `bytes` cannot be read, or the observer cancels.
+pub fn divide(contents: Vec<Placed>, bytes: &dyn ReadAt, observer: &dyn Observer) -> io::Result<Vec<Placed>> {
     by_rule(RULE, contents, bytes, observer)
 }
 
-fn by_rule(rule: Rule, contents: Vec<Placed>, bytes: &Bytes, observer: &dyn Observer) -> io::Result<Vec<Placed>> {
+fn by_rule(rule: Rule, contents: Vec<Placed>, bytes: &dyn ReadAt, observer: &dyn Observer) -> io::Result<Vec<Placed>> {
     let mut divided = Vec::new();
     for content in contents {
         if content.part.size <= rule.whole {
@@ -68,7 +69,7 @@ fn by_rule(rule: Rule, contents: Vec<Placed>, bytes: &Bytes, observer: &dyn Obse
 fn pieces(
     rule: Rule,
     content: &Placed,
-    bytes: &Bytes,
+    bytes: &dyn ReadAt,
     observer: &dyn Observer,
     out: &mut Vec<Placed>,
 ) -> io::Result<()> {
@@ -136,8 +137,6 @@ impl Cutter {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use umiak_spec::Silent;
 
     use super::*;
@@ -162,8 +161,7 @@ mod tests {
         let base = noise(900_100, 5);
         let mut target = base.clone();
         target.splice(1000..1000, *b"seven kilobytes no, some bytes more");
-        let divided =
-            |bytes: &[u8]| by_rule(rule, content(bytes, 1024), &(Arc::new(bytes.to_vec()) as Bytes), &Silent).unwrap();
+        let divided = |bytes: &[u8]| by_rule(rule, content(bytes, 1024), &bytes.to_vec(), &Silent).unwrap();
         let (base_parts, target_parts) = (divided(&base), divided(&target));
         assert_eq!(base_parts.len(), target_parts.len());
         assert!(base_parts.len() > 2, "{}", base_parts.len());
@@ -188,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_not_large_stays_whole() {
         let bytes = noise(100_000, 7);
-        let whole = divide(content(&bytes, 6), &(Arc::new(bytes.clone()) as Bytes), &Silent).unwrap();
+        let whole = divide(content(&bytes, 6), &bytes, &Silent).unwrap();
         assert_eq!((whole.len(), whole[0].part.spacing), (1, 6));
     }
 }

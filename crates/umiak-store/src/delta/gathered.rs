@@ -1,0 +1,116 @@
+//! Bases that are not here, put together by the names of their contents from anything that is stored.
+//!
+//! What is lacking is told before anything is made. What is found is not hashed: the target is.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use umiak_delta::DeltaError;
+use umiak_delta::container::{Container, Part, Parts};
+use umiak_delta::names::{self, Name, NamedBase};
+use umiak_spec::{Digest, ReadAt};
+
+use super::scratch::{ScratchFile, Scratches};
+use super::stored::Stretch;
+use super::{Contents, LayerOptions, failing};
+use crate::error::StoreError;
+
+/// A base by its names. A content is looked up when it is read: what is open at a time does not grow with their number.
+pub(crate) struct Gathered<'s> {
+    parts: Parts,
+    names: Vec<Option<Name>>,
+    /// Skeletons of all bases in a row, and where this one's begins.
+    skeletons: Arc<ScratchFile>,
+    offset: u64,
+    contents: Arc<Contents<'s>>,
+}
+
+/// The bases that the names tell, which must be those of the delta.
+pub(crate) fn gather<'s>(
+    diff_id: &Digest,
+    wanted: &[Digest],
+    names: &dyn ReadAt,
+    contents: &Arc<Contents<'s>>,
+    scratches: &Scratches,
+    options: &LayerOptions,
+) -> Result<Vec<Gathered<'s>>, StoreError> {
+    let failed = failing(*diff_id);
+    let skeletons = scratches.file().map_err(|error| failed(error.into()))?;
+    let length = names.len().map_err(|error| failed(error.into()))?;
+    let blob = InOrder { bytes: names, at: 0, length };
+    let bases = names::read(blob, &options.limits, &skeletons).map_err(&failed)?;
+    if !bases.iter().map(|base| base.whole.digest).eq(wanted.iter().copied()) {
+        return Err(failed(DeltaError::Malformed("its names are of other bases")));
+    }
+    let (mut count, mut bytes) = (0, 0_u64);
+    for content in bases.iter().flat_map(|base| &base.contents) {
+        if content.name.is_some_and(|name| !contents.has(&name)) {
+            (count, bytes) = (count + 1, bytes.saturating_add(content.size));
+        }
+    }
+    if count > 0 {
+        return Err(StoreError::MissingContents { diff_id: *diff_id, count, bytes });
+    }
+    let skeletons = Arc::new(skeletons);
+    let mut offset = 0;
+    let gathered = bases.iter().map(|base| {
+        let begins = offset;
+        offset += base.skeleton;
+        let names = base.contents.iter().map(|content| content.name).collect();
+        let (skeletons, contents) = (Arc::clone(&skeletons), Arc::clone(contents));
+        Gathered { parts: parts(base), names, skeletons, offset: begins, contents }
+    });
+    Ok(gathered.collect())
+}
+
+fn parts(base: &NamedBase) -> Parts {
+    // Applying goes by sizes and spacings alone: digests are the maker's affair.
+    let nothing = Digest::from_bytes([0; 32]);
+    let part = |content: &names::NamedContent| {
+        let (size, spacing) = (content.size, content.spacing);
+        Part { name: Vec::new(), size, digest: nothing, spacing }
+    };
+    Parts {
+        shape: base.whole.shape,
+        size: base.whole.size,
+        digest: base.whole.digest,
+        skeleton: base.skeleton,
+        contents: base.contents.iter().map(part).collect(),
+    }
+}
+
+impl Container for Gathered<'_> {
+    fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    fn skeleton(&self) -> io::Result<Arc<dyn ReadAt + '_>> {
+        let bytes: &ScratchFile = &self.skeletons;
+        Ok(Arc::new(Stretch { bytes, offset: self.offset, size: self.parts.skeleton }))
+    }
+
+    fn content(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
+        let name = self.names.get(number).copied().flatten().ok_or(io::ErrorKind::NotFound)?;
+        let size = self.parts.contents.get(number).map(|part| part.size);
+        let mut found = self.contents.all(&name).map(|(_, content)| content);
+        let content = found.find(|content| Some(content.size()) == size).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(content))
+    }
+}
+
+/// Reads from the beginning to the end.
+struct InOrder<'a> {
+    bytes: &'a dyn ReadAt,
+    at: u64,
+    length: u64,
+}
+
+impl Read for InOrder<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.length.saturating_sub(self.at);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        self.bytes.read_exact_at(&mut buffer[..count], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
