@@ -47,7 +47,7 @@ fn mounted(layers: &[Tree<Bytes>]) -> Tree<Bytes> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn a_patch_shows_what_the_whole_layer_shows(
