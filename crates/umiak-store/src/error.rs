@@ -150,7 +150,7 @@ pub enum StoreError {
         /// The layer that was to be made.
         diff_id: Digest,
         /// Why not.
-        source: DeltaError,
+        source: Box<DeltaError>,
     },
     /// Contents that a delta starts from and that are nowhere in the store.
     #[error("{count} files that the delta to layer {} starts from are not here", diff_id.short())]

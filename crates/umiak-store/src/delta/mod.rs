@@ -151,6 +151,6 @@ impl LayerSource for Made<'_> {
 fn failing(diff_id: Digest) -> impl Fn(DeltaError) -> StoreError {
     move |error| match error {
         DeltaError::Cancelled(cancelled) => cancelled.into(),
-        source => StoreError::Delta { diff_id, source },
+        source => StoreError::Delta { diff_id, source: Box::new(source) },
     }
 }

@@ -38,14 +38,14 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<Form<'a>, StoreError> {
         if let Keep::Patch { base, below } = keep
-            && let Some((patch, held)) = self.patch(&tree, base, below, &options.limits, observer)?
+            && let Some(Patched { tree, held }) = self.patch(&tree, base, below, &options.limits, observer)?
         {
-            return Ok(Form { survey, tree: patch, below: held, above: Some((*base, below.clone())) });
+            return Ok(Form { survey, tree, below: held, above: Some((*base, below.clone())) });
         }
         Ok(Form { survey, tree, below: HashMap::new(), above: None })
     }
 
-    /// The patch, and which file of the base's image has each content; `None` when there is none or it is not worth it.
+    /// The patch; `None` when there is none or it is not worth it.
     fn patch(
         &self,
         target: &Tree<LayerContent>,
@@ -53,7 +53,7 @@ impl Store {
         below: &[Digest],
         limits: &Limits,
         observer: &dyn Observer,
-    ) -> Result<Option<(Tree<LayerContent>, HashMap<Digest, u32>)>, StoreError> {
+    ) -> Result<Option<Patched>, StoreError> {
         let base = match self.layer(base, limits) {
             Ok(Some(layer)) if layer.record().is_whole() => layer,
             // A damaged base is for a check to tell; this layer does without.
@@ -73,7 +73,7 @@ impl Store {
         if weight(&patched.tree).saturating_mul(WORTH) > whole {
             return Ok(None);
         }
-        Ok(Some((patched.tree, held(&base))))
+        Ok(Some(Patched { tree: patched.tree, held: held(&base) }))
     }
 
     /// Keeps a layer that is here in another form: a patch becomes whole when its base is to go or it is wanted above other layers, a
@@ -106,6 +106,13 @@ impl Store {
         let layer = std::sync::Arc::new(layer);
         self.replace_layer(diff_id, &layer as &dyn LayerSource, keep, options, observer)
     }
+}
+
+/// A patch that is to be written.
+struct Patched {
+    tree: Tree<LayerContent>,
+    /// Which file of the base's image has each content.
+    held: HashMap<Digest, u32>,
 }
 
 /// What the layer is by itself, in whichever form it is kept.
