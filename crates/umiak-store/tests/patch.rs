@@ -60,7 +60,7 @@ proptest! {
         let (store, plain) = (open(areas[0].path()), open(areas[1].path()));
         // So that most targets are worth a patch.
         let large = with_content("large", b'0', &[7; 4000]);
-        let tar = |pieces: &[Vec<u8>]| [&[large.clone()], both.as_slice(), pieces].concat().concat();
+        let tar = |pieces: &[Vec<u8>]| [std::slice::from_ref(&large), both.as_slice(), pieces].concat().concat();
         let (below, base, target) = (below.concat(), tar(&base), tar(&target));
         let keep = Keep::Patch { base: Digest::of(&base), below: vec![Digest::of(&below)] };
         for tar in [&below, &base] {
