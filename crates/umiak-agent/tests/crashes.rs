@@ -7,19 +7,30 @@
 
 mod common;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::World;
 use common::engine::FakeEngine;
+use common::layered::tar;
 use common::supply::{FakeSupply, service};
 use common::{FakeClock, asked, committed, temporary};
 use tempfile::TempDir;
 use umiak_agent::{Agent, AgentError, Outcome, Parts, Policy, Silently, Status, UpdateOptions};
-use umiak_spec::Digest;
-use umiak_store::{Depth, Disk, Object, RealDisk, Store, StoreOptions};
+use umiak_spec::{Digest, Limits};
+use umiak_store::{Damage, Depth, Disk, Object, RealDisk, Store, StoreOptions};
 use umiak_testkit::crash::{CrashDisk, Loss};
+
+/// What is published as `front`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A blob, with a delta that the registry makes up.
+    Blob,
+    /// Two layers, of which the upper one changes; with a real delta, kept as a patch.
+    Layers,
+}
 
 const SHOP: &str = "registry.example/team/shop:stable";
 const WEB: &str = "registry.example/team/web:stable";
@@ -82,18 +93,35 @@ fn front(number: u32) -> Vec<u8> {
     bytes
 }
 
-fn publish(supply: &FakeSupply, number: u32, args: &str) {
+/// The layers of `front`: one that stays, and one of two files of which the second changes in its tail.
+fn layers(number: u32) -> Vec<Vec<u8>> {
+    let words: Vec<u8> = (0..4000_u32).flat_map(|word| (word * word).to_le_bytes()).collect();
+    let upper = [("app/code", front(number)), ("app/words", words)];
+    let upper: Vec<(&str, &[u8])> = upper.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    vec![tar(&[("etc/os-release", b"ID=made-up\n")]), tar(&upper)]
+}
+
+fn publish(supply: &FakeSupply, number: u32, args: &str, form: Form) {
+    if form == Form::Layers {
+        let (root, layers) = (format!("front {number}").into_bytes(), layers(number));
+        let front = common::supply::Publish { root, layers: &layers, ..service("front", args, "") };
+        supply.publish(SHOP, &[service("db", "run", "db 1"), front]);
+        return;
+    }
     let front = common::supply::Publish { root: front(number), ..service("front", args, "") };
     supply.publish(SHOP, &[service("db", "run", "db 1"), front]);
 }
 
-fn scene(args: &str, deed: Deed) -> Scene {
+fn scene(args: &str, deed: Deed, form: Form) -> Scene {
     let world = World::new();
-    publish(&world.supply, 1, "run");
+    publish(&world.supply, 1, "run", form);
     world.supply.publish(WEB, &[service("site", "run", "site 1")]);
     assert!(committed(&world.update_to(&[SHOP, WEB])));
-    publish(&world.supply, 2, args);
-    world.supply.publish_delta(&front(1), &front(2));
+    publish(&world.supply, 2, args, form);
+    match form {
+        Form::Blob => world.supply.publish_delta(&front(1), &front(2)),
+        Form::Layers => world.supply.publish_layer_delta(&layers(1)[1], &layers(2)[1]),
+    }
     if deed == Deed::Rollback {
         assert!(committed(&world.agent().update(&UpdateOptions::default(), &Silently).unwrap()));
     }
@@ -195,13 +223,27 @@ impl<'a> Run<'a> {
         let store = Store::open(&self.root, Arc::new(RealDisk), &StoreOptions::READ).unwrap();
         let mut damages = store.check(Depth::Content, &umiak_spec::Silent).unwrap();
         // Documents are kept twice; that one is behind the other is put right when the store is opened for changes.
-        damages.retain(|damage| opened || !matches!(damage.object, Object::Record(_) | Object::Ref(_)));
+        let twice = |damage: &Damage| match &damage.object {
+            Object::Record(_) | Object::Ref(_) => true,
+            Object::Layer(_) => damage.to_string().contains("found for a stack"),
+            _ => false,
+        };
+        damages.retain(|damage| opened || !twice(damage));
         assert!(damages.is_empty(), "{damages:?}");
         let all = self.scene.supply.all();
         for digest in store.blob_list().unwrap() {
             let bytes = store.document(&digest, 1 << 24).unwrap().unwrap();
             assert_eq!(Digest::of(&bytes), digest);
             assert!(all.get(&digest).is_none_or(|expected| *expected == bytes));
+        }
+        // Every layer is given back bit for bit, whichever form it is kept in.
+        let layers = self.scene.supply.all_layers();
+        for (layer, expected) in layers {
+            if store.layer(&layer, &Limits::default()).unwrap().is_some() {
+                let mut bytes = Vec::new();
+                store.layer_reader(&layer, &Limits::default()).unwrap().read_to_end(&mut bytes).unwrap();
+                assert!(bytes == expected, "{layer:?}");
+            }
         }
         drop(store);
         let status = self.status();
@@ -301,28 +343,37 @@ fn enumerate(scene: &Scene) -> usize {
 
 #[test]
 fn a_good_update_cut_off_anywhere_ends_in_base_or_target() {
-    let count = enumerate(&scene("run", Deed::Update));
+    let count = enumerate(&scene("run", Deed::Update, Form::Blob));
     println!("crash points: good update with a delta, {count}");
     assert!(count > 500);
 }
 
 #[test]
+fn an_update_of_layers_by_a_delta_cut_off_anywhere_ends_in_base_or_target() {
+    let scene = scene("run", Deed::Update, Form::Layers);
+    let count = enumerate(&scene);
+    println!("crash points: layers by a delta, kept as a patch, {count}");
+    assert!(count > 500);
+    assert!(scene.supply.applied.load(Ordering::SeqCst) > 0, "no delta was applied");
+}
+
+#[test]
 fn a_bad_update_cut_off_anywhere_ends_in_base() {
-    let count = enumerate(&scene("sick", Deed::Update));
+    let count = enumerate(&scene("sick", Deed::Update, Form::Blob));
     println!("crash points: bad update that is rolled back, {count}");
     assert!(count > 500);
 }
 
 #[test]
 fn a_way_back_cut_off_anywhere_ends_in_one_or_the_other() {
-    let count = enumerate(&scene("run", Deed::Rollback));
+    let count = enumerate(&scene("run", Deed::Rollback, Form::Blob));
     println!("crash points: rollback by hand, {count}");
     assert!(count > 100);
 }
 
 #[test]
 fn a_target_that_is_set_is_the_one_before_or_this_one() {
-    let count = enumerate(&scene("run", Deed::SetTarget));
+    let count = enumerate(&scene("run", Deed::SetTarget, Form::Blob));
     println!("crash points: target set, {count}");
     assert!(count > 20);
 }

@@ -39,6 +39,8 @@ struct Table {
     log: Vec<String>,
     refuses: BTreeSet<String>,
     broken: bool,
+    /// First lines of the images' configurations.
+    labels: BTreeMap<Digest, String>,
     keeps: bool,
 }
 
@@ -112,6 +114,9 @@ impl FakeEngine {
         let table = self.table.lock().unwrap();
         let runs = |row: &Row| matches!(row.condition, Condition::Running { .. });
         let root = |row: &Row| {
+            if let Some(label) = table.labels.get(&row.image).filter(|label| !label.is_empty()) {
+                return label.clone();
+            }
             let read = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
             let all: Vec<String> = row.lowers.iter().map(read).collect();
             all.join("+").lines().next().unwrap_or_default().to_owned()
@@ -193,7 +198,9 @@ impl Engine for FakeEngine {
         self.alive()?;
         for placed in &deployment.services {
             let failed = |reason: io::Error| EngineError::Io { act: "read", path: "image".into(), reason };
-            images.config(&placed.image).map_err(failed)?;
+            let config = images.config(&placed.image).map_err(failed)?;
+            let label = String::from_utf8_lossy(&config).lines().next().unwrap_or_default().to_owned();
+            self.table.lock().unwrap().labels.insert(placed.image, label);
             for lower in &placed.lowers {
                 std::fs::metadata(lower).map_err(failed)?;
             }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod engine;
+pub mod layered;
 pub mod supply;
 
 use std::path::{Path, PathBuf};

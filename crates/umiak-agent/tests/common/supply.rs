@@ -14,8 +14,10 @@ use umiak_agent::{Class, Described, Part, Planned, Root, Supply, SupplyError, Wa
 use umiak_plan::{Device, Engine, Keeps, Stored, Wanted, Watermark};
 use umiak_spec::service::{Condition, Dependency, Network, Restart, Service};
 use umiak_spec::target::{Asked, Kind, Target, TargetApp};
-use umiak_spec::{Descriptor, Digest, Platform};
-use umiak_store::{Closure, Object, Store};
+use umiak_spec::{Descriptor, Digest, Limits, Platform, Silent};
+use umiak_store::{Closure, Keep, LayerDelta, LayerOptions, Object, Store, StoreError};
+
+use super::layered;
 
 type Hook = Box<dyn Fn(&Digest) + Send + Sync>;
 
@@ -25,6 +27,11 @@ pub struct FakeSupply {
     /// What made of what by which delta.
     deltas: Mutex<BTreeMap<Digest, (Digest, Digest)>>,
     tags: Mutex<BTreeMap<String, Digest>>,
+    /// Layers by diff ID, and which delta makes one of which.
+    layers: Mutex<BTreeMap<Digest, Vec<u8>>>,
+    layer_deltas: Mutex<BTreeMap<Digest, (Digest, Digest)>>,
+    /// Layers that came by a delta.
+    pub applied: AtomicU64,
     pub offline: AtomicBool,
     pub too_large: AtomicBool,
     /// Bytes that came over the network.
@@ -44,11 +51,13 @@ pub struct Publish<'a> {
     /// `db healthy`, `db started restart`, …
     pub needs: &'a [&'a str],
     pub always: bool,
+    /// Layers, the lowest first: what its root is in place of `root`, which is then only shown.
+    pub layers: &'a [Vec<u8>],
 }
 
 /// A service that is well.
 pub fn service<'a>(name: &'a str, args: &'a str, root: &str) -> Publish<'a> {
-    Publish { name, args, root: root.as_bytes().to_vec(), labels: &[], needs: &[], always: false }
+    Publish { name, args, root: root.as_bytes().to_vec(), labels: &[], needs: &[], always: false, layers: &[] }
 }
 
 impl FakeSupply {
@@ -63,9 +72,12 @@ impl FakeSupply {
         let services: Vec<Value> = services
             .iter()
             .map(|one| {
-                let config = self.put(format!("config of {} {}", one.name, one.args).as_bytes());
+                // A config names what is in the layers, as a real one does with their digests.
+                let label = if one.layers.is_empty() { "" } else { str::from_utf8(&one.root).unwrap() };
+                let config = self.put(format!("{label}\nconfig of {} {}", one.name, one.args).as_bytes());
+                let layers: Vec<Digest> = one.layers.iter().map(|tar| self.put_layer(tar)).collect();
                 json!({
-                    "name": one.name, "args": one.args, "config": config, "root": self.put(&one.root),
+                    "name": one.name, "args": one.args, "config": config, "root": self.put(&one.root), "layers": layers,
                     "labels": one.labels, "needs": one.needs, "always": one.always,
                 })
             })
@@ -82,6 +94,46 @@ impl FakeSupply {
         delta.extend_from_slice(&target[common..]);
         let made = (Digest::of(base), self.put(&delta));
         self.deltas.lock().unwrap().insert(Digest::of(target), made);
+    }
+
+    fn put_layer(&self, tar: &[u8]) -> Digest {
+        let digest = layered::diff_id(tar);
+        self.layers.lock().unwrap().insert(digest, tar.to_vec());
+        digest
+    }
+
+    /// Publishes a delta that makes one layer of another.
+    pub fn publish_layer_delta(&self, base: &[u8], target: &[u8]) {
+        let made = (layered::diff_id(base), self.put(&layered::delta(base, target)));
+        self.layer_deltas.lock().unwrap().insert(layered::diff_id(target), made);
+    }
+
+    /// What every layer should be.
+    pub fn all_layers(&self) -> BTreeMap<Digest, Vec<u8>> {
+        self.layers.lock().unwrap().clone()
+    }
+
+    /// Brings one layer: by a delta above the base's image where there is one, whole otherwise.
+    fn bring_layer(&self, store: &Store, layer: &Digest, below: &[Digest]) -> Result<(), SupplyError> {
+        let failed = |error: StoreError| SupplyError::new(Class::Environment, "cannot store").because(error);
+        let options = LayerOptions::default();
+        let made = self.layer_deltas.lock().unwrap().get(layer).copied();
+        if let Some((base, delta)) =
+            made.filter(|(base, _)| matches!(store.layer(base, &Limits::default()), Ok(Some(_))))
+        {
+            self.ingest(store, &delta, &self.get(&delta)?)?;
+            let bytes = document(store, &delta)?;
+            let keep = Keep::Patch { base, below: below.to_vec() };
+            let delta = LayerDelta { blob: &bytes, names: None };
+            store.apply_delta(layer, delta, &keep, &options, &Silent).map_err(failed)?;
+            self.applied.fetch_add(1, Ordering::SeqCst);
+            return Ok(());
+        }
+        let tar = self.layers.lock().unwrap()[layer].clone();
+        self.ingest(store, layer, &tar)?;
+        let bytes = document(store, layer)?;
+        store.ingest_layer(layer, &bytes.as_slice(), &Keep::Whole, &options, &Silent).map_err(failed)?;
+        Ok(())
     }
 
     /// What every blob should be.
@@ -128,8 +180,7 @@ impl FakeSupply {
         if store.has_blob(digest) {
             return Ok(());
         }
-        let failed =
-            |error: umiak_store::StoreError| SupplyError::new(Class::Environment, "cannot store").because(error);
+        let failed = |error: StoreError| SupplyError::new(Class::Environment, "cannot store").because(error);
         let mut ingest = store.ingest(digest, bytes.len() as u64).map_err(failed)?;
         let from = usize::try_from(ingest.offset()).unwrap();
         for piece in bytes[from..].chunks(1 << 10) {
@@ -154,6 +205,10 @@ fn manifest(store: &Store, app: &TargetApp) -> Result<Value, SupplyError> {
 
 fn digest(value: &Value) -> Digest {
     value.as_str().unwrap().parse().unwrap()
+}
+
+fn layers(value: &Value) -> Vec<Digest> {
+    value["layers"].as_array().into_iter().flatten().map(digest).collect()
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -212,17 +267,25 @@ impl Supply for FakeSupply {
 
     fn closure(&self, store: &Store, app: &TargetApp) -> Result<Closure, SupplyError> {
         let mut blobs = BTreeSet::from([app.top.digest]);
+        let mut chains = BTreeSet::new();
         for service in manifest(store, app)?["services"].as_array().unwrap() {
             blobs.extend([digest(&service["config"]), digest(&service["root"])]);
+            let chain = layers(service);
+            if !chain.is_empty() {
+                chains.insert(chain);
+            }
         }
-        Ok(Closure { blobs, ..Closure::default() })
+        Ok(Closure { blobs, chains, ..Closure::default() })
     }
 
     fn describe(&self, store: &Store, app: &TargetApp) -> Result<Described, SupplyError> {
         let part = |value: &Value| Part {
             service: described(value),
             image: digest(&value["config"]),
-            root: Root::Blobs(vec![digest(&value["root"])]),
+            root: match layers(value) {
+                none if none.is_empty() => Root::Blobs(vec![digest(&value["root"])]),
+                layers => Root::Layers(layers),
+            },
         };
         let parts = manifest(store, app)?["services"].as_array().unwrap().iter().map(part).collect();
         Ok(Described { parts, project: None })
@@ -254,9 +317,16 @@ impl Supply for FakeSupply {
 
     fn fetch(&self, store: &Store, target: &Target, _: &Planned, watcher: &dyn Watcher) -> Result<(), SupplyError> {
         for app in &target.apps {
-            for blob in self.closure(store, app)?.blobs {
-                if !store.has_blob(&blob) {
-                    self.bring(store, &blob, watcher)?;
+            let closure = self.closure(store, app)?;
+            for blob in &closure.blobs {
+                if !store.has_blob(blob) {
+                    self.bring(store, blob, watcher)?;
+                }
+            }
+            for chain in &closure.chains {
+                let missing = store.missing(&closure).layers;
+                for (at, layer) in chain.iter().enumerate().filter(|(_, layer)| missing.contains(layer)) {
+                    self.bring_layer(store, layer, &chain[..at])?;
                 }
             }
         }
@@ -270,7 +340,13 @@ impl Supply for FakeSupply {
     }
 
     fn lowers(&self, store: &Store, root: &Root) -> Result<Vec<PathBuf>, SupplyError> {
-        let Root::Blobs(blobs) = root else { return Ok(vec![]) };
+        let blobs = match root {
+            Root::Blobs(blobs) => blobs,
+            Root::Layers(layers) => {
+                let failed = |error: StoreError| SupplyError::new(Class::Corrupt, "no root").because(error);
+                return store.root(layers, &LayerOptions::default(), &Silent).map_err(failed);
+            }
+        };
         let path = |digest: &Digest| {
             let blob = store.blob(digest).map_err(|error| SupplyError::new(Class::Corrupt, error.to_string()))?;
             let absent = || SupplyError::new(Class::Corrupt, format!("{} is not in the store", digest.short()));
