@@ -24,6 +24,7 @@ mod look;
 mod outcome;
 mod place;
 mod policy;
+mod rebuild;
 mod repair;
 mod revision;
 mod rollback;

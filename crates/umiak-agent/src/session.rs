@@ -12,6 +12,7 @@ use umiak_store::{Name, Store, StoreOptions};
 use crate::agent::Agent;
 use crate::error::AgentError;
 use crate::journal::{Journal, What};
+use crate::rebuild;
 
 /// The store opened for changes, with the journal as it is on disk.
 pub(crate) struct Session<'a> {
@@ -35,8 +36,14 @@ impl<'a> Session<'a> {
     /// Opens the store for changes, and counts a start of the machine where that matters.
     pub(crate) fn open(agent: &'a Agent) -> Result<Self, AgentError> {
         let store = Store::open(&agent.root, agent.disk.clone(), &StoreOptions::UPDATE)?;
-        let journal = read_journal(&store)?;
+        let (journal, lost) = match read_journal(&store) {
+            Err(error) if rebuild::is_lost(&error) => (rebuild::journal(agent, &store, error)?, true),
+            journal => (journal?, false),
+        };
         let mut session = Self { agent, store, journal };
+        if lost {
+            session.write_again()?;
+        }
         let same = session.journal.boot.as_ref() == Some(&agent.clock.boot());
         if session.journal.state.is_exposed() && !same {
             session.tell(&Event::Boot)?;
@@ -58,7 +65,11 @@ impl<'a> Session<'a> {
         if let Some((what, revision, why)) = line(event, &before.phase, &next.state.phase) {
             next.note(self.agent.clock.plausible_date(), what, revision, why);
         }
-        self.write(next)
+        self.write(next)?;
+        if let (Event::Good, Some(current)) = (event, &self.journal.state.current) {
+            rebuild::note(&self.store, current);
+        }
+        Ok(())
     }
 
     /// Writes the journal as it is: fails where a step towards a target could not be written down either.

@@ -224,6 +224,35 @@ fn damage_to_any_single_file_is_survived_found_and_repaired() {
     println!("single files damaged: {}", all.len());
 }
 
+#[test]
+fn a_journal_that_is_lost_with_its_copy_is_made_again() {
+    let damage = |world: &World, name: &str| {
+        for file in [name.to_owned(), format!("{name}~")] {
+            std::fs::write(world.root().join("records").join(file), b"damaged").unwrap();
+        }
+    };
+    let target = "shop/front=front 2, web/site=site 1";
+    for also in [false, true] {
+        let world = installed();
+        world.supply.publish(SHOP, &[service("front", "run", "front 2")]);
+        assert!(committed(&update(&world).unwrap()));
+        damage(&world, "journal");
+        if also {
+            // What runs tells which it was.
+            damage(&world, "current");
+        } else {
+            world.reboot();
+        }
+        assert!(world.agent().status().is_err());
+        world.agent().resume(&Silently).unwrap();
+        assert_eq!(running(&world), target);
+        let history = world.agent().history().unwrap();
+        assert!(history[0].why.as_ref().is_some_and(|why| why.contains("was lost")), "{history:?}");
+        assert!(matches!(update(&world).unwrap(), Outcome::UpToDate { .. }));
+        assert!(world.agent().fsck(Depth::Content, true, &Silently).unwrap().is_sound());
+    }
+}
+
 /// The update with a disk that fails with `kind` from operation `from` on; what came of it, and how many operations it was.
 fn failing(world: &World, kind: io::ErrorKind, from: u64) -> (Result<Outcome, AgentError>, u64) {
     let hooked = Hooked::new(Arc::new(RealDisk), move |step| {
