@@ -107,7 +107,7 @@ impl Store {
             return Err(StoreError::WrongDigest { wanted: *digest, found });
         }
         if matches!(self.document(digest, bytes.len() as u64), Ok(Some(_))) {
-            return Ok(());
+            return self.settle(); // an earlier call may have failed with its very last operation
         }
         let mut staged = self.stage_bytes(bytes)?;
         staged.rename(&self.blob_path(digest))?;

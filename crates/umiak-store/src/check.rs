@@ -211,7 +211,12 @@ impl Store {
         if damage.fault == Fault::Missing {
             return Ok(());
         }
-        match &damage.object {
+        self.remove_damaged(&damage.object)?;
+        self.settle()
+    }
+
+    fn remove_damaged(&self, object: &Object) -> Result<(), StoreError> {
+        match object {
             Object::Blob(digest) => {
                 self.remove_blob(digest)?;
                 self.sync_names(&self.blobs())

@@ -10,6 +10,7 @@
 //! wrote; at most [`CHECKPOINT`] bytes that were written are lost to a power cut. A name in `blobs` appears only when digest
 //! and length are right and the bytes are durable.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -126,7 +127,11 @@ impl Store {
             return Err(StoreError::BeingIngested(*digest));
         }
         let directory = self.ingest_path(digest);
-        if directory.exists() { durable::remove_tree(&*self.disk, &directory) } else { Ok(()) }
+        if !directory.exists() {
+            return Ok(());
+        }
+        durable::remove_tree(&*self.disk, &directory)?;
+        self.sync_names(durable::parent(&directory))
     }
 
     fn ingest_path(&self, digest: &Digest) -> PathBuf {
@@ -218,6 +223,12 @@ impl Store {
             Ok(()) => Ok(ingest),
             Err(error) => Err(ingest.abandon(error)),
         }
+    }
+}
+
+impl fmt::Debug for Ingest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest").field("digest", &self.digest).field("offset", &self.offset).finish_non_exhaustive()
     }
 }
 

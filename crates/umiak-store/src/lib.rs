@@ -17,7 +17,7 @@
 //! changes the store, any number read it meanwhile; nothing is removed under a reader.
 //!
 //! All of that goes through one seam, [`disk`]. The library does not fetch, read manifests, ask the time or decide what is worth
-//! keeping.
+//! keeping. The format is described in docs/formats/store.md.
 
 mod blob;
 mod check;

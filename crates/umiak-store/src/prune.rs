@@ -1,27 +1,23 @@
 //! What no ref holds, and its removal: first as a plan, then as a deed.
 //!
 //! Order: refs that go are gone durably before anything that they held is touched; a layer that needs another goes before
-//! it. Nothing is planned while a ref cannot be read. What a plan names and a ref has come to hold since stays.
+//! it. Nothing is planned while a ref cannot be read, and no layer goes while that of a held one cannot. What a plan names and a ref has come to hold since stays.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use umiak_spec::Digest;
 
 use crate::check::Object;
 use crate::durable;
-use crate::error::{IoContext as _, StoreError};
+use crate::error::StoreError;
 use crate::ingest::Partial;
 use crate::layers;
 use crate::name::Name;
 use crate::store::Store;
-
-/// How long pruning waits for readers at least.
-const READERS: Duration = Duration::from_secs(5);
 
 /// What a [`PrunePlan`] is asked for.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +108,7 @@ impl Store {
     /// be pruned again.
     pub fn prune(&self, plan: &PrunePlan) -> Result<Pruned, StoreError> {
         self.updating()?;
-        let _alone = self.locks.exclude_readers(self.options.wait.max(READERS))?;
+        let _alone = self.locks.exclude_readers(self.options.wait_for_readers)?;
         for name in &plan.refs {
             self.remove_ref(name)?;
         }
@@ -132,6 +128,7 @@ impl Store {
             }
         }
         self.sync_names(&self.blobs())?;
+        self.settle()?;
         Ok(pruned)
     }
 
@@ -144,6 +141,10 @@ impl Store {
                 held.layers.extend(closure.all_layers());
                 held.blobs.extend(closure.blobs);
             }
+        }
+        // A damaged layer may be a patch, and its base what it is repaired with.
+        if held.layers.iter().any(|layer| layers::kind::is_unclear(self, layer)) {
+            held.layers.extend(layers::kind::list(self)?);
         }
         let mut unseen: Vec<Digest> = held.layers.iter().copied().collect();
         while let Some(layer) = unseen.pop() {
@@ -158,7 +159,7 @@ impl Store {
         if !path.exists() {
             return Ok(false);
         }
-        self.disk.unlink(&path).at("remove", &path).map(|()| true)
+        durable::remove_tree(&*self.disk, &path).map(|()| true)
     }
 
     pub(crate) fn remove_layer(&self, diff_id: &Digest) -> Result<bool, StoreError> {

@@ -6,6 +6,7 @@
 //!
 //! Not done: where the file system has no `fallocate`, the free space is compared and nothing is held.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,6 +78,12 @@ pub struct Reservation<'s> {
     store: &'s Store,
 }
 
+impl fmt::Debug for Reservation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("remaining", &self.remaining()).finish_non_exhaustive()
+    }
+}
+
 impl Reservation<'_> {
     /// Bytes that are still held.
     #[must_use]
@@ -113,6 +120,10 @@ impl Store {
         let mut held = space.held();
         if held.file.is_some() {
             return Err(StoreError::AlreadyReserved);
+        }
+        if space.path.exists() {
+            // An earlier one that could not be removed.
+            space.disk.unlink(&space.path).at("remove", &space.path)?;
         }
         let file = space.disk.create(&space.path).at("create", &space.path)?;
         match file.allocate(bytes) {

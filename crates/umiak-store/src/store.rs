@@ -1,6 +1,7 @@
 //! The open store: where things are, who may change them, and how it is opened.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -32,15 +33,20 @@ pub struct StoreOptions {
     pub access: Access,
     /// Make the store if there is none ([`Access::Update`] only).
     pub create: bool,
-    /// How long to wait for another process before [`StoreError::Busy`].
+    /// How long to wait, when opening, for another process before [`StoreError::Busy`].
     pub wait: Duration,
+    /// How long pruning waits for readers before [`StoreError::Busy`].
+    pub wait_for_readers: Duration,
 }
 
 impl StoreOptions {
     /// For queries, waiting 5 s for a pruning to end.
-    pub const READ: Self = Self { access: Access::Read, create: false, wait: Duration::from_secs(5) };
-    /// For changes, made where it is missing; does not wait for another updater.
-    pub const UPDATE: Self = Self { access: Access::Update, create: true, wait: Duration::ZERO };
+    pub const READ: Self =
+        Self { access: Access::Read, create: false, wait: Duration::from_secs(5), wait_for_readers: Duration::ZERO };
+    /// For changes, made where it is missing; waits 5 s for readers, and for another updater no longer than
+    /// a program that is just being started takes to give up our lock (2 s).
+    pub const UPDATE: Self =
+        Self { access: Access::Update, create: true, wait: Duration::ZERO, wait_for_readers: Duration::from_secs(5) };
 }
 
 /// A device store.
@@ -60,6 +66,12 @@ pub struct Store {
     /// A directory could not be made durable: something may be visible that a power cut takes away.
     pub(crate) unsure: AtomicBool,
     recovered: Recovered,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("root", &self.root).field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Store {

@@ -41,6 +41,7 @@ impl FileSystem {
 pub struct Volume {
     mountpoint: PathBuf,
     image: PathBuf,
+    kind: FileSystem,
 }
 
 impl Volume {
@@ -69,7 +70,7 @@ impl Volume {
         run(Command::new(format!("mkfs.{}", kind.name())).args(kind.arguments(block)).args(more).arg(&image))?;
         fs::create_dir_all(&mountpoint)?;
         run(Command::new("mount").args(["-t", kind.name(), "-o", "loop"]).args([&image, &mountpoint]))?;
-        Ok(Self { mountpoint, image })
+        Ok(Self { mountpoint, image, kind })
     }
 
     /// Where it is mounted.
@@ -86,6 +87,23 @@ impl Volume {
         run(Command::new("umount").arg(&self.mountpoint))?;
         run(Command::new("mount").args(["-o", "loop"]).args([&self.image, &self.mountpoint]))
     }
+
+    /// After [`shut_down`]: mounts what is on the disk, a copy of it. (The disk itself may be mounted still in a namespace
+    /// that somebody made meanwhile, and would then be as dead there as here.)
+    ///
+    /// # Errors
+    /// It cannot be copied or mounted.
+    pub fn power_on(&mut self) -> io::Result<()> {
+        run(Command::new("umount").arg("-l").arg(&self.mountpoint))?;
+        let mut copy = self.image.clone().into_os_string();
+        copy.push("+");
+        run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(&copy))?;
+        fs::remove_file(&self.image)?;
+        self.image = copy.into();
+        // Two xfs of one name are not mounted at a time unless this is said.
+        let options = if self.kind == FileSystem::Xfs { "loop,nouuid" } else { "loop" };
+        run(Command::new("mount").args(["-o", options]).args([&self.image, &self.mountpoint]))
+    }
 }
 
 impl Drop for Volume {
@@ -95,6 +113,17 @@ impl Drop for Volume {
             let _ = run(Command::new("umount").arg("-l").arg(&self.mountpoint));
         }
     }
+}
+
+/// Takes the file system at `mountpoint` away, as a power cut does: what was not synced is lost, and every further operation
+/// fails until it is mounted again. With `flush` the journal is written out first, so that names without contents stay.
+/// For ext4 and xfs; needs the package `xfsprogs`.
+///
+/// # Errors
+/// `xfs_io` fails or is missing, with what it said.
+pub fn shut_down(mountpoint: &Path, flush: bool) -> io::Result<()> {
+    let how = if flush { "shutdown -f" } else { "shutdown" };
+    run(Command::new("xfs_io").args(["-x", "-c", how]).arg(mountpoint))
 }
 
 /// Runs `command` quietly.

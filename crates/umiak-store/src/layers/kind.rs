@@ -47,6 +47,11 @@ pub(crate) fn needs(store: &Store, diff_id: &Digest) -> BTreeSet<Digest> {
     files::record(store, diff_id).ok().flatten().and_then(|record| record.base).into_iter().collect()
 }
 
+/// Whether it is unknown what the layer needs: it is here and its record cannot be read.
+pub(crate) fn is_unclear(store: &Store, diff_id: &Digest) -> bool {
+    has(store, diff_id) && !matches!(files::record(store, diff_id), Ok(Some(_)))
+}
+
 /// The layers that are here, sorted, whole or not.
 pub(crate) fn list(store: &Store) -> Result<Vec<Digest>, StoreError> {
     let names = durable::entries(&store.place("layers"))?;
