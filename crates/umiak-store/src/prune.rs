@@ -1,7 +1,8 @@
 //! What no ref holds, and its removal: first as a plan, then as a deed.
 //!
 //! Order: refs that go are gone durably before anything that they held is touched; a layer that needs another goes before
-//! it. Nothing is planned while a ref cannot be read, and no layer goes while that of a held one cannot. What a plan names and a ref has come to hold since stays.
+//! it. Nothing is planned while a ref cannot be read, and no layer goes while that of a held one cannot.
+//! What a plan names and a ref has come to hold since stays.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
