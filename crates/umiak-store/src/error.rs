@@ -175,19 +175,28 @@ impl StoreError {
     #[must_use]
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
-        match self {
-            Self::NoSpace { .. } => true,
-            Self::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
-            _ => false,
-        }
+        matches!(self, Self::NoSpace { .. }) || is_caused(self, &|kind| matches!(kind, StorageFull | QuotaExceeded))
     }
 
     /// Whether the file system does not let itself be written to.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), ReadOnlyFilesystem | PermissionDenied))
+        is_caused(self, &|kind| matches!(kind, ReadOnlyFilesystem | PermissionDenied))
     }
+}
+
+/// Whether what the system said, under whatever it was wrapped in, is such a kind.
+fn is_caused(error: &(dyn std::error::Error + 'static), kind: &dyn Fn(io::ErrorKind) -> bool) -> bool {
+    if let Some(said) = error.downcast_ref::<io::Error>() {
+        if kind(said.kind()) {
+            return true;
+        }
+        if let Some(inside) = said.get_ref() {
+            return is_caused(inside, kind);
+        }
+    }
+    error.source().is_some_and(|source| is_caused(source, kind))
 }
 
 /// Adds what was attempted to an `io::Result`.

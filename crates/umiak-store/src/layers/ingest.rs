@@ -80,6 +80,7 @@ impl Store {
             return Ok(None);
         }
         let record = self.layer_record(diff_id)?;
+        self.settle()?; // an earlier call may have failed with its very last operation
         Ok(record.map(|record| LayerReport { record, was_here: true, copied_bytes: 0 }))
     }
 

@@ -9,8 +9,8 @@
 //!     <digits>.stack, ~    says so
 //! ```
 //!
-//! [`Store::ingest_layer`] makes one of an uncompressed tar that it reads twice; [`Store::layer`] opens one: contents of its
-//! files at random, the tar again; [`Store::root`] says what to mount for a stack; [`Contents`] finds a content by its
+//! [`crate::Store::ingest_layer`] makes one of an uncompressed tar that it reads twice; [`crate::Store::layer`] opens one: contents of its
+//! files at random, the tar again; [`crate::Store::root`] says what to mount for a stack; [`Contents`] finds a content by its
 //! digest in anything that is stored.
 //!
 //! Guarantees: a layer gets its name when its diff ID was verified and both files were read back; nothing is spooled uncompressed; the
