@@ -11,6 +11,7 @@ use umiak_spec::Digest;
 use crate::durable;
 use crate::error::{IoContext as _, StoreError};
 use crate::format::DIRECTORIES;
+use crate::layers;
 use crate::sealed;
 use crate::store::Store;
 
@@ -43,6 +44,10 @@ pub(crate) fn recover(store: &Store) -> Result<Recovered, StoreError> {
     for directory in ["refs", "records"] {
         let names: Vec<String> = sealed::list(&root.join(directory))?.iter().map(ToString::to_string).collect();
         mend(store, &root.join(directory), &names, &mut recovered);
+    }
+    for diff_id in layers::kind::list(store)? {
+        let names = layers::kind::documents(store, &diff_id)?;
+        mend(store, &layers::kind::path(store, &diff_id), &names, &mut recovered);
     }
     Ok(recovered)
 }

@@ -52,10 +52,8 @@ pub(crate) fn bad_stacks(
     depth: Depth,
     observer: &dyn Observer,
 ) -> Result<Vec<(PathBuf, String)>, StoreError> {
-    let names = durable::entries(&kind::path(store, diff_id))?;
-    let documents = names.iter().map(|name| name.strip_suffix('~').unwrap_or(name));
-    let mut documents: Vec<String> = documents.filter(|name| name.ends_with(".stack")).map(str::to_owned).collect();
-    documents.dedup();
+    let mut documents = kind::documents(store, diff_id)?;
+    documents.retain(|name| name.ends_with(kind::STACK));
     let mut bad = Vec::new();
     for name in documents {
         let path = files::place(store, diff_id, &name);

@@ -63,4 +63,18 @@ pub(crate) fn remove(store: &Store, diff_id: &Digest) -> Result<(), StoreError> 
     store.discard(&path(store, diff_id))
 }
 
+/// The documents of the layer `diff_id`, to be mended after a crash: names in its directory.
+pub(crate) fn documents(store: &Store, diff_id: &Digest) -> Result<Vec<String>, StoreError> {
+    let names = durable::entries(&path(store, diff_id))?;
+    let plain = names.iter().map(|name| name.strip_suffix('~').unwrap_or(name));
+    let mut documents: Vec<String> =
+        plain.filter(|name| *name == files::RECORD || name.ends_with(STACK)).map(str::to_owned).collect();
+    documents.sort_unstable();
+    documents.dedup();
+    Ok(documents)
+}
+
+/// How the names of documents about stacks end.
+pub(crate) const STACK: &str = ".stack";
+
 pub(crate) use super::check::check;

@@ -20,6 +20,7 @@ use super::kind;
 use super::marks;
 use super::record::{FileRecord, LayerRecord};
 use super::top;
+use crate::durable;
 use crate::error::StoreError;
 use crate::sealed;
 use crate::store::Store;
@@ -112,6 +113,8 @@ impl Store {
                 top::write(self, &staged, &tree, records, options, observer)?;
                 let record = files::hash(staged.path(), observer)?;
                 staged.publish(&place)?;
+                // What is said of it must not be there without it.
+                self.sync_names(durable::parent(&place))?;
                 Some(record)
             }
         };
