@@ -4,7 +4,6 @@
 //! New things are made in `staging` and get their place in one step; what a crash leaves there is removed when the store
 //! is opened again.
 #![allow(clippy::disallowed_methods, reason = "lock files, which nothing durable depends on")]
-#![allow(dead_code, reason = "layers are staged with what is not used yet")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
