@@ -101,7 +101,6 @@ fn list(refused: &[Refused]) -> String {
 }
 
 /// Adds act and path to an I/O error.
-#[expect(dead_code)]
 pub(crate) trait At<T> {
     fn at(self, act: &'static str, path: &Path) -> Result<T, EngineError>;
 }

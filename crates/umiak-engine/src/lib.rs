@@ -15,9 +15,11 @@
 //!
 //! An engine makes no choices: when to start, to stop, to roll back is decided by its caller.
 
+mod durable;
 mod engine;
 mod error;
 mod logs;
+pub mod oci;
 
 pub use engine::{Condition, Deployment, Engine, Health, Images, Observed, Placed, Refused};
 pub use error::EngineError;
