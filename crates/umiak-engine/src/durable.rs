@@ -86,6 +86,11 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Tells the kernel something through a file that is always there.
+pub(crate) fn tell_kernel(path: &str, value: &str) -> io::Result<()> {
+    io::Write::write_all(&mut File::options().write(true).open(path)?, value.as_bytes())
+}
+
 /// Opens a file to add to, making it.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).open(path)

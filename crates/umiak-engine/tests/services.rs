@@ -5,7 +5,7 @@ mod device;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use device::{APP, Device, NoImages, REVISION, shell};
+use device::{Device, NoImages, REVISION, shell};
 use umiak_engine::{Condition, Engine, EngineError, Health as Wellness};
 use umiak_spec::service::{Health, Identity, Logs, Mount, MountKind, Probe, Restart, User};
 
@@ -52,13 +52,14 @@ fn a_service_runs_stops_and_leaves_nothing(device: &mut Device) {
     // It can be started again without being made ready.
     device.engine.start(&deployment, "web").unwrap();
     device.wait("web", |seen| seen.is_running());
-    device.engine.remove(APP, REVISION).unwrap();
-    device.engine.remove(APP, REVISION).unwrap();
+    device.engine.remove(&device.app, REVISION).unwrap();
+    device.engine.remove(&device.app, REVISION).unwrap();
     assert!(device.mounts().iter().all(|point| !point.starts_with(device.path("run/services"))));
-    assert!(!device.path("run/services").join(APP).exists());
+    assert!(!device.path("run/services").join(&device.app).exists());
     assert_eq!(device.loops(), 0, "its loop device is free again");
     assert!(device.engine.observe().unwrap().is_empty());
-    assert!(!std::path::Path::new("/sys/fs/cgroup/memory/umiak/umiak+shop+001122334455+web").exists());
+    let group = format!("/sys/fs/cgroup/memory/umiak/umiak+{}+001122334455+web", device.app);
+    assert!(!std::path::Path::new(&group).exists());
     let error = device.engine.start(&deployment, "web").unwrap_err();
     assert!(matches!(error, EngineError::NotReady { .. }), "{error}");
 }
@@ -126,7 +127,7 @@ fn chatter_is_bounded_and_prompts_are_kept(device: &mut Device) {
     service.stop_grace = Duration::ZERO;
     device.run([service]);
     device.wait_for_words("web", "password: ");
-    let files = fs::read_dir(device.path("logs/shop/web")).unwrap().flatten();
+    let files = fs::read_dir(device.path("logs").join(&device.app).join("web")).unwrap().flatten();
     let sizes: Vec<u64> = files.map(|entry| entry.metadata().unwrap().len()).collect();
     assert!(sizes.len() == 3 && sizes.iter().all(|size| *size <= 50_000), "{sizes:?}");
     let output = device.output("web");
@@ -203,14 +204,14 @@ fn probes_tell_the_truth(device: &mut Device) {
 fn a_shim_that_was_killed_is_replaced(device: &mut Device) {
     let deployment = device.run([shell("web", PATIENT)]);
     device.wait_for_words("web", "ready");
-    let shim = fs::read_to_string(device.path("run/services/shop/001122334455/web/lock")).unwrap();
+    let shim = fs::read_to_string(device.instance("web", "lock")).unwrap();
     let status = std::process::Command::new("kill").args(["-KILL", shim.trim()]).status().unwrap();
     assert!(status.success());
     device.wait("web", |seen| seen.condition == Condition::Unwatched);
     device.start(&deployment).unwrap();
     device.wait("web", |seen| seen.is_running());
     // Killed again: stopping makes an end of the service that nobody watches.
-    let shim = fs::read_to_string(device.path("run/services/shop/001122334455/web/lock")).unwrap();
+    let shim = fs::read_to_string(device.instance("web", "lock")).unwrap();
     std::process::Command::new("kill").args(["-KILL", shim.trim()]).status().unwrap();
     device.wait("web", |seen| seen.condition == Condition::Unwatched);
     device.stop("web");
@@ -232,12 +233,11 @@ fn the_device_starts_anew(device: &mut Device) {
     let deployment = device.run([shell("web", PATIENT)]);
     device.stop("web");
     // As after a start of the device whose run directory is on a disk: no mounts, old papers.
-    umiak_mount::unmount(&device.path("run/services/shop/001122334455/web/root")).unwrap();
-    for network in ["run/net/shop+001122334455+web"] {
-        umiak_mount::unmount(&device.path(network)).unwrap();
-    }
+    umiak_mount::unmount(&device.instance("web", "root")).unwrap();
+    let keeper = device.path("run/net").join(format!("{}+001122334455+web", device.app));
+    umiak_mount::unmount(&keeper).unwrap();
     fs::write(device.path("run/boot"), "another start").unwrap();
-    let place = device.path("run/services/shop/001122334455/web/place.json");
+    let place = device.instance("web", "place.json");
     let text = fs::read_to_string(&place).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     fs::write(&place, text.replace(boot.trim(), "another start")).unwrap();

@@ -12,6 +12,7 @@
 
 #![allow(unsafe_code)]
 
+mod durable;
 mod error;
 mod loops;
 pub mod namespace;

@@ -3,7 +3,7 @@
 //! A network namespace is kept by a file (bound to it), as `ip netns` does: it lasts until that file is unmounted,
 //! whoever made it. Work inside is done by a thread that enters it and ends there.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
@@ -12,6 +12,7 @@ use std::thread;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
+use crate::durable;
 use crate::error::{At, MountError};
 use crate::table::Table;
 use crate::unmount::unmount;
@@ -24,7 +25,7 @@ pub fn keep_network(keeper: &Path) -> Result<(), MountError> {
     if Table::read()?.at(keeper).is_some() {
         return Ok(());
     }
-    File::options().write(true).create(true).truncate(false).open(keeper).at("make", keeper)?;
+    durable::keeper(keeper)?;
     let made = thread::scope(|scope| {
         let made = scope.spawn(|| -> io::Result<()> {
             // SAFETY: only the network namespace of this new thread is left; it shares its descriptors as before.
@@ -43,10 +44,7 @@ pub fn keep_network(keeper: &Path) -> Result<(), MountError> {
 /// The kernel refuses.
 pub fn drop_network(keeper: &Path) -> Result<(), MountError> {
     unmount(keeper)?;
-    match fs::remove_file(keeper) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(MountError::refused("remove", keeper, error)),
-        _ => Ok(()),
-    }
+    durable::remove_keeper(keeper)
 }
 
 /// Does `work` in a thread inside the network that `keeper` keeps (or that `/proc/PID/ns/net` names). Descriptors it

@@ -9,7 +9,6 @@
 //! followed.
 
 use std::ffi::CString;
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,7 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
+use crate::durable;
 use crate::error::{At, MountError};
 use crate::loops::LoopDevice;
 
@@ -153,7 +153,7 @@ struct Points(Vec<PathBuf>);
 
 impl Points {
     fn add(&mut self, point: &Path) -> Result<(), MountError> {
-        fs::create_dir_all(point).at("make", point)?;
+        durable::point(point)?;
         self.0.push(point.to_owned());
         Ok(())
     }
@@ -162,9 +162,9 @@ impl Points {
 impl Drop for Points {
     fn drop(&mut self) {
         for point in self.0.iter().rev() {
-            // Absent is as good as gone; a directory that stays is used again.
+            // Absent is as good as gone.
             let _ = rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
-            let _ = fs::remove_dir(point);
+            durable::remove_point(point);
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Guarantees: nothing of it is left when it is dropped, and its networks are not those of the machine.
 
+#![allow(dead_code)] // Each test program uses a part of it.
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -16,7 +18,6 @@ use umiak_mount::namespace;
 use umiak_spec::Digest;
 use umiak_spec::service::{Service, Volume};
 
-pub const APP: &str = "shop";
 pub const REVISION: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 pub const NEXT: &str = "sha256:ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
 
@@ -24,6 +25,8 @@ pub const NEXT: &str = "sha256:ffeeddccbbaa99887766554433221100ffeeddccbbaa99887
 const SOON: Duration = Duration::from_secs(20);
 
 pub struct Device {
+    /// Its own, as control groups are the machine's.
+    pub app: String,
     pub engine: Oci,
     pub image: PathBuf,
     pub scratch: TempDir,
@@ -48,7 +51,8 @@ pub fn on_device(runtime: &str, work: impl FnOnce(&mut Device) + Send) {
     namespace::keep_network(&keeper).unwrap();
     let image = busybox(scratch.path());
     let engine = Oci::new(options(scratch.path(), &program(runtime))).unwrap();
-    let mut device = Device { engine, image, scratch };
+    let app = scratch.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let mut device = Device { app, engine, image, scratch };
     let done =
         namespace::in_network(&keeper, || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&mut device))))
             .unwrap();
@@ -114,7 +118,7 @@ impl Device {
     pub fn deployment(&self, revision: &str, services: impl IntoIterator<Item = Service>) -> Deployment {
         let placed = |service| Placed { service, image: Digest::of(b"image"), lowers: vec![self.image.clone()] };
         let services = services.into_iter().map(placed).collect();
-        Deployment { app: APP.into(), revision: revision.into(), services, project: None }
+        Deployment { app: self.app.clone(), revision: revision.into(), services, project: None }
     }
 
     /// Makes ready and starts everything.
@@ -130,7 +134,7 @@ impl Device {
     }
 
     pub fn stop(&self, service: &str) {
-        self.engine.stop(APP, REVISION, service).unwrap();
+        self.engine.stop(&self.app, REVISION, service).unwrap();
     }
 
     pub fn see(&self, service: &str) -> Observed {
@@ -146,7 +150,7 @@ impl Device {
             if wanted(&seen) {
                 return seen;
             }
-            assert!(Instant::now() < end, "it stays {seen:?}; {:?}", self.output(service));
+            assert!(Instant::now() < end, "it stays {seen:?}; {:?}", self.last(service));
             std::thread::sleep(Duration::from_millis(3));
         }
     }
@@ -155,7 +159,7 @@ impl Device {
     pub fn wait_for_words(&self, service: &str, words: &str) {
         let end = Instant::now() + SOON;
         while !self.output(service).iter().any(|line| line.contains(words)) {
-            assert!(Instant::now() < end, "no `{words}` in {:?}", self.all(service));
+            assert!(Instant::now() < end, "no `{words}` in {:?}", self.last(service));
             std::thread::sleep(Duration::from_millis(3));
         }
     }
@@ -170,6 +174,17 @@ impl Device {
         self.lines(service, |_| true)
     }
 
+    /// The last lines, for a message.
+    fn last(&self, service: &str) -> Vec<String> {
+        let mut all = self.all(service);
+        all.split_off(all.len().saturating_sub(8))
+    }
+
+    /// A file of a service's instance.
+    pub fn instance(&self, service: &str, file: &str) -> PathBuf {
+        self.path("run/services").join(&self.app).join("001122334455").join(service).join(file)
+    }
+
     fn lines(&self, service: &str, wanted: impl Fn(&Line) -> bool) -> Vec<String> {
         let mut lines = Vec::new();
         let mut sink = |line: &Line| {
@@ -178,7 +193,7 @@ impl Device {
             }
             ControlFlow::Continue(())
         };
-        self.engine.logs(APP, Some(service), &LogQuery::default(), &mut sink).unwrap();
+        self.engine.logs(&self.app, Some(service), &LogQuery::default(), &mut sink).unwrap();
         lines
     }
 

@@ -56,6 +56,11 @@ pub(super) fn remove(name: &str) -> io::Result<()> {
 pub(super) fn connect(keeper: &Path, cable: &Cable) -> io::Result<()> {
     let namespace = File::open(keeper)?;
     let bridge = index(&cable.bridge)?;
+    let (name, address, gateway) = (cable.inside.as_str(), cable.address, cable.gateway);
+    if namespace::in_network(keeper, || index(name))?.is_err() {
+        // A cable of that name leads somewhere else, to a namespace that is no more.
+        remove(&cable.outside)?;
+    }
     let mut peer = link(0, 0).to_vec();
     let mut inside = cable.inside.as_bytes().to_vec();
     inside.push(0);
@@ -68,7 +73,6 @@ pub(super) fn connect(keeper: &Path, cable: &Cable) -> io::Result<()> {
         .put(IFLA_MASTER, &bridge.to_ne_bytes())
         .put(IFLA_LINKINFO, &info);
     talk_route(make, &[EEXIST])?;
-    let (name, address, gateway) = (cable.inside.as_str(), cable.address, cable.gateway);
     namespace::in_network(keeper, || -> io::Result<()> {
         set_up(name, address)?;
         gateway.map_or(Ok(()), way_out)

@@ -32,7 +32,7 @@ const MASK: [u8; 4] = [255, 255, 0, 0];
 /// Lets the pool out. Repeatable.
 pub(super) fn ready(pool: Pool) -> io::Result<()> {
     // The switch is the device's; without it nothing is passed on from any network.
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+    crate::durable::tell_kernel("/proc/sys/net/ipv4/ip_forward", "1")?;
     match by_tables(pool) {
         Ok(()) => Ok(()),
         Err(error) => by_program(pool).map_err(|_| {

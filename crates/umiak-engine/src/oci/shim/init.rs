@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{WaitOptions, wait};
 use umiak_mount::signals::{self, Signals};
 
 /// As shells say that a program was not found.
@@ -33,7 +33,7 @@ pub(super) fn run(command: &[OsString]) -> u8 {
                 let _ = signals::send(main, number);
             }
         }
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == main {
                 let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
                 return code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);

@@ -51,7 +51,7 @@ pub(super) fn watch(directory: &Path, clock: &dyn Clock) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let _ = rustix::thread::set_name(c"umiak-shim");
     // A shim must not be what the kernel takes when memory is short; without the right to say so it may be.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "-500");
+    let _ = crate::durable::tell_kernel("/proc/self/oom_score_adj", "-500");
     let orders = Orders::read(directory)?;
     let output = Output::new(&orders.log_directory, orders.logs);
     let mut watch = Watch {
@@ -182,7 +182,7 @@ impl Watch<'_> {
 
     /// All children that ended: our own and, as this process adopts them, those whose parents are gone.
     fn collect(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if self.ended.len() >= ENDED_MAX {
                 let main = self.main;
                 self.ended.retain(|pid, _| Some(*pid) == main);
