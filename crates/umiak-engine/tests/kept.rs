@@ -1,5 +1,7 @@
 //! What is kept and what is shared: volumes, writable roots, images, networks, ports; and a runtime that hangs.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
+
 mod device;
 
 use std::fs;
@@ -212,7 +214,7 @@ fn a_first_process_collects_orphans(device: &mut Device) {
 }
 
 #[test]
-#[ignore = "needs: crun, squashfs-tools, busybox-static, root"]
+#[ignore = "needs: crun, squashfs-tools, busybox-static, iproute2, root"]
 fn a_runtime_that_hangs_is_given_up() {
     device::on_device("crun", |device| {
         let script = device.path("slow-runtime");

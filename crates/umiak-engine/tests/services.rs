@@ -1,12 +1,14 @@
 //! Services on real runtimes: how they start, what they see, how they end, what is left of them.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
+
 mod device;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use device::{Device, NoImages, REVISION, shell};
-use umiak_engine::{Condition, Engine, EngineError, Health as Wellness};
+use umiak_engine::{Condition, Engine, EngineError, Health as Wellness, Observed};
 use umiak_spec::service::{Health, Identity, Logs, Mount, MountKind, Probe, Restart, User};
 
 both! {
@@ -51,7 +53,7 @@ fn a_service_runs_stops_and_leaves_nothing(device: &mut Device) {
     assert!(device.output("web").contains(&"bye".to_owned()));
     // It can be started again without being made ready.
     device.engine.start(&deployment, "web").unwrap();
-    device.wait("web", |seen| seen.is_running());
+    device.wait("web", Observed::is_running);
     device.engine.remove(&device.app, REVISION).unwrap();
     device.engine.remove(&device.app, REVISION).unwrap();
     assert!(device.mounts().iter().all(|point| !point.starts_with(device.path("run/services"))));
@@ -209,7 +211,7 @@ fn a_shim_that_was_killed_is_replaced(device: &mut Device) {
     assert!(status.success());
     device.wait("web", |seen| seen.condition == Condition::Unwatched);
     device.start(&deployment).unwrap();
-    device.wait("web", |seen| seen.is_running());
+    device.wait("web", Observed::is_running);
     // Killed again: stopping makes an end of the service that nobody watches.
     let shim = fs::read_to_string(device.instance("web", "lock")).unwrap();
     std::process::Command::new("kill").args(["-KILL", shim.trim()]).status().unwrap();
@@ -221,9 +223,10 @@ fn a_shim_that_was_killed_is_replaced(device: &mut Device) {
 fn another_agent_finds_it(device: &mut Device) {
     let deployment = device.run([shell("web", PATIENT)]);
     let runtime = std::path::PathBuf::from("/bin/true");
+    device.wait_for_words("web", "ready");
     // One that was set up for another runtime still sees, and stops, what the first started.
     device.engine = umiak_engine::oci::Oci::new(device::options(device.scratch.path(), &runtime)).unwrap();
-    device.wait("web", |seen| seen.is_running());
+    device.wait("web", Observed::is_running);
     device.engine.ready(&deployment, &NoImages).unwrap();
     device.stop("web");
     assert!(matches!(device.see("web").condition, Condition::Exited { stopped: true, .. }));
@@ -231,6 +234,7 @@ fn another_agent_finds_it(device: &mut Device) {
 
 fn the_device_starts_anew(device: &mut Device) {
     let deployment = device.run([shell("web", PATIENT)]);
+    device.wait_for_words("web", "ready");
     device.stop("web");
     // As after a start of the device whose run directory is on a disk: no mounts, old papers.
     umiak_mount::unmount(&device.instance("web", "root")).unwrap();
@@ -244,4 +248,5 @@ fn the_device_starts_anew(device: &mut Device) {
     assert!(device.engine.observe().unwrap().is_empty(), "nothing of an earlier start is believed");
     device.start(&deployment).unwrap();
     device.wait("web", |seen| seen.is_running() && seen.restarts == 0);
+    device.wait_for_words("web", "ready");
 }

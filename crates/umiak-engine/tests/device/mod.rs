@@ -2,7 +2,7 @@
 //!
 //! Guarantees: nothing of it is left when it is dropped, and its networks are not those of the machine.
 
-#![allow(dead_code)] // Each test program uses a part of it.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -229,12 +229,12 @@ macro_rules! both {
     ($($name:ident)*) => {
         mod crun {
             $(#[test]
-            #[ignore = "needs: crun, squashfs-tools, busybox-static, root"]
+            #[ignore = "needs: crun, squashfs-tools, busybox-static, iproute2, root"]
             fn $name() { super::device::on_device("crun", super::$name); })*
         }
         mod runc {
             $(#[test]
-            #[ignore = "needs: runc, squashfs-tools, busybox-static, root"]
+            #[ignore = "needs: runc, squashfs-tools, busybox-static, iproute2, root"]
             fn $name() { super::device::on_device("runc", super::$name); })*
         }
     };
