@@ -13,6 +13,7 @@ use umiak_mount::table::Table;
 use umiak_mount::{signals, unmount};
 
 use super::place::{self, Instance, Key, Place, short_revision};
+use super::runtime::own_environment;
 use super::shim::{Orders, Phase, STARTED, Seen, locked};
 use super::{Oci, network, sorted_names};
 use crate::error::At;
@@ -49,6 +50,7 @@ pub(super) fn start(engine: &Oci, instance: &Instance) -> Result<(), EngineError
     let mut command = Command::new(program);
     command.args(arguments).arg(&directory).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    own_environment(&mut command);
     let mut launcher = command.spawn().at("start", Path::new(program))?;
     let out = launcher.stdout.take();
     let launched = launcher.wait().at("start", Path::new(program))?;

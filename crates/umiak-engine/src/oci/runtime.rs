@@ -56,6 +56,7 @@ impl Runtime {
             command.arg("--systemd-cgroup");
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        own_environment(&mut command);
         command
     }
 
@@ -96,6 +97,12 @@ impl Runtime {
     pub(crate) fn hangs(&self, act: &str) -> EngineError {
         EngineError::Hangs { program: self.name(), act: act.to_owned(), seconds: self.patience.as_secs() }
     }
+}
+
+/// Nothing of the agent's environment reaches a runtime or a shim: with `NOTIFY_SOCKET` in it, a runtime would wait for
+/// the service to talk to systemd.
+pub(crate) fn own_environment(command: &mut Command) {
+    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 }
 
 /// Whether the words mean that there is no such container.

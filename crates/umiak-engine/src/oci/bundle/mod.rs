@@ -82,9 +82,8 @@ pub(crate) fn process(service: &Service, facts: &Facts<'_>, first: bool) -> Valu
     if !service.resources.ulimits.is_empty() {
         process["rlimits"] = linux::rlimits(&service.resources.ulimits);
     }
-    if let Some(adjustment) = service.resources.oom_score_adj {
-        process["oomScoreAdj"] = json!(adjustment);
-    }
+    // Said in any case: what the agent and the shim have of this is not the service's.
+    process["oomScoreAdj"] = json!(service.resources.oom_score_adj.unwrap_or(0));
     process
 }
 
