@@ -14,6 +14,7 @@ use crate::cost::Cost;
 use crate::device::{Keeps, Role};
 use crate::engine::{self, HEX};
 use crate::fs::FileSystem;
+use crate::layout;
 use crate::ledger::{Change, Step};
 use crate::task::{Form, Task};
 use crate::wanted::{App, BlobKind};
@@ -171,19 +172,26 @@ impl<'a> Builder<'a> {
 
     /// Names the revision in umiak's store, where everything it needs is now.
     fn name(&mut self) {
-        let runs = |app: &&App| {
-            self.scene.device.stored.apps.iter().any(|stored| stored.running && stored.app.digest == app.digest)
-        };
-        let nothing = self.scene.apps.iter().all(runs);
+        let device = self.scene.device;
+        let runs =
+            |app: &&App| device.stored.apps.iter().any(|stored| stored.running && stored.app.digest == app.digest);
         let Some((place, file_system)) = self.at(Role::Blobs) else { return };
-        if nothing || self.scene.device.keeps != Keeps::Layers {
+        if self.scene.apps.iter().all(runs) || device.keeps != Keeps::Layers {
             return;
         }
         let blobs: usize = self.scene.apps.iter().map(|app| app.blobs().count()).sum();
         let layers: usize = self.scene.apps.iter().flat_map(|app| app.images()).map(|image| image.layers.len()).sum();
-        let cost = crate::layout::name(file_system, count(blobs + 2 * layers));
-        let change = Change::takes(place, cost, "the revision's name and what belongs to it");
-        self.steps.push(Step::new(Task::Name, "revision", vec![change]));
+        // Layers are named by themselves and in their stacks.
+        let name = layout::name(file_system, count(blobs + 2 * layers));
+        let new = self.scene.apps.iter().filter(|app| !runs(app)).flat_map(|app| app.images());
+        let stacks: BTreeSet<Vec<Digest>> =
+            new.map(|image| image.layers.iter().map(|layer| layer.diff_id).collect()).collect();
+        let stacks = stacks.iter().map(|stack| layout::name(file_system, count(stack.len()))).sum();
+        let changes = vec![
+            Change::takes(place, name, "the revision's name and what belongs to it"),
+            Change::takes(place, stacks, "how layers are mounted above each other"),
+        ];
+        self.steps.push(Step::new(Task::Name, "revision", changes));
     }
 }
 
