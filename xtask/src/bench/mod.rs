@@ -4,6 +4,7 @@
 //! printed as missed. With `--write` the table goes into docs/benchmarks.md between the bench's markers.
 //! Benches are no tests: nothing fails because a machine was slow.
 
+mod agent;
 mod apps;
 mod delta;
 mod fit;
@@ -50,11 +51,12 @@ pub struct Options {
 pub fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
     let options = Options::parse(words, std::env::var_os("UMIAK_PAIRS").map(PathBuf::from))?;
     match name {
+        "agent" => agent::bench(&options),
         "apps" => apps::bench(&options),
         "delta" => delta::bench(&options),
         "fit" => fit::bench(&options),
         "registry" => registry::bench(&options),
-        other => Err(format!("there is no bench `{other}`; there are: apps, delta, fit, registry")),
+        other => Err(format!("there is no bench `{other}`; there are: agent, apps, delta, fit, registry")),
     }
 }
 
@@ -114,6 +116,15 @@ fn program(options: &Options) -> Result<(PathBuf, PathBuf), Failure> {
     }
     command::run(command::cargo().args(["build", "--release", "--package", "umiak"]))?;
     Ok((target.join("release/umiak"), target.to_owned()))
+}
+
+/// The device's program: beside that of the options, built otherwise.
+fn device_program(options: &Options, umiak: &Path) -> Result<PathBuf, Failure> {
+    if options.umiak.is_none() {
+        command::run(command::cargo().args(["build", "--release", "--package", "umiakd"]))?;
+    }
+    let umiakd = umiak.with_file_name("umiakd");
+    if umiakd.exists() { Ok(umiakd) } else { Err(format!("there is no {}", umiakd.display())) }
 }
 
 #[cfg(test)]

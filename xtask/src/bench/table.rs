@@ -61,6 +61,35 @@ impl Row {
         }
     }
 
+    /// CPU seconds of ours and the peer; the bar is for their ratio.
+    pub fn seconds(measure: String, ours: f64, peer: f64, bar: f64) -> Self {
+        let cell = |seconds: f64| format!("{seconds:.2} s CPU");
+        Self::ratio(measure, (ours, cell(ours)), (peer, cell(peer)), Some(bar))
+    }
+
+    /// A number with a unit against an absolute bar.
+    pub fn limit(measure: String, ours: f64, unit: &str, bar: f64) -> Self {
+        let (text, bar_text) = (format!("{ours:.1} {unit}"), format!("≤ {bar:.1} {unit}"));
+        Self { measure, ours: text, peer: String::new(), ratio: String::new(), bar: bar_text, met: Some(ours <= bar) }
+    }
+
+    /// What was said and what was taken, in bytes: never under, and at most one percent or `allowed` over.
+    pub fn foretold(measure: String, said: i128, took: i128, allowed: u64) -> Self {
+        let cell = |bytes: i128| {
+            let digits = apart(u64::try_from(bytes.unsigned_abs()).unwrap_or(u64::MAX));
+            if bytes < 0 { format!("-{digits} B") } else { format!("{digits} B") }
+        };
+        let most = i128::from(allowed).max(took / 100);
+        Self {
+            measure,
+            ours: cell(said),
+            peer: cell(took),
+            ratio: format!("{:+} KiB", (said - took) / 1024),
+            bar: "≥ 0, ≤ 1 % or 64 KiB".into(),
+            met: Some((0..=most).contains(&(said - took))),
+        }
+    }
+
     /// Peak memory in MiB against an absolute bar.
     pub fn memory(measure: String, ours: f64, bar: f64) -> Self {
         let (text, bar_text) = (format!("{ours:.0} MiB"), format!("≤ {bar:.0} MiB"));

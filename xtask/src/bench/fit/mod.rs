@@ -3,7 +3,7 @@
 mod device;
 mod images;
 mod tar;
-mod watch;
+pub(super) mod watch;
 
 use umiak_plan::{App, Kind};
 

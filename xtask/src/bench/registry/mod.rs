@@ -4,8 +4,8 @@
 //! caches of both programs: each sends every blob.
 
 mod image;
-mod line;
-mod server;
+pub(super) mod line;
+pub(super) mod server;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
