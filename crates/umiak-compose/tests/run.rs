@@ -332,3 +332,33 @@ fn a_dependency_that_does_not_run_is_refused() {
     let run = run_as(&Asked { files, environment: &[], profiles: &["x"], root: Root::ReadOnly });
     assert_eq!(run.refusals, []);
 }
+
+#[test]
+fn compose_is_given_one_file_that_says_what_the_device_decides() {
+    let text = "version: '3.8'\nname: shop\nx-own: 1\nservices:\n  web:\n    image: a\n    build: .\n    depends_on: [db]\n    restart: always\n    container_name: www\n    environment: [\"A=${SITE}$$x\", GONE]\n    labels: [own=1]\n    volumes: [/cache, 'named:/named', '.:/p']\n    tmpfs: [/tmp]\n    deploy: {replicas: 1, resources: {limits: {cpus: '0.5', memory: 64m}}}\n    command: echo ${SITE} ${NONE}\n    healthcheck: {x-umiak-tcp: 1, interval: 1s}\n  db: {image: a, profiles: [never]}\nvolumes:\n  named:\n  kept: {name: kept}\n";
+    let project = read_with(&[("docker-compose.yml", text)], &[], &[]).unwrap();
+    let environment = BTreeMap::from([("SITE".to_owned(), "a: b $c".to_owned())]);
+    let (profiles, files) = (BTreeSet::new(), BTreeMap::<String, Vec<u8>>::new());
+    let device = Device { files: &files, environment: &environment, profiles: &profiles, root: Root::ReadOnly };
+    let run = run(&project, &BTreeMap::new(), &device);
+    let labels = |service: Option<&Service>| {
+        let name = service.map_or("-", |service| service.name.as_str());
+        BTreeMap::from([("ours".to_owned(), name.to_owned())])
+    };
+    let placing = umiak_compose::run::Placing {
+        services: run.services.iter().map(|service| (service, "local/image:1".to_owned())).collect(),
+        environment: &environment,
+        labels: &labels,
+        volume: &|volume| (format!("app_{}", volume.name), BTreeMap::new()),
+    };
+    let text = umiak_compose::run::for_compose(&project, &placing).unwrap();
+    let anonymous = run.services[0].mounts.iter().find_map(|mount| match &mount.kind {
+        MountKind::Volume(volume) if mount.target == "/cache" => Some(volume.name.clone()),
+        _ => None,
+    });
+    let text = text.replace(&anonymous.unwrap(), "ANON");
+    assert_eq!(
+        text,
+        "services:\n  web:\n    image: local/image:1\n    environment:\n      A: \"a: b $$c$$x\"\n      GONE:\n    command: \"echo a: b $$c \"\n    healthcheck:\n      interval: 1s\n    labels:\n      own: \"1\"\n      ours: web\n    cpus: \"0.5\"\n    mem_limit: 64m\n    volumes:\n      - named:/named\n      - .:/p\n      - type: volume\n        source: ANON\n        target: /cache\n    tmpfs:\n      - /tmp\n      - /run:mode=755\n      - /var/tmp:mode=1777\n    networks:\n      default:\n        aliases:\n          - www\n    read_only: true\nvolumes:\n  named:\n    name: app_named\n    labels: {}\n  kept:\n    name: kept\n  ANON:\n    name: app_ANON\n    labels: {}\nnetworks:\n  default:\n    labels:\n      ours: \"-\"\n"
+    );
+}

@@ -14,6 +14,7 @@ mod files;
 mod health;
 mod mounts;
 mod networks;
+mod placed;
 mod ports;
 mod process;
 mod resources;
@@ -34,6 +35,7 @@ use crate::project::Project;
 use crate::read::Files;
 use crate::yaml::Value;
 use field::{Field, Found, Reading};
+pub use placed::{Labels, Placing, for_compose};
 
 /// What the device adds to the project.
 pub struct Device<'a> {
