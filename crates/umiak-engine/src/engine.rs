@@ -57,6 +57,14 @@ pub trait Images: Sync {
     /// # Errors
     /// It is not there, or not as its digest says.
     fn layer(&self, diff_id: &Digest) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// Bytes of a layer's uncompressed tar. Unless the store knows them, they are counted.
+    ///
+    /// # Errors
+    /// As [`Images::layer`].
+    fn layer_size(&self, diff_id: &Digest) -> io::Result<u64> {
+        io::copy(&mut self.layer(diff_id)?, &mut io::sink())
+    }
 }
 
 /// Something that a service asks and an engine does not do.

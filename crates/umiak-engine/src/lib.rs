@@ -15,12 +15,14 @@
 //!
 //! An engine makes no choices: when to start, to stop, to roll back is decided by its caller.
 
+pub mod docker;
 mod durable;
 mod engine;
 mod error;
 mod logs;
 pub mod oci;
 
+pub use docker::{Docker, DockerOptions};
 pub use engine::{Condition, Deployment, Engine, Health, Images, Observed, Placed, Refused};
 pub use error::EngineError;
 pub use logs::{FOLLOW_PAUSE, Line, LogQuery, LogSink, Stream};
