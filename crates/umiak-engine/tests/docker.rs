@@ -64,7 +64,7 @@ volumes: {kept: }
 ";
 
 #[test]
-#[ignore = "needs: docker.io docker-compose iproute2 util-linux busybox-static, root"]
+#[ignore = "needs: docker.io, docker-compose, iproute2, util-linux, busybox-static, root"]
 fn an_app_lives_in_docker_and_only_what_is_ours_is_touched() {
     let scratch = tempfile::tempdir().unwrap();
     let dockerd = Dockerd::start(&scratch.path().join("docker")).unwrap();
@@ -151,7 +151,7 @@ fn an_app_lives_in_docker_and_only_what_is_ours_is_touched() {
 }
 
 #[test]
-#[ignore = "needs: docker.io docker-compose iproute2 util-linux busybox-static, root"]
+#[ignore = "needs: docker.io, docker-compose, iproute2, util-linux, busybox-static, root"]
 fn a_damaged_daemon_is_filled_again_from_our_store() {
     let scratch = tempfile::tempdir().unwrap();
     let root = scratch.path().join("docker");
@@ -199,7 +199,7 @@ fn a_damaged_daemon_is_filled_again_from_our_store() {
 
 /// What Docker makes of a compose file, compared with what the typed service says: both engines are to run the same.
 #[test]
-#[ignore = "needs: docker.io docker-compose iproute2 util-linux busybox-static, root"]
+#[ignore = "needs: docker.io, docker-compose, iproute2, util-linux, busybox-static, root"]
 fn services_are_read_as_docker_has_them() {
     let scratch = tempfile::tempdir().unwrap();
     let dockerd = Dockerd::start(&scratch.path().join("docker")).unwrap();
