@@ -25,7 +25,7 @@ use umiak_spec::{Cancelled, Observer};
 /// The longest testing window that a target may ask for.
 const LONGEST_WINDOW: u64 = 24 * 3600;
 
-/// Engines that do not answer are asked again so often before what they said last counts.
+/// What is said of an engine that fails to tell what runs.
 const DEAF: &str = "the engine does not answer";
 
 impl Session<'_> {

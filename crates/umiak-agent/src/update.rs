@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use umiak_plan::transition::{Event, Phase, Refusal};
 use umiak_spec::target::Target;
-use umiak_spec::{Digest, Limits};
+use umiak_spec::{Cancelled, Digest, Limits};
 use umiak_store::Name;
 
 use crate::error::{AgentError, Class, SupplyError};
@@ -126,11 +126,7 @@ impl Session<'_> {
         if let Err(error) = self.prepare(&target, &turning) {
             let turned = turning.is_turned();
             self.tell(&if turned { Event::Dropped } else { Event::GaveUp })?;
-            return if turned && matches!(error, AgentError::Cancelled(_)) || is_cancelled(&error, turned) {
-                Ok(Turn::Again)
-            } else {
-                Err(error)
-            };
+            return if turned && is_cancelled(&error) { Ok(Turn::Again) } else { Err(error) };
         }
         if turning.is_turned() {
             return Ok(Turn::Again);
@@ -220,12 +216,12 @@ pub(crate) fn pinned(store: &umiak_store::Store) -> Option<(Digest, Target)> {
     Some((pinned.asking, target))
 }
 
-/// Whether an error of staging comes of having been told to turn to another target.
-fn is_cancelled(error: &AgentError, turned: bool) -> bool {
+/// Whether an error of staging comes of having been told to stop.
+fn is_cancelled(error: &AgentError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(found) = cause {
-        if found.is::<umiak_spec::Cancelled>() {
-            return turned;
+        if found.is::<Cancelled>() || matches!(found.downcast_ref(), Some(AgentError::Cancelled(_))) {
+            return true;
         }
         cause = found.source();
     }
