@@ -12,7 +12,7 @@ use umiak_spec::{Digest, Limits, ReadAt, Silent};
 fn member(name: &str, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 512];
     bytes[..name.len()].copy_from_slice(name.as_bytes());
-    bytes[100..107].copy_from_slice(b"0000644");
+    bytes[100..107].copy_from_slice(b"0000755");
     bytes[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
     bytes[156] = b'0';
     bytes[257..265].copy_from_slice(b"ustar\x0000");
