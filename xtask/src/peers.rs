@@ -24,7 +24,7 @@ const PACKAGES: [(&str, &str); 30] = [
     ("iproute2", "ip: the network namespace that a daemon is locked into"),
     ("mmdebstrap", "a small real Debian tree"),
     ("mount", "mount and umount: the kernel shows what we wrote"),
-    ("openssl", "a certificate for a registry on loopback that speaks https"),
+    ("openssl", "a certificate for a registry on loopback that speaks https; keys and signatures of others"),
     ("ostree", "static deltas of two trees: the bench's peer"),
     ("python3", "zlib in all its settings, zip archives and PNG pictures made with it"),
     ("rdiff", "librsync's own program: deltas as balena sends them, to be read and to be measured with"),

@@ -1,0 +1,257 @@
+//! The policy: whose signatures an app needs, by where it comes from. The document is docs/formats/policy.md.
+//!
+//! Guarantees: a rule names only keys that are there; what is not known is refused by its name, because a policy that is
+//! half understood protects nobody; the first rule that matches decides, and where none does the default. Without a
+//! policy file everything is accepted: digests still decide what is run.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use umiak_spec::{DocumentError, Limits};
+
+use crate::chain::{Authority, ChainError};
+use crate::key::{KeyError, PublicKey};
+use crate::pvs::Signers;
+use crate::pvs::pattern::Pattern;
+
+/// Rules, and keys, of one policy.
+const MAX_RULES: usize = 256;
+
+/// What an app needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing: the digest is enough.
+    Anything,
+    /// It is refused, whoever signed it.
+    Nothing,
+    /// Signatures.
+    Signed {
+        /// Who counts: names of keys and authorities.
+        signers: Vec<String>,
+        /// How many of them.
+        threshold: usize,
+        /// How much of a pvr state they have to cover.
+        cover: Cover,
+    },
+}
+
+/// How much of a pvr state signatures have to cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cover {
+    /// Every key, `_sigs/` excepted: Pantavisor's `strict`.
+    #[default]
+    All,
+    /// Every key in a directory: files at the top, and `#spec`, are free.
+    Parts,
+}
+
+/// The policy of a device.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    keys: BTreeMap<String, PublicKey>,
+    authorities: BTreeMap<String, Authority>,
+    rules: Vec<(Pattern, Demand)>,
+    default: Demand,
+}
+
+/// Why bytes are no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// Too long, or not JSON of this shape.
+    #[error("cannot read the policy")]
+    Document(#[from] DocumentError),
+    /// Another version.
+    #[error("the policy is of version {0}, and only version 1 is known")]
+    Version(u64),
+    /// A key that is none.
+    #[error("the key `{name}` of the policy cannot be used")]
+    Key {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+    /// An authority that is none.
+    #[error("the authority `{name}` of the policy cannot be used")]
+    Authority {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        source: ChainError,
+    },
+    /// A rule that makes no sense.
+    #[error("the rule for `{from}` {reason}")]
+    Rule {
+        /// What it is for; `default` for the default.
+        from: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More than the limit.
+    #[error("the policy has {0} rules, keys and authorities, more than the limit of {MAX_RULES}")]
+    TooMany(usize),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    version: u64,
+    #[serde(default)]
+    keys: BTreeMap<String, String>,
+    #[serde(default)]
+    authorities: BTreeMap<String, String>,
+    #[serde(default)]
+    rules: Vec<ReadRule>,
+    default: ReadDemand,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadRule {
+    from: String,
+    accept: Accept,
+    #[serde(default)]
+    signers: Vec<String>,
+    #[serde(default)]
+    threshold: Option<usize>,
+    #[serde(default)]
+    cover: Option<ReadCover>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadDemand {
+    accept: Accept,
+    #[serde(default)]
+    signers: Vec<String>,
+    #[serde(default)]
+    threshold: Option<usize>,
+    #[serde(default)]
+    cover: Option<ReadCover>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Accept {
+    Any,
+    None,
+    Signed,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum ReadCover {
+    All,
+    Parts,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let (keys, authorities, rules) = Default::default();
+        Self { keys, authorities, rules, default: Demand::Anything }
+    }
+}
+
+impl Policy {
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, PolicyError> {
+        let (size, limit) = (bytes.len() as u64, limits.document);
+        if size > limit {
+            return Err(DocumentError::TooLarge { size, limit }.into());
+        }
+        let read: Read = serde_json::from_slice(bytes).map_err(DocumentError::from)?;
+        if read.version != 1 {
+            return Err(PolicyError::Version(read.version));
+        }
+        let count = read.keys.len() + read.authorities.len() + read.rules.len();
+        if count > MAX_RULES {
+            return Err(PolicyError::TooMany(count));
+        }
+        let key = |(name, pem): (String, String)| match PublicKey::from_pem(&pem) {
+            Ok(key) => Ok((name, key)),
+            Err(source) => Err(PolicyError::Key { name, source }),
+        };
+        let authority = |(name, pem): (String, String)| match Authority::from_pem(&pem) {
+            Ok(authority) => Ok((name, authority)),
+            Err(source) => Err(PolicyError::Authority { name, source }),
+        };
+        let mut policy = Self {
+            keys: read.keys.into_iter().map(key).collect::<Result<_, _>>()?,
+            authorities: read.authorities.into_iter().map(authority).collect::<Result<_, _>>()?,
+            ..Self::default()
+        };
+        let both = policy.keys.keys().find(|name| policy.authorities.contains_key(*name));
+        if let Some(name) = both {
+            let reason = format!("cannot tell the key `{name}` from the authority of that name");
+            return Err(PolicyError::Rule { from: "default".into(), reason });
+        }
+        for rule in read.rules {
+            let ReadRule { from, accept, signers, threshold, cover } = rule;
+            let demand = policy.demanded(&from, ReadDemand { accept, signers, threshold, cover })?;
+            let pattern = Pattern::parse(&from);
+            let reason = || PolicyError::Rule { from: from.clone(), reason: "has a pattern that is none".into() };
+            policy.rules.push((pattern.ok_or_else(reason)?, demand));
+        }
+        policy.default = policy.demanded("default", read.default)?;
+        Ok(policy)
+    }
+
+    fn demanded(&self, from: &str, read: ReadDemand) -> Result<Demand, PolicyError> {
+        let wrong = |reason: String| PolicyError::Rule { from: from.to_owned(), reason };
+        if read.accept != Accept::Signed {
+            let more = !read.signers.is_empty() || read.threshold.is_some() || read.cover.is_some();
+            if more {
+                return Err(wrong("has signers and does not ask for signatures".into()));
+            }
+            return Ok(if read.accept == Accept::Any { Demand::Anything } else { Demand::Nothing });
+        }
+        let mut signers = read.signers;
+        signers.sort_unstable();
+        signers.dedup();
+        let unknown =
+            signers.iter().find(|name| !self.keys.contains_key(*name) && !self.authorities.contains_key(*name));
+        if let Some(name) = unknown {
+            return Err(wrong(format!("names the signer `{name}`, which the policy does not have")));
+        }
+        let threshold = read.threshold.unwrap_or(1);
+        if threshold == 0 || threshold > signers.len() {
+            return Err(wrong(format!("asks for {threshold} signatures of {} signers", signers.len())));
+        }
+        let cover = match read.cover {
+            Some(ReadCover::Parts) => Cover::Parts,
+            _ => Cover::All,
+        };
+        Ok(Demand::Signed { signers, threshold, cover })
+    }
+
+    /// What an app from `origin` needs: a repository with its registry (`registry.example/team/shop`), or `file` and the
+    /// path of a layout, bundle or package (`file/media/usb/shop.tar`).
+    #[must_use]
+    pub fn demand(&self, origin: &str) -> &Demand {
+        let rule = self.rules.iter().find(|(pattern, _)| pattern.matches(origin));
+        rule.map_or(&self.default, |(_, demand)| demand)
+    }
+
+    /// Whether there is anything that it asks for.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.default != Demand::Anything || self.rules.iter().any(|(_, demand)| *demand != Demand::Anything)
+    }
+
+    /// The keys and authorities of these names.
+    pub(crate) fn signers<'p>(&'p self, names: &[String]) -> Signers<'p> {
+        let named = |name: &str| names.iter().any(|known| known == name);
+        Signers {
+            keys: self.keys.iter().filter(|(name, _)| named(name)).map(|(name, key)| (name.as_str(), key)).collect(),
+            authorities: self
+                .authorities
+                .iter()
+                .filter(|(name, _)| named(name))
+                .map(|(name, authority)| (name.as_str(), authority))
+                .collect(),
+        }
+    }
+}
