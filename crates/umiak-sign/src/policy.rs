@@ -255,3 +255,61 @@ impl Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The public half of a key that nobody has.
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n";
+
+    fn policy(rules: &str) -> Result<Policy, PolicyError> {
+        let text = format!(r#"{{"version":1,"keys":{{"k":"{KEY}"}},"rules":[{rules}],"default":{{"accept":"any"}}}}"#);
+        Policy::parse(text.as_bytes(), &Limits::default())
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_decides() {
+        let policy = policy(
+            r#"{"from":"r.example/a/open","accept":"any"},{"from":"r.example/a/**","accept":"signed","signers":["k"]},
+               {"from":"file/**","accept":"none"}"#,
+        )
+        .unwrap();
+        assert_eq!(policy.demand("r.example/a/open"), &Demand::Anything);
+        let signed = Demand::Signed { signers: vec!["k".into()], threshold: 1, cover: Cover::All };
+        assert_eq!(policy.demand("r.example/a/b/c"), &signed);
+        assert!(policy.needs_signatures("r.example/a/shop") && !policy.needs_signatures("r.example/b"));
+        assert_eq!(policy.demand("file/media/usb/shop.tar"), &Demand::Nothing);
+        assert_eq!(policy.demand("r.example/b"), &Demand::Anything);
+        assert!(policy.asks() && !Policy::default().asks());
+    }
+
+    #[test]
+    fn what_is_half_understood_is_refused() {
+        for (rule, why) in [
+            (r#"{"from":"a","accept":"signed","signers":["who"]}"#, "an unknown signer"),
+            (r#"{"from":"a","accept":"signed"}"#, "no signers"),
+            (r#"{"from":"a","accept":"signed","signers":["k","k"],"threshold":2}"#, "one key twice"),
+            (r#"{"from":"a","accept":"signed","signers":["k"],"threshold":0}"#, "no signature"),
+            (r#"{"from":"a","accept":"any","signers":["k"]}"#, "signers that do not count"),
+            (r#"{"from":"a","accept":"sometimes"}"#, "an unknown word"),
+            (r#"{"from":"a","accept":"any","until":"2030"}"#, "an unknown member"),
+            (r#"{"from":"a/[","accept":"any"}"#, "a pattern that is none"),
+        ] {
+            assert!(policy(rule).is_err(), "{why}");
+        }
+        let without_default = Policy::parse(br#"{"version":1}"#, &Limits::default());
+        assert!(matches!(without_default, Err(PolicyError::Document(_))));
+        let later = Policy::parse(br#"{"version":2,"default":{"accept":"any"}}"#, &Limits::default());
+        assert!(matches!(later, Err(PolicyError::Version(2))));
+    }
+
+    #[test]
+    fn a_private_key_is_no_key_of_a_policy() {
+        let text = "-----BEGIN PRIVATE KEY-----AQID-----END PRIVATE KEY-----";
+        assert_eq!(PublicKey::from_pem(text), Err(KeyError::Private));
+        assert_eq!(PublicKey::from_pem("ssh-ed25519 AAAA"), Err(KeyError::Pem));
+        let damaged = KEY.replace("\\n", "\n").replace("MCow", "MCox");
+        assert_eq!(PublicKey::from_pem(&damaged), Err(KeyError::Form));
+    }
+}

@@ -9,6 +9,9 @@ use crate::cosign::Signature;
 use crate::policy::{Cover, Demand, Policy};
 use crate::pvs::{PvsError, SignedState};
 
+/// Signers, how many of them, and how much of a state they have to cover.
+type Needed<'p> = (&'p [String], usize, Cover);
+
 /// Names that a message shows.
 const SHOWN: usize = 5;
 
@@ -98,7 +101,7 @@ impl Policy {
     }
 
     /// Signers, threshold and cover, where signatures are asked for.
-    fn demanded_of(&self, origin: &str) -> Result<Option<(&[String], usize, Cover)>, Distrust> {
+    fn demanded_of(&self, origin: &str) -> Result<Option<Needed<'_>>, Distrust> {
         match self.demand(origin) {
             Demand::Anything => Ok(None),
             Demand::Nothing => Err(Distrust::Refused { origin: origin.to_owned() }),

@@ -1,4 +1,5 @@
 //! Signatures that OpenSSL makes, in the forms in which cosign and pvr store them: what holds, and what does not.
+#![allow(clippy::unwrap_used)]
 
 use std::io::Write as _;
 use std::path::Path;
