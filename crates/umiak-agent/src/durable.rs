@@ -76,6 +76,29 @@ pub(crate) fn seal_directory(disk: &dyn Disk, directory: &Path, marker: &Path) -
     marker.parent().map_or(Ok(()), |parent| disk.sync_dir(parent))
 }
 
+/// A directory and those above it; durable once [`seal_directory`] says so, like all that is unpacked.
+pub(crate) fn make_directories(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)
+}
+
+/// A file that is not there yet, with these permissions.
+pub(crate) fn write_file(path: &Path, mode: u32, content: &mut dyn io::Read) -> io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    io::copy(content, &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(mode & 0o777))
+}
+
+/// A symbolic link.
+pub(crate) fn symbolic_link(target: &str, path: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, path)
+}
+
+/// Another name of a file.
+pub(crate) fn hard_link(target: &Path, path: &Path) -> io::Result<()> {
+    fs::hard_link(target, path)
+}
+
 /// Removes a directory with all that is in it, or a file; nothing there is no error.
 pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };

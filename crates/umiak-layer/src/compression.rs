@@ -4,9 +4,9 @@
 //! What comes out is bounded: by `Limits::expanded`, and by `Limits::expansion_ratio` once 64 MiB have come out. Both
 //! are met as [`io::Error`]s that carry an [`ExpansionError`]. zstd windows beyond 128 MiB are refused.
 
-use std::cell::Cell;
 use std::io::{self, BufReader, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use umiak_spec::Limits;
@@ -90,59 +90,81 @@ impl From<ExpansionError> for io::Error {
 /// # Errors
 /// What `source` reports, and [`ExpansionError::Unsupported`].
 pub fn decompress<'a, R: Read + 'a>(source: R, limits: &Limits) -> io::Result<Box<dyn Read + 'a>> {
-    let taken = Rc::new(Cell::new(0));
-    let source = Metered { inner: source, taken: Rc::clone(&taken) };
-    let mut start = Vec::with_capacity(6);
-    let mut source = source;
-    source.by_ref().take(6).read_to_end(&mut start)?;
-    let compression = Compression::of(&start);
-    let source = BufReader::with_capacity(BUFFER, io::Cursor::new(start).chain(source));
-    let inner: Box<dyn Read + 'a> = match compression {
-        Compression::None => Box::new(source),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(source)),
-        Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-            Box::new(decoder)
-        }
-        other => return Err(ExpansionError::Unsupported(other).into()),
-    };
-    Ok(Box::new(Bounded { inner, taken, given: 0, largest: limits.expanded, ratio: limits.expansion_ratio }))
+    Ok(Box::new(Plain::new(source, limits)?))
 }
 
-/// Counts the compressed bytes.
-struct Metered<R> {
-    inner: R,
-    taken: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.taken.set(self.taken.get() + count as u64);
-        Ok(count)
-    }
-}
-
-/// Fails once too much has come out.
-struct Bounded<R> {
-    inner: R,
-    taken: Rc<Cell<u64>>,
+/// The uncompressed bytes of a layer, as a value that may go to another thread where its source may.
+pub struct Plain<R: Read> {
+    inner: Inner<R>,
+    taken: Arc<AtomicU64>,
     given: u64,
     largest: u64,
     ratio: u64,
 }
 
-impl<R: Read> Read for Bounded<R> {
+type Source<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, Metered<R>>>;
+
+enum Inner<R: Read> {
+    None(Source<R>),
+    Gzip(Box<MultiGzDecoder<Source<R>>>),
+    Zstd(zstd::stream::read::Decoder<'static, Source<R>>),
+}
+
+impl<R: Read> Plain<R> {
+    /// The uncompressed bytes of the layer that `source` gives.
+    ///
+    /// # Errors
+    /// What `source` reports, and [`ExpansionError::Unsupported`].
+    pub fn new(source: R, limits: &Limits) -> io::Result<Self> {
+        let taken = Arc::new(AtomicU64::new(0));
+        let mut source = Metered { inner: source, taken: Arc::clone(&taken) };
+        let mut start = Vec::with_capacity(6);
+        source.by_ref().take(6).read_to_end(&mut start)?;
+        let compression = Compression::of(&start);
+        let source = BufReader::with_capacity(BUFFER, io::Cursor::new(start).chain(source));
+        let inner = match compression {
+            Compression::None => Inner::None(source),
+            Compression::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(source))),
+            Compression::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Inner::Zstd(decoder)
+            }
+            other => return Err(ExpansionError::Unsupported(other).into()),
+        };
+        Ok(Self { inner, taken, given: 0, largest: limits.expanded, ratio: limits.expansion_ratio })
+    }
+}
+
+impl<R: Read> Read for Plain<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        let count = match &mut self.inner {
+            Inner::None(inner) => inner.read(buffer),
+            Inner::Gzip(inner) => inner.read(buffer),
+            Inner::Zstd(inner) => inner.read(buffer),
+        }?;
         self.given += count as u64;
         if self.given > self.largest {
             return Err(ExpansionError::TooLarge(self.largest).into());
         }
-        if self.given > RATIO_FREE && self.given / self.ratio.max(1) > self.taken.get() {
+        // Fails once too much has come out.
+        if self.given > RATIO_FREE && self.given / self.ratio.max(1) > self.taken.load(Ordering::Relaxed) {
             return Err(ExpansionError::Bomb(self.ratio).into());
         }
+        Ok(count)
+    }
+}
+
+/// Counts the compressed bytes.
+struct Metered<R> {
+    inner: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }

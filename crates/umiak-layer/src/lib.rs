@@ -43,7 +43,7 @@ mod survey;
 mod unpack;
 mod writer;
 
-pub use compression::{Compression, ExpansionError, decompress};
+pub use compression::{Compression, ExpansionError, Plain, decompress};
 pub use content::Content;
 pub use contents::for_each_content;
 pub use entry::{Body, Entry};

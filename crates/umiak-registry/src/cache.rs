@@ -10,7 +10,7 @@
 //! Guarantees: a file without suffix was complete when it was renamed into place; a blob was verified before that, is
 //! verified again before every use, and dropped if it is damaged. Several processes and threads may use one cache: a
 //! partial file is written by the one that holds its lock. After a power cut a rename may be undone: then the partial
-//! file is found complete. Beside `durable`, this is the only module of the crate that changes files.
+//! file is found complete. A cache without a path keeps nothing. Beside `durable`, this is the only module of the crate that changes files.
 #![allow(clippy::disallowed_methods)]
 
 use std::fs::{self, File, TryLockError};
@@ -25,6 +25,7 @@ use umiak_spec::{Cancelled, Digest, Limits, Observer, Sha256, Verified};
 use crate::blob::BlobFile;
 use crate::error::{Error, IoContext as _};
 use crate::image::Layer;
+use crate::landing::Landing;
 use crate::watch::Watched;
 
 /// What an observer is told it is.
@@ -47,6 +48,11 @@ impl Cache {
         Self { root: root.to_owned() }
     }
 
+    /// Whether there is none: an empty path keeps nothing.
+    fn is_none(&self) -> bool {
+        self.root.as_os_str().is_empty()
+    }
+
     /// Where it is.
     pub(crate) fn root(&self) -> &Path {
         &self.root
@@ -58,6 +64,9 @@ impl Cache {
 
     /// The blob of `layer` if it is kept and whole.
     pub(crate) fn get(&self, layer: &Layer) -> Option<BlobFile> {
+        if self.is_none() {
+            return None;
+        }
         let path = self.blob(layer.digest);
         let blob = BlobFile::open(&path).ok()?;
         match blob.verify(layer, &path) {
@@ -71,6 +80,9 @@ impl Cache {
 
     /// A kept manifest or config, if it is whole.
     pub(crate) fn document(&self, digest: Digest, limits: &Limits) -> Option<Vec<u8>> {
+        if self.is_none() {
+            return None;
+        }
         let blob = BlobFile::open(&self.blob(digest)).ok().filter(|blob| blob.len() <= limits.document)?;
         blob.bytes().ok().filter(|bytes| Digest::of(bytes) == digest)
     }
@@ -87,6 +99,9 @@ impl Cache {
 
     /// Bytes of `layer` that a fetch would have to bring, as far as can be told without reading.
     pub(crate) fn missing(&self, layer: &Layer) -> u64 {
+        if self.is_none() {
+            return layer.size;
+        }
         let path = self.blob(layer.digest);
         let length = |path: &Path| fs::metadata(path).ok().map(|found| found.len());
         if length(&path) == Some(layer.size) {
@@ -99,6 +114,9 @@ impl Cache {
     /// Starts or resumes a fetch. While somebody else fetches the same blob, `wait` is called again and again: it lets
     /// some time pass, or gives up.
     pub(crate) fn partial(&self, layer: &Layer, wait: impl FnMut() -> Result<(), Cancelled>) -> Result<Partial, Error> {
+        if self.is_none() {
+            return Err(Error::Unsupported("there is no cache to keep a blob in".into()));
+        }
         let path = self.blob(layer.digest).with_extension("partial");
         let file = locked(&path, wait)?;
         let mut partial = Partial { path, file, hash: Sha256::new(), length: 0 };
@@ -221,12 +239,21 @@ pub(crate) struct Partial {
     length: u64,
 }
 
-impl Partial {
-    /// Bytes that are here already: where the next fetch may start.
-    pub(crate) fn length(&self) -> u64 {
+impl Landing for Partial {
+    fn offset(&self) -> u64 {
         self.length
     }
 
+    fn restart(&mut self, _: Option<&str>) -> io::Result<()> {
+        Self::restart(self).map_err(io::Error::other)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.append(bytes).map_err(io::Error::other)
+    }
+}
+
+impl Partial {
     /// Forgets what is here.
     pub(crate) fn restart(&mut self) -> Result<(), Error> {
         self.file.set_len(0).at("empty", &self.path)?;
@@ -286,7 +313,7 @@ mod tests {
         cache.partial(&layer, patiently).unwrap().append(b"hello ").unwrap();
         assert!(cache.get(&layer).is_none());
         let mut again = cache.partial(&layer, patiently).unwrap();
-        assert_eq!(again.length(), 6);
+        assert_eq!(again.offset(), 6);
         again.append(b"world").unwrap();
         assert_eq!(cache.keep(&layer, again).unwrap().bytes().unwrap(), b"hello world");
         assert_eq!(cache.get(&layer).unwrap().bytes().unwrap(), b"hello world");
@@ -300,7 +327,7 @@ mod tests {
         let mut partial = cache.partial(&layer, patiently).unwrap();
         partial.append(b"hello w0rld").unwrap();
         assert!(matches!(cache.keep(&layer, partial), Err(Error::Digest { .. })));
-        assert_eq!(cache.partial(&layer, patiently).unwrap().length(), 0, "nothing of it is resumed");
+        assert_eq!(cache.partial(&layer, patiently).unwrap().offset(), 0, "nothing of it is resumed");
 
         let path = cache.blob(layer.digest);
         fs::write(&path, "damaged").unwrap();
@@ -330,7 +357,7 @@ mod tests {
             cache.keep(&layer, held.take().unwrap()).unwrap();
             Ok(())
         });
-        assert_eq!(late.as_ref().unwrap().length(), 0, "the blob itself is never opened for writing");
+        assert_eq!(late.as_ref().unwrap().offset(), 0, "the blob itself is never opened for writing");
         late.unwrap().discard();
         assert_eq!(cache.missing(&layer), 0);
         assert!(!cache.blob(layer.digest).with_extension("partial").exists());

@@ -19,9 +19,10 @@ use crate::download::Download;
 use crate::error::Error;
 use crate::flow::Flow;
 use crate::image::{Documents, Image, Layer, Resolver};
+use crate::landing::Landing;
 use crate::login::Login;
 use crate::remote::RemoteBlob;
-use crate::source::{Context, Source};
+use crate::source::{Context, Delivered, Source};
 use crate::transport::{ATTEMPTS, Answer, Transport};
 use crate::upload::header;
 
@@ -303,6 +304,20 @@ impl Source for Registry {
 
     fn document(&self, descriptor: &Descriptor, observer: &dyn Observer) -> Result<Vec<u8>, Error> {
         Watched { registry: self, observer }.document(descriptor)
+    }
+
+    fn deliver(
+        &self,
+        blob: &Descriptor,
+        landing: &mut dyn Landing,
+        observer: &dyn Observer,
+    ) -> Result<Delivered, Error> {
+        let transport = self.transport()?;
+        let _share = self.flow().share(observer)?;
+        let url = format!("{}/blobs/{}", self.base, blob.digest);
+        let download = Download { transport, url: &url, layer: &Layer::from(blob), observer };
+        let whole = download.complete(landing).map_err(|error| self.absent(error))?;
+        Ok(if whole { Delivered::Whole } else { Delivered::Pieces })
     }
 
     fn tags(&self, observer: &dyn Observer) -> Result<Vec<String>, Error> {

@@ -1,4 +1,4 @@
-//! One blob on its way from a registry into the cache, over as many requests as it takes.
+//! One blob on its way from a registry to where it lands, over as many requests as it takes.
 //!
 //! Guarantees: what has arrived is not asked for again as long as the server does ranges; a server that answers with
 //! other bytes than it was asked for is read from the start; attempts that bring nothing new are counted, so that no
@@ -8,10 +8,11 @@ use std::io::{ErrorKind, Read as _};
 
 use umiak_spec::Observer;
 
-use crate::cache::Partial;
 use crate::error::Error;
 use crate::image::Layer;
+use crate::landing::Landing;
 use crate::transport::{ATTEMPTS, Answer, Transport};
+use crate::upload::header;
 
 /// What an observer is told this is.
 pub(crate) const PHASE: &str = "Fetching";
@@ -33,16 +34,16 @@ impl Download<'_> {
     ///
     /// # Errors
     /// The last failure; what has arrived stays in `partial`.
-    pub(crate) fn complete(&self, partial: &mut Partial) -> Result<bool, Error> {
-        self.observer.expect(PHASE, self.layer.size - partial.length());
-        let (mut failures, mut fruitless, mut answers) = (0, 0, u32::from(partial.length() > 0));
-        let mut furthest = partial.length();
-        while partial.length() < self.layer.size {
+    pub(crate) fn complete(&self, partial: &mut dyn Landing) -> Result<bool, Error> {
+        self.observer.expect(PHASE, self.layer.size - partial.offset());
+        let (mut failures, mut fruitless, mut answers) = (0, 0, u32::from(partial.offset() > 0));
+        let mut furthest = partial.offset();
+        while partial.offset() < self.layer.size {
             self.observer.check()?;
             let result = self.piece(partial);
             answers += 1;
-            let came_further = partial.length() > furthest;
-            furthest = furthest.max(partial.length());
+            let came_further = partial.offset() > furthest;
+            furthest = furthest.max(partial.offset());
             match result {
                 Ok(()) if came_further => {}
                 Ok(()) => {
@@ -56,7 +57,7 @@ impl Download<'_> {
                     if failures >= ATTEMPTS {
                         return Err(error);
                     }
-                    let at = partial.length();
+                    let at = partial.offset();
                     self.observer.note(&format!("the connection broke, going on at {at} bytes: {error}"));
                     self.transport.pause(failures, None, self.observer)?;
                 }
@@ -67,31 +68,38 @@ impl Download<'_> {
     }
 
     /// One request for the rest, and its answer.
-    fn piece(&self, partial: &mut Partial) -> Result<(), Error> {
-        let start = partial.length();
+    fn piece(&self, partial: &mut dyn Landing) -> Result<(), Error> {
+        let start = partial.offset();
         let range = format!("bytes={start}-");
-        let headers: &[(&str, &str)] = if start > 0 { &[("Range", &range)] } else { &[] };
-        let mut answer = self.transport.get(self.url, headers, self.observer)?;
+        let kept = partial.validator().map(str::to_owned);
+        let mut headers: Vec<(&str, &str)> = if start > 0 { vec![("Range", &range)] } else { Vec::new() };
+        // Other content by now comes whole (RFC 9110 13.1.5).
+        headers.extend(kept.as_deref().filter(|_| start > 0).map(|tag| ("If-Range", tag)));
+        let mut answer = self.transport.get(self.url, &headers, self.observer)?;
+        let validator = header(&answer, "ETag").filter(|tag| is_strong(tag)).map(str::to_owned);
         let offset = answer.headers().get("Content-Range").and_then(|value| range_start(value.to_str().ok()?));
         match answer.status().as_u16() {
             206 if offset == Some(start) => self.receive(&mut answer, partial),
             200 => {
                 // All of it, from the start: nothing was asked for but that, or the server does not do ranges.
-                self.begin_again(partial)?;
+                self.begin_again(partial, validator.as_deref())?;
                 self.receive(&mut answer, partial)
             }
             // Another range than was asked for, or none: the next request asks for everything.
-            _ => self.begin_again(partial),
+            _ => self.begin_again(partial, None),
         }
     }
 
-    fn begin_again(&self, partial: &mut Partial) -> Result<(), Error> {
-        self.observer.expect(PHASE, partial.length());
-        partial.restart()
+    fn begin_again(&self, partial: &mut dyn Landing, validator: Option<&str>) -> Result<(), Error> {
+        if partial.offset() == 0 && partial.validator() == validator {
+            return Ok(());
+        }
+        self.observer.expect(PHASE, partial.offset());
+        partial.restart(validator).map_err(unkept)
     }
 
     /// Appends the body; more than the blob has is an error of the server.
-    fn receive(&self, answer: &mut Answer, partial: &mut Partial) -> Result<(), Error> {
+    fn receive(&self, answer: &mut Answer, partial: &mut dyn Landing) -> Result<(), Error> {
         let mut reader = answer.body_mut().as_reader();
         let mut buffer = vec![0; 128 << 10];
         loop {
@@ -104,12 +112,12 @@ impl Download<'_> {
                     return Err(Error::Network { action: "read from", url: self.url.to_owned(), source: error.into() });
                 }
             };
-            let found = partial.length() + count as u64;
+            let found = partial.offset() + count as u64;
             if found > self.layer.size {
-                partial.restart()?;
+                partial.restart(None).map_err(unkept)?;
                 return Err(self.wrong_size(found));
             }
-            partial.append(&buffer[..count])?;
+            partial.write(&buffer[..count]).map_err(unkept)?;
             self.observer.advance(PHASE, count as u64);
         }
     }
@@ -117,6 +125,19 @@ impl Download<'_> {
     fn wrong_size(&self, found: u64) -> Error {
         Error::Size { what: format!("layer {}", self.layer.digest), expected: self.layer.size, found }
     }
+}
+
+/// What a landing said; an error of ours comes out as it went in.
+fn unkept(source: std::io::Error) -> Error {
+    match source.downcast() {
+        Ok(error) => error,
+        Err(source) => Error::Unkept { source },
+    }
+}
+
+/// Whether an entity tag may stand for bytes (RFC 9110 8.8.1), and is short enough to be kept.
+fn is_strong(tag: &str) -> bool {
+    tag.starts_with('"') && tag.len() <= 256
 }
 
 pub(crate) fn range_start(header: &str) -> Option<u64> {

@@ -45,6 +45,12 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// What came cannot be kept, or is not wanted any more: what takes it says why.
+    #[error("cannot keep what came")]
+    Unkept {
+        /// What it said.
+        source: io::Error,
+    },
     /// A server could not be talked to, or gave up.
     #[error("cannot {action} {url}")]
     Network {
@@ -176,7 +182,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::Io { .. } | Self::Unreadable { .. } => ErrorKind::System,
+            Self::Io { .. } | Self::Unreadable { .. } | Self::Unkept { .. } => ErrorKind::System,
             Self::Network { .. } => ErrorKind::Network,
             Self::Status { status: 404, .. } | Self::NotFound { .. } | Self::Ambiguous { .. } => ErrorKind::NotFound,
             Self::Status { .. } => ErrorKind::Network,

@@ -45,6 +45,31 @@ pub(crate) trait Documents {
     fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error>;
 }
 
+/// The image that the document `top`, whose bytes are `bytes`, leads to for the first of `platforms` that there is one for.
+/// Whoever has the documents hands them over: `documents` gives what a descriptor names, verified.
+///
+/// # Errors
+/// [`Error`]; what `documents` says.
+pub fn resolve_documents(
+    name: &str,
+    top: &Descriptor,
+    bytes: Vec<u8>,
+    platforms: &[Platform],
+    limits: &Limits,
+    documents: &dyn Fn(&Descriptor) -> Result<Vec<u8>, Error>,
+) -> Result<Image, Error> {
+    Resolver { name, platforms, limits, documents: &Handed(documents) }.image(bytes, top.digest, &top.media_type)
+}
+
+/// Documents of somebody else.
+struct Handed<'a>(&'a dyn Fn(&Descriptor) -> Result<Vec<u8>, Error>);
+
+impl Documents for Handed<'_> {
+    fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        self.0(descriptor)
+    }
+}
+
 /// Follows indexes down to one image for one of the wanted platforms.
 pub(crate) struct Resolver<'a> {
     /// What messages and src.json call the image.

@@ -14,6 +14,7 @@ use crate::daemon::Daemon;
 use crate::distribution::{Registry, RegistrySettings};
 use crate::error::{Error, ErrorKind};
 use crate::image::{Image, Layer};
+use crate::landing::Landing;
 use crate::layout::Layout;
 use crate::login::PULL;
 use crate::rootfs::RootFs;
@@ -83,6 +84,21 @@ pub trait Source: Sync {
         Ok(Box::new(self.fetch(&Layer::from(blob), observer)?))
     }
 
+    /// Brings a blob to `landing`, from where that is on; after an interruption it goes on, as often as something comes.
+    /// What has come is the landing's to verify. Nothing is kept here.
+    ///
+    /// # Errors
+    /// [`Error`]; what has come stays.
+    fn deliver(
+        &self,
+        blob: &Descriptor,
+        landing: &mut dyn Landing,
+        observer: &dyn Observer,
+    ) -> Result<Delivered, Error> {
+        let file = self.fetch(&Layer::from(blob), observer)?;
+        deliver_file(&file, landing, observer)
+    }
+
     /// The tags of the repository or layout that the reference is in.
     ///
     /// # Errors
@@ -99,6 +115,33 @@ pub trait Source: Sync {
         Err(no_manifests())
     }
 }
+
+/// How a blob came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// In one answer, from its first byte to its last.
+    Whole,
+    /// In pieces, of which some may have been here before: one of them may be of something else.
+    Pieces,
+}
+
+/// Brings what is in a local file.
+fn deliver_file(file: &BlobFile, landing: &mut dyn Landing, observer: &dyn Observer) -> Result<Delivered, Error> {
+    let delivered = if landing.offset() == 0 { Delivered::Whole } else { Delivered::Pieces };
+    let mut buffer = vec![0; DELIVERY];
+    while landing.offset() < file.len() {
+        observer.check()?;
+        let at = landing.offset();
+        let count = usize::try_from(file.len() - at).unwrap_or(DELIVERY).min(DELIVERY);
+        let unreadable = |source| Error::Unreadable { source };
+        ReadAt::read_exact_at(file, &mut buffer[..count], at).map_err(unreadable)?;
+        landing.write(&buffer[..count]).map_err(|source| Error::Unkept { source })?;
+    }
+    Ok(delivered)
+}
+
+/// Bytes that are brought at a time.
+const DELIVERY: usize = 128 << 10;
 
 fn no_manifests() -> Error {
     Error::Unsupported(
@@ -133,7 +176,7 @@ impl Place {
 /// How sources are reached.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// Where blobs and unpacked archives are kept.
+    /// Where blobs and unpacked archives are kept; an empty path: nowhere.
     pub cache: PathBuf,
     /// Where bare references are looked for, in this order.
     pub order: Vec<Place>,
@@ -273,6 +316,15 @@ impl Source for Somewhere {
 
     fn stream<'a>(&'a self, blob: &Descriptor, observer: &'a dyn Observer) -> Result<Box<dyn ReadAt + 'a>, Error> {
         self.with_manifests()?.stream(blob, observer)
+    }
+
+    fn deliver(
+        &self,
+        blob: &Descriptor,
+        landing: &mut dyn Landing,
+        observer: &dyn Observer,
+    ) -> Result<Delivered, Error> {
+        self.with_manifests()?.deliver(blob, landing, observer)
     }
 
     fn tags(&self, observer: &dyn Observer) -> Result<Vec<String>, Error> {

@@ -85,6 +85,14 @@ impl Store {
         files::record(self, diff_id)
     }
 
+    /// The layers that are here, sorted.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn layer_list(&self) -> Result<Vec<Digest>, StoreError> {
+        kind::list(self)
+    }
+
     /// The tar of a layer, bit for bit; for a damaged layer what comes is not the layer, or an error.
     ///
     /// # Errors

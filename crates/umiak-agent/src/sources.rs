@@ -1,0 +1,168 @@
+//! The supply of revisions: registries, layouts, bundles and packages behind the agent's one seam.
+//!
+//! What it is made of: [`crate::target`] resolves and reads, [`crate::fetch`] brings blobs. Here the two are joined with
+//! the planner and the store. Guarantees: what the plan chose is tried first; a layer whose delta cannot be fetched or
+//! applied comes whole, each for itself; everything can be called again after a cut at any point.
+
+mod arrive;
+mod deltas;
+mod inventory;
+mod plan;
+mod repair;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use umiak_registry::Context;
+use umiak_sign::Policy as Trust;
+use umiak_spec::target::{Asked, Target, TargetApp};
+use umiak_spec::{Digest, Limits, Observer, Platform, Silent};
+use umiak_store::{Closure, LayerOptions, Object, Store};
+
+use crate::error::{Class, SupplyError};
+use crate::fetch::FetchOptions;
+use crate::outcome::Watcher;
+use crate::supply::{Described, Part, Planned, Root, Supply};
+use crate::target::{Content, Made, Reader, ResolveError, services};
+
+/// Tells what the device is: file systems, engine, watermark. What is stored is filled in here.
+pub type Survey = dyn Fn(&Store) -> io::Result<umiak_plan::Device> + Send + Sync;
+
+/// Registries, layouts, bundles and packages, and what the device makes of them.
+pub struct Sources {
+    /// How registries are reached. Its cache should have an empty path: the store keeps what comes.
+    pub context: Context,
+    /// What the device runs.
+    pub platform: Platform,
+    /// Whose signatures are asked for.
+    pub trust: Trust,
+    /// Bounds on input.
+    pub limits: Limits,
+    /// How blobs are fetched.
+    pub fetch: FetchOptions,
+    /// How layers are taken in.
+    pub layers: LayerOptions,
+    /// Variables of compose projects.
+    pub environment: BTreeMap<String, String>,
+    /// Profiles of compose projects that are active.
+    pub profiles: BTreeSet<String>,
+    /// Whether the engine runs Compose itself.
+    pub runs_compose: bool,
+    /// What the device is.
+    pub survey: Box<Survey>,
+}
+
+impl Sources {
+    pub(crate) fn reader<'a>(&'a self, store: &'a Store, online: bool, observer: &'a dyn Observer) -> Reader<'a> {
+        Reader { store, sources: self, online, observer }
+    }
+
+    /// An app, from documents that are in the store.
+    fn stored(&self, store: &Store, app: &TargetApp) -> Result<Content, ResolveError> {
+        self.reader(store, false, &Silent).read(app)
+    }
+}
+
+impl Supply for Sources {
+    fn resolve(&self, store: &Store, asked: &Asked, watcher: &dyn Watcher) -> Result<Target, SupplyError> {
+        Ok(self.reader(store, true, &Watching(watcher)).pin(asked)?)
+    }
+
+    fn closure(&self, store: &Store, app: &TargetApp) -> Result<Closure, SupplyError> {
+        Ok(self.stored(store, app)?.closure())
+    }
+
+    fn describe(&self, store: &Store, app: &TargetApp) -> Result<Described, SupplyError> {
+        let content = self.stored(store, app)?;
+        let services = services(&content, self)?;
+        let mut parts = Vec::new();
+        for service in services {
+            let Some(image) = content.images().iter().find(|image| image.service == service.name) else { continue };
+            let root = Root::Layers(image.diff_ids());
+            let image = Digest::of(image.image.config.text.as_bytes());
+            parts.push(Part { service, image, root });
+        }
+        let project = match &content.made {
+            Made::Compose(compose) => Some(compose.manifest.bundle.digest),
+            Made::Image(_) | Made::Pvr(_) => None,
+        };
+        Ok(Described { parts, project })
+    }
+
+    fn plan(
+        &self,
+        store: &Store,
+        target: &Target,
+        kept: &[Target],
+        watcher: &dyn Watcher,
+    ) -> Result<Planned, SupplyError> {
+        self.planned(store, target, kept, &Watching(watcher))
+    }
+
+    fn fetch(
+        &self,
+        store: &Store,
+        target: &Target,
+        planned: &Planned,
+        watcher: &dyn Watcher,
+    ) -> Result<(), SupplyError> {
+        self.arrive(store, target, planned, &Watching(watcher))
+    }
+
+    fn repair(
+        &self,
+        store: &Store,
+        object: &Object,
+        targets: &[Target],
+        watcher: &dyn Watcher,
+    ) -> Result<(), SupplyError> {
+        self.again(store, object, targets, &Watching(watcher))
+    }
+
+    fn lowers(&self, store: &Store, root: &Root) -> Result<Vec<PathBuf>, SupplyError> {
+        let damaged = |error: umiak_store::StoreError| {
+            SupplyError::new(Class::Corrupt, "a root cannot be put together").because(error)
+        };
+        match root {
+            Root::Layers(diff_ids) => store.root(diff_ids, &self.layers, &Silent).map_err(damaged),
+            Root::Blobs(blobs) => {
+                let path = |digest: &Digest| match store.blob(digest).map_err(damaged)? {
+                    Some(blob) => Ok(blob.path().to_owned()),
+                    None => {
+                        let what = format!("the object {} is not on this device", digest.short());
+                        Err(SupplyError::new(Class::Corrupt, what).hint("umiakd fsck --repair"))
+                    }
+                };
+                blobs.iter().map(path).collect()
+            }
+        }
+    }
+
+    fn layer<'s>(&self, store: &'s Store, diff_id: &Digest) -> io::Result<Box<dyn Read + Send + 's>> {
+        let tar: Box<dyn Read + Send> = store.layer_reader(diff_id, &self.limits).map_err(io::Error::other)?;
+        Ok(tar)
+    }
+
+    fn unpack(&self, store: &Store, project: &Digest, into: &Path) -> Result<(), SupplyError> {
+        Ok(crate::target::unpack(store, project, into, &self.limits)?)
+    }
+}
+
+/// A watcher as the observer that it is.
+struct Watching<'w>(&'w dyn Watcher);
+
+impl Observer for Watching<'_> {
+    fn expect(&self, phase: &'static str, bytes: u64) {
+        self.0.expect(phase, bytes);
+    }
+    fn advance(&self, phase: &'static str, bytes: u64) {
+        self.0.advance(phase, bytes);
+    }
+    fn note(&self, text: &str) {
+        self.0.note(text);
+    }
+    fn check(&self) -> Result<(), umiak_spec::Cancelled> {
+        self.0.check()
+    }
+}

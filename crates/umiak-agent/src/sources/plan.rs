@@ -1,0 +1,160 @@
+//! What an update takes: documents and deltas to the planner, its answer to the agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use umiak_plan::{App, Contents, LayerFiles, Policy, StoredApp, Wanted, Way};
+use umiak_spec::target::{Origin, Target, TargetApp};
+use umiak_spec::{Digest, ImageReference, Observer};
+use umiak_store::Store;
+
+use super::{Sources, inventory};
+use crate::error::{Class, SupplyError};
+use crate::supply::{Change, How, Planned};
+use crate::target::ResolveError;
+
+impl Sources {
+    pub(super) fn planned(
+        &self,
+        store: &Store,
+        target: &Target,
+        kept: &[Target],
+        observer: &dyn Observer,
+    ) -> Result<Planned, SupplyError> {
+        let surveyed = (self.survey)(store);
+        let mut device = surveyed
+            .map_err(|error| SupplyError::new(Class::Environment, "cannot tell what the device has").because(error))?;
+        inventory::fill(store, &mut device.stored).map_err(ResolveError::from)?;
+        device.stored.apps = self.kept_apps(store, kept, observer)?;
+        let layers: BTreeSet<Digest> = device.stored.layers.keys().copied().collect();
+        let (mut wanted, mut uses) = (Wanted::default(), BTreeSet::new());
+        let mut whole: BTreeMap<Digest, LayerFiles> = BTreeMap::new();
+        let reader = self.reader(store, true, observer);
+        for app in &target.apps {
+            let content = reader.read(app)?;
+            let closure = content.closure();
+            uses.extend(closure.all_layers());
+            uses.extend(closure.blobs);
+            wanted.apps.push(reader.wanted(&content)?);
+            for delta in reader.deltas(&content, &layers)? {
+                uses.extend([delta.digest]);
+                uses.extend(
+                    delta
+                        .manifest
+                        .base_diff_ids
+                        .iter()
+                        .chain(delta.manifest.parts.iter().map(|part| &part.blob.digest)),
+                );
+                wanted.patches.extend(delta.patches());
+                whole.extend(delta.whole());
+                wanted.deltas.push(delta.wanted());
+            }
+        }
+        let blobs = wanted.apps.iter().flat_map(App::blobs).map(|blob| blob.digest);
+        uses.extend(blobs.collect::<Vec<_>>());
+        tell(&mut wanted.apps, &whole);
+        wanted.policy = Policy::default();
+        let answer = umiak_plan::plan(&device, &wanted);
+        let changes = changes(target, kept, &wanted, &answer);
+        let refusal = Some(answer.refusal(&device)).filter(|sentences| !sentences.is_empty());
+        Ok(Planned {
+            changes,
+            refusal: refusal.map(|sentences| sentences.join("; ")),
+            download: answer.download,
+            reserve: answer.reserve,
+            reclaim: answer.reclaims,
+            uses,
+            answer,
+            device,
+        })
+    }
+
+    /// The apps of revisions that stay. What of them cannot be read any more counts for nothing, and is said.
+    fn kept_apps(
+        &self,
+        store: &Store,
+        kept: &[Target],
+        observer: &dyn Observer,
+    ) -> Result<Vec<StoredApp>, SupplyError> {
+        let reader = self.reader(store, false, observer);
+        let mut seen = BTreeSet::new();
+        let mut apps = Vec::new();
+        for app in kept.iter().flat_map(|target| &target.apps).filter(|app| seen.insert(app.top.digest)) {
+            match reader.read(app).and_then(|content| reader.wanted(&content)) {
+                Ok(app) => apps.push(StoredApp { app, running: true, pinned: true }),
+                Err(ResolveError::Cancelled(cancelled)) => return Err(ResolveError::from(cancelled).into()),
+                Err(error) => observer.note(&format!("{} cannot be read: {error}", app.name)),
+            }
+        }
+        Ok(apps)
+    }
+}
+
+/// Adds what deltas tell of the files of layers.
+fn tell(apps: &mut [App], whole: &BTreeMap<Digest, LayerFiles>) {
+    let layers = apps.iter_mut().flat_map(|app| &mut app.services).flat_map(|service| &mut service.image.layers);
+    for layer in layers {
+        if let (Contents::Measured(measured), Some(files)) = (&mut layer.contents, whole.get(&layer.diff_id)) {
+            measured.files = Some(*files);
+        }
+    }
+}
+
+/// A line for each app of the target and of what runs now, which is the first of `kept`.
+fn changes(target: &Target, kept: &[Target], wanted: &Wanted, answer: &umiak_plan::Answer) -> Vec<Change> {
+    let current = |name: &str| kept.first().and_then(|current| current.app(name));
+    let mut changes = Vec::new();
+    for (app, planned) in target.apps.iter().zip(&wanted.apps) {
+        let whose = format!("{}/", planned.name);
+        let chosen = answer.choices.iter().filter(|choice| choice.whose.starts_with(&whose));
+        let (mut deltas, mut fulls, mut download, mut full) = (0, 0, 0_u64, 0_u64);
+        for choice in chosen {
+            match choice.way {
+                Way::Here | Way::Blob => continue,
+                Way::Delta { .. } => deltas += 1,
+                Way::Full => fulls += 1,
+            }
+            download = download.saturating_add(choice.download);
+            full = full.saturating_add(choice.full);
+        }
+        let own = planned.own.iter().filter(|blob| answer_fetches(answer, &blob.digest));
+        let own = own.fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+        let before = current(&app.name);
+        let how = match (deltas, fulls) {
+            (0, 0) if before.is_some_and(|before| before.top.digest == app.top.digest) => How::Unchanged,
+            (0, _) => How::Full,
+            (_, 0) => How::Delta,
+            _ => How::Mixed,
+        };
+        changes.push(Change {
+            app: app.name.clone(),
+            from: before.map(called),
+            to: Some(called(app)),
+            how,
+            download: download.saturating_add(own),
+            full: full.saturating_add(own),
+        });
+    }
+    let gone = kept.first().into_iter().flat_map(|current| &current.apps);
+    for app in gone.filter(|app| target.app(&app.name).is_none()) {
+        let (from, to) = (Some(called(app)), None);
+        changes.push(Change { app: app.name.clone(), from, to, how: How::Removed, download: 0, full: 0 });
+    }
+    changes
+}
+
+fn answer_fetches(answer: &umiak_plan::Answer, digest: &Digest) -> bool {
+    let fetched = |task: &umiak_plan::Task| matches!(task, umiak_plan::Task::Fetch { blob, .. } if blob == digest);
+    answer.steps.iter().any(|step| fetched(&step.task))
+}
+
+/// What people call a release: its tag, or digits of its digest.
+fn called(app: &TargetApp) -> String {
+    let tag = match &app.origin {
+        Origin::Image(ImageReference::Registry(name) | ImageReference::Bare(name)) => name.tag.clone(),
+        _ => None,
+    };
+    match tag.filter(|tag| tag != "latest") {
+        Some(tag) => tag,
+        None => app.top.digest.short(),
+    }
+}

@@ -1,0 +1,229 @@
+//! Why a target could not be resolved or read.
+
+use std::path::PathBuf;
+
+use umiak_registry::ErrorKind;
+use umiak_sign::{Distrust, SignatureError};
+use umiak_spec::app::AppError;
+use umiak_spec::target::TargetError;
+use umiak_spec::{Cancelled, Digest, DocumentError};
+use umiak_store::StoreError;
+
+use crate::error::{Class, SupplyError};
+use crate::fetch::FetchError;
+
+/// Why a target could not be resolved or read. What was fetched of it stays in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// A registry, layout or archive.
+    #[error("cannot get {what}")]
+    Source {
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        source: Box<umiak_registry::Error>,
+    },
+    /// A blob could not be fetched.
+    #[error(transparent)]
+    Fetch(Box<FetchError>),
+    /// The store.
+    #[error("the store failed")]
+    Store(#[source] Box<StoreError>),
+    /// The target's document.
+    #[error("cannot take the target")]
+    Target(#[from] TargetError),
+    /// A file that is no target, bundle or package.
+    #[error("{} is no target: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What a tag leads to is not what the target asks for.
+    #[error("{reference} is {found}, and the target asks for {wanted}")]
+    Digest {
+        /// What was asked for.
+        reference: String,
+        /// Which it has to be.
+        wanted: Digest,
+        /// Which it is.
+        found: Digest,
+    },
+    /// An older target than the device has seen.
+    #[error("the target is of generation {asked}, and this device has been asked for {known} already")]
+    Older {
+        /// The target's.
+        asked: u64,
+        /// The highest that was accepted.
+        known: u64,
+    },
+    /// The policy does not accept it.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
+    /// A signature that cannot be read.
+    #[error("cannot read a signature of {what}")]
+    Signature {
+        /// Of what.
+        what: String,
+        /// Why not.
+        source: SignatureError,
+    },
+    /// A document of a Compose App.
+    #[error("cannot use {what} as a Compose App")]
+    App {
+        /// The app.
+        what: String,
+        /// What is wrong with it.
+        source: Box<AppError>,
+    },
+    /// A document that cannot be read.
+    #[error("cannot read {what}")]
+    Document {
+        /// Which.
+        what: String,
+        /// What is wrong with it.
+        source: DocumentError,
+    },
+    /// The app's project.
+    #[error("cannot use the project of {app}")]
+    Project {
+        /// The app.
+        app: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What a service asks that is not done here.
+    #[error("{app} asks for what is not done here: {}", refusals.join("; "))]
+    Refused {
+        /// The app.
+        app: String,
+        /// Each with its place.
+        refusals: Vec<String>,
+    },
+    /// The pvr state.
+    #[error("cannot use the state of {app}")]
+    State {
+        /// The app.
+        app: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Nowhere to be had.
+    #[error("{what} is not on this device, and {why}")]
+    Missing {
+        /// What.
+        what: String,
+        /// Why it cannot be had.
+        why: String,
+    },
+    /// The work was stopped on request.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl ResolveError {
+    /// Adds what was asked for.
+    pub(crate) fn source(what: impl Into<String>) -> impl FnOnce(umiak_registry::Error) -> Self {
+        let what = what.into();
+        move |source| match source {
+            umiak_registry::Error::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            source => Self::Source { what, source: Box::new(source) },
+        }
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Source { source, .. } => class_of(source.kind()),
+            Self::Fetch(error) => error.class(),
+            Self::Store(error) => class_of_store(error),
+            Self::Target(_) | Self::File { .. } | Self::Refused { .. } => Class::Usage,
+            Self::Missing { .. } | Self::Cancelled(_) => Class::Environment,
+            _ => Class::Corrupt,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Older { .. } => "number the target higher than the last one; going back is `umiakd rollback`",
+            Self::Digest { .. } => "the tag has moved: name the digest, or take it out of the target",
+            Self::Distrust(Distrust::Unsigned { .. }) => "sign it with one of these keys, or change the policy",
+            Self::Source { source, .. } if source.kind() == ErrorKind::Network => {
+                "what has come is kept: try again later"
+            }
+            Self::Missing { .. } => "bring the file back to where it was, or set the target again",
+            _ => return None,
+        })
+    }
+}
+
+/// The class of what a registry, layout or archive said.
+pub(crate) fn class_of(kind: ErrorKind) -> Class {
+    match kind {
+        ErrorKind::Network | ErrorKind::Denied => Class::Network,
+        ErrorKind::NotFound | ErrorKind::Platform | ErrorKind::Unsupported => Class::Usage,
+        ErrorKind::Corrupt => Class::Corrupt,
+        ErrorKind::System | ErrorKind::Cancelled => Class::Environment,
+    }
+}
+
+/// The class of what the store said.
+pub(crate) fn class_of_store(error: &StoreError) -> Class {
+    match error {
+        error if error.is_full() => Class::DoesNotFit,
+        StoreError::WrongDigest { .. } | StoreError::WrongLength { .. } | StoreError::DamagedDocument { .. } => {
+            Class::Corrupt
+        }
+        _ => Class::Environment,
+    }
+}
+
+impl From<FetchError> for ResolveError {
+    fn from(error: FetchError) -> Self {
+        Self::Fetch(Box::new(error))
+    }
+}
+
+impl From<StoreError> for ResolveError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            error => Self::Store(Box::new(error)),
+        }
+    }
+}
+
+impl From<ResolveError> for SupplyError {
+    fn from(error: ResolveError) -> Self {
+        let supply = Self::new(error.class(), error.to_string());
+        let supply = match error.hint() {
+            Some(hint) => supply.hint(hint),
+            None => supply,
+        };
+        match std::error::Error::source(&error) {
+            Some(_) => supply.because(Under(error)),
+            None => supply,
+        }
+    }
+}
+
+/// What is under an error whose own words have been said.
+#[derive(Debug)]
+struct Under(ResolveError);
+
+impl std::fmt::Display for Under {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match std::error::Error::source(&self.0) {
+            Some(source) => write!(f, "{source}"),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl std::error::Error for Under {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0).and_then(std::error::Error::source)
+    }
+}

@@ -1,0 +1,109 @@
+//! Where things are: what may serve the blobs of an app and of its images, best first.
+//!
+//! An image of an app that came in a layout or a bundle is looked for beside the app, and then in its registry: a bundle
+//! with deltas has no layers.
+
+use umiak_spec::target::Origin;
+use umiak_spec::{Digest, ImageReference, RegistryName, Selector};
+
+/// The places of an image that an app from `origin` names.
+pub(crate) fn places(origin: &Origin, image: &RegistryName) -> Vec<ImageReference> {
+    let selector = image.digest.map(Selector::Digest);
+    let beside = match origin {
+        Origin::Image(ImageReference::Layout { path, .. }) => {
+            Some(ImageReference::Layout { path: path.clone(), selector })
+        }
+        Origin::Image(ImageReference::OciArchive { path, .. }) => {
+            Some(ImageReference::OciArchive { path: path.clone(), selector })
+        }
+        _ => None,
+    };
+    beside.into_iter().chain([ImageReference::Registry(image.clone())]).collect()
+}
+
+/// The same place with another selector: what lies beside a manifest.
+pub(crate) fn beside(reference: &ImageReference, tag: &str) -> Option<ImageReference> {
+    let selector = Some(Selector::Tag(tag.to_owned()));
+    Some(match reference {
+        ImageReference::Layout { path, .. } => ImageReference::Layout { path: path.clone(), selector },
+        ImageReference::OciArchive { path, .. } => ImageReference::OciArchive { path: path.clone(), selector },
+        ImageReference::Registry(name) | ImageReference::Bare(name) => {
+            let mut name = name.clone();
+            (name.tag, name.digest) = (Some(tag.to_owned()), None);
+            ImageReference::Registry(name)
+        }
+        _ => return None,
+    })
+}
+
+/// The reference of an origin that is pinned to `digest`; none for a package.
+pub(crate) fn pinned(origin: &Origin, digest: Digest) -> Option<ImageReference> {
+    match origin.pinned(digest) {
+        Origin::Image(reference) => Some(reference),
+        Origin::Package(_) => None,
+    }
+}
+
+/// What rules of a policy are compared with: a repository with its registry, or `file` and an absolute path.
+pub(crate) fn named(origin: &Origin) -> String {
+    match origin {
+        Origin::Image(ImageReference::Registry(name) | ImageReference::Bare(name) | ImageReference::Daemon(name)) => {
+            format!("{}/{}", name.host, name.repository)
+        }
+        other => match other.path() {
+            Some(path) => format!("file/{}", path.to_string_lossy().trim_start_matches('/')),
+            None => other.to_string(),
+        },
+    }
+}
+
+/// A name for an app of which no document says one.
+pub(crate) fn name_of(origin: &Origin) -> String {
+    let text = match origin {
+        Origin::Image(reference) => umiak_spec::app::app_name(reference),
+        Origin::Package(path) => path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+    };
+    let stem = match origin {
+        Origin::Package(_) => text.split('.').next().unwrap_or("").to_owned(),
+        Origin::Image(_) => text,
+    };
+    let plain = |letter: char| match letter.to_ascii_lowercase() {
+        letter @ ('a'..='z' | '0'..='9' | '.' | '_' | '-') => letter,
+        _ => '-',
+    };
+    let name: String = stem.chars().map(plain).take(umiak_spec::target::MAX_NAME).collect();
+    let name = name.trim_start_matches(['.', '_', '-']);
+    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_directories() {
+        for (origin, name) in [
+            ("registry.example/team/shop:1", "shop"),
+            ("registry.example/a/b/c", "b-c"),
+            ("pvr:/media/Maps.pvrexport.tgz", "maps"),
+            ("oci-archive:/media/shop.tar", "shop"),
+            ("oci:/..", "app"),
+        ] {
+            let found = name_of(&origin.parse().unwrap());
+            assert_eq!(found, name, "{origin}");
+            assert!(umiak_spec::target::check_name(&found).is_ok(), "{origin}");
+        }
+    }
+
+    #[test]
+    fn rules_see_repositories_and_paths() {
+        for (origin, name) in [
+            ("nginx", "docker.io/library/nginx"),
+            ("docker://registry.example:5000/team/shop:1", "registry.example:5000/team/shop"),
+            ("pvr:/media/maps.tgz", "file/media/maps.tgz"),
+            ("oci-archive:/media/shop.tar:1", "file/media/shop.tar"),
+        ] {
+            assert_eq!(named(&origin.parse().unwrap()), name);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Whether the policy accepts an app: signatures are fetched and verified before anything of it is looked into.
+//!
+//! They are looked for beside the app, where it is: under cosign's tag, among the referrers. Guarantee: only digests are
+//! known of the app when this is done.
+
+use umiak_registry::{ErrorKind, Source};
+use umiak_sign::{ARTIFACT_TYPE, BUNDLE, MAX_SIGNATURES, Signature, SignatureManifest, signature_tag};
+use umiak_spec::{Descriptor, Digest, Document, ImageReference, Observer};
+
+use super::error::ResolveError;
+use super::places::beside;
+use crate::sources::Sources;
+
+/// Whether the manifest or index `digest`, which is where `reference` says and is called `origin` by the policy, is
+/// accepted.
+///
+/// # Errors
+/// [`ResolveError::Distrust`]; signatures that cannot be fetched or read.
+pub(crate) fn vouched(
+    sources: &Sources,
+    origin: &str,
+    reference: &ImageReference,
+    digest: &Digest,
+    source: &dyn Source,
+    observer: &dyn Observer,
+) -> Result<Vec<String>, ResolveError> {
+    if !sources.trust.needs_signatures(origin) {
+        return Ok(sources.trust.check_manifest(origin, digest, &[])?);
+    }
+    let mut found = Vec::new();
+    if let Some(tagged) = beside(reference, &signature_tag(digest)) {
+        let place = umiak_registry::open_watched(&tagged, &sources.context, observer)
+            .map_err(ResolveError::source(tagged.to_string()))?;
+        match place.top(observer) {
+            Ok((_, bytes)) => found.extend(signatures(sources, &tagged, &bytes, place.as_ref(), observer)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(ResolveError::source(tagged.to_string())(error)),
+        }
+    }
+    // What is enough is enough: the network may be slow.
+    if let Ok(signers) = sources.trust.check_manifest(origin, digest, &found) {
+        return Ok(signers);
+    }
+    for kind in [ARTIFACT_TYPE, BUNDLE] {
+        let failed = |error| ResolveError::source(reference.to_string())(error);
+        for referrer in source.referrers(digest, Some(kind), observer).map_err(failed)?.iter().take(MAX_SIGNATURES) {
+            let document = as_manifest(&referrer.descriptor);
+            let bytes = source.document(&document, observer).map_err(failed)?;
+            found.extend(signatures(sources, reference, &bytes, source, observer)?);
+        }
+    }
+    Ok(sources.trust.check_manifest(origin, digest, &found)?)
+}
+
+/// The signatures of one manifest, with what they are over.
+fn signatures(
+    sources: &Sources,
+    what: &ImageReference,
+    manifest: &[u8],
+    source: &dyn Source,
+    observer: &dyn Observer,
+) -> Result<Vec<Signature>, ResolveError> {
+    let unreadable = |source| ResolveError::Signature { what: what.to_string(), source };
+    let manifest = SignatureManifest::parse(manifest, &sources.limits).map_err(unreadable)?;
+    let mut found = Vec::new();
+    for signature in manifest.signatures {
+        let payload = source.document(&signature.payload, observer);
+        let payload = payload.map_err(ResolveError::source(what.to_string()))?;
+        found.push(signature.with(payload).map_err(unreadable)?);
+    }
+    Ok(found)
+}
+
+/// A list of referrers may leave the media type out.
+fn as_manifest(listed: &Descriptor) -> Descriptor {
+    let kind =
+        if listed.media_type.is_empty() { Document::media_type_of(b"{}", "") } else { listed.media_type.clone() };
+    Descriptor::new(kind, listed.digest, listed.size)
+}

@@ -1,0 +1,181 @@
+//! A device with a store, and a registry that fails when it is told to.
+
+#![allow(clippy::unwrap_used, dead_code, reason = "a test may panic, and not every test uses everything")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use umiak_agent::fetch::FetchOptions;
+use umiak_agent::sources::Sources;
+use umiak_plan::{Device, Engine, FileSystem, Keeps, Kind, Stored, Watermark};
+use umiak_registry::{Context, Place, RegistrySettings};
+use umiak_sign::Policy;
+use umiak_spec::app::{AppManifest, Form};
+use umiak_spec::target::{Asked, AskedApp};
+use umiak_spec::{Digest, Limits, media_type};
+use umiak_store::{LayerOptions, RealDisk, Store, StoreOptions};
+use umiak_testkit::http::{Manner, Server, Store as Registry};
+use umiak_testkit::sample::{self, Blob, SampleImage, SampleLayer};
+
+pub const REPOSITORY: &str = umiak_testkit::http::REPOSITORY;
+
+/// A registry, and a directory for a device.
+pub struct World {
+    pub directory: tempfile::TempDir,
+    pub server: Server,
+    pub registry: Registry,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let (server, registry) = Registry::start(Manner::default()).unwrap();
+        Self { directory: tempfile::tempdir().unwrap(), server, registry }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The device's store; only one at a time.
+    pub fn store(&self) -> Store {
+        Store::open(&self.path().join("store"), Arc::new(RealDisk), &StoreOptions::UPDATE).unwrap()
+    }
+
+    /// `127.0.0.1:PORT/team/app:TAG`
+    pub fn reference(&self, tag: &str) -> String {
+        format!("{}/{REPOSITORY}:{tag}", self.server.address())
+    }
+
+    pub fn asked(&self, reference: &str) -> Asked {
+        let app = AskedApp { name: Some("shop".into()), origin: reference.parse().unwrap(), digest: None };
+        Asked { generation: None, testing_seconds: None, apps: vec![app] }
+    }
+
+    /// Stores the blobs of an image; the last is its manifest (or index), which gets the tag. Returns its digest.
+    pub fn publish(&self, tag: &str, blobs: &[Blob]) -> Digest {
+        for blob in blobs {
+            if media_type::MANIFESTS.contains(&blob.media_type.as_str()) {
+                self.registry.put(&blob.digest.to_string(), &blob.media_type, blob.bytes.clone());
+            } else {
+                self.registry.put_blob(REPOSITORY, blob.bytes.clone());
+            }
+        }
+        let top = blobs.last().unwrap();
+        self.registry.put(tag, &top.media_type, top.bytes.clone());
+        top.digest
+    }
+
+    /// Stores an app whose only service runs the image `image`; returns the digest of its manifest.
+    pub fn publish_app(&self, tag: &str, image: &Digest) -> Digest {
+        let compose = format!(
+            "services:\n  web:\n    image: {}/{REPOSITORY}@{image}\n    volumes: [\"./site:/site:ro\"]\n",
+            self.server.address()
+        );
+        let bundle = tar(&[("docker-compose.yml", compose.as_bytes()), ("site/index.html", b"<h1>hello</h1>")]);
+        let manifest = AppManifest::new(Form::Artifact, Digest::of(&bundle), bundle.len() as u64);
+        self.registry.put_blob(REPOSITORY, bundle);
+        self.registry.put_blob(REPOSITORY, b"{}".to_vec());
+        let bytes = manifest.to_bytes();
+        let digest = Digest::of(&bytes);
+        self.registry.put(tag, media_type::OCI_MANIFEST, bytes.clone());
+        self.registry.put(&digest.to_string(), media_type::OCI_MANIFEST, bytes);
+        digest
+    }
+
+    /// Where a blob is asked for.
+    pub fn blob_path(&self, digest: &Digest) -> String {
+        format!("/v2/{REPOSITORY}/blobs/{digest}")
+    }
+}
+
+/// What the device reaches, with everything at hand for a test.
+pub fn sources() -> Sources {
+    let registry =
+        RegistrySettings { patience: Duration::from_millis(300), pause: |_| {}, ..RegistrySettings::default() };
+    Sources {
+        context: Context {
+            cache: PathBuf::new(),
+            order: vec![Place::Remote],
+            docker_socket: PathBuf::from("/nowhere"),
+            registry,
+            limits: Limits::default(),
+        },
+        platform: "linux/amd64".parse().unwrap(),
+        trust: Policy::default(),
+        limits: Limits::default(),
+        fetch: FetchOptions::default(),
+        layers: LayerOptions::default(),
+        environment: BTreeMap::new(),
+        profiles: BTreeSet::new(),
+        runs_compose: false,
+        survey: Box::new(|_| Ok(device())),
+    }
+}
+
+fn device() -> Device {
+    let file_system = FileSystem {
+        name: "/".into(),
+        kind: Kind::Ext4,
+        block_size: 4096,
+        blocks: 1 << 20,
+        free: 1 << 19,
+        reserved: 0,
+        inodes_free: Some(1 << 18),
+        inode_size: 256,
+        groups: 0,
+    };
+    Device {
+        name: "device".into(),
+        file_systems: vec![file_system],
+        roles: BTreeMap::new(),
+        keeps: Keeps::Layers,
+        engine: Engine::Runtime,
+        watermark: Watermark::default(),
+        platform: "linux/amd64".parse().unwrap(),
+        stored: Stored::default(),
+    }
+}
+
+/// A tar of files.
+pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, content) in files {
+        let mut block = vec![0; 512];
+        block[..name.len()].copy_from_slice(name.as_bytes());
+        block[100..107].copy_from_slice(b"0000644");
+        block[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+        block[156] = b'0';
+        block[257..265].copy_from_slice(b"ustar\x0000");
+        block[148..156].copy_from_slice(b"        ");
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        bytes.extend(block);
+        bytes.extend_from_slice(content);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+/// Bytes that do not compress.
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[4]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// A plain layer with one file.
+pub fn layer(name: &str, content: &[u8]) -> SampleLayer {
+    SampleLayer::plain(tar(&[(name, content)]))
+}
+
+pub fn image(layers: Vec<SampleLayer>) -> Vec<Blob> {
+    sample::image(&SampleImage { platform: "linux/amd64".into(), layers })
+}

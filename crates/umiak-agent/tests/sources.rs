@@ -1,0 +1,307 @@
+//! Targets of every kind, resolved, planned, fetched and read again without network.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
+
+mod device;
+
+use std::fs;
+
+use device::{World, image, layer, noise, sources, tar};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use umiak_agent::target::asked;
+use umiak_agent::{Class, How, Root, Silently, Supply as _};
+use umiak_sign::Policy;
+use umiak_spec::delta::{Content, LAYER_DELTA, Part};
+use umiak_spec::target::{Kind, Target};
+use umiak_spec::{DeltaManifest, Descriptor, Digest, Limits, media_type};
+use umiak_store::{Closure, Store};
+use umiak_testkit::sample;
+
+/// All that a target needs.
+fn closure(sources: &umiak_agent::sources::Sources, store: &Store, target: &Target) -> Closure {
+    let mut closure = Closure::default();
+    for app in &target.apps {
+        closure.extend(&sources.closure(store, app).unwrap());
+    }
+    closure
+}
+
+#[test]
+fn a_tag_is_asked_for_once_and_what_it_meant_then_is_what_comes() {
+    let world = World::new();
+    let (sources, store) = (sources(), world.store());
+    let first = world.publish("stable", &image(vec![layer("a", b"first")]));
+    let target = sources.resolve(&store, &world.asked(&world.reference("stable")), &Silently).unwrap();
+    assert_eq!((target.apps[0].kind, target.apps[0].top.digest), (Kind::Image, first));
+    // The tag moves in the middle of the update.
+    let second = world.publish("stable", &image(vec![layer("a", b"second")]));
+    assert_ne!(first, second);
+    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
+    assert_eq!((planned.refusal.as_deref(), planned.changes[0].how), (None, How::Full));
+    sources.fetch(&store, &target, &planned, &Silently).unwrap();
+    let closure = closure(&sources, &store, &target);
+    assert!(store.missing(&closure).is_empty(), "{:?}", store.missing(&closure));
+    assert!(closure.blobs.contains(&first) && !closure.blobs.contains(&second));
+    assert_eq!(world.server.count(&format!("/v2/{}/manifests/stable", device::REPOSITORY)), 1);
+    // The blob of the layer is gone: the layer is what is kept.
+    let blobs = store.blob_list().unwrap();
+    assert_eq!(blobs.len(), 2, "manifest and config: {blobs:?}");
+    let again = sources.plan(&store, &target, std::slice::from_ref(&target), &Silently).unwrap();
+    assert_eq!((again.download, again.changes[0].how), (0, How::Unchanged));
+}
+
+#[test]
+fn an_app_is_read_without_network_once_it_was_resolved() {
+    let world = World::new();
+    let (sources, store) = (sources(), world.store());
+    let images = [("linux/amd64", b"one"), ("linux/arm64", b"two")].map(|(platform, text)| sample::SampleImage {
+        platform: platform.into(),
+        layers: vec![layer("bin/app", text), layer("etc/conf", &noise(200_000, 7))],
+    });
+    let index = world.publish("web", &sample::index(&images));
+    let app = world.publish_app("stable", &index);
+    let target = sources.resolve(&store, &world.asked(&world.reference("stable")), &Silently).unwrap();
+    assert_eq!((target.apps[0].kind, target.apps[0].top.digest), (Kind::Compose, app));
+    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
+    sources.fetch(&store, &target, &planned, &Silently).unwrap();
+    let asked_before = world.server.requests().len();
+
+    let described = sources.describe(&store, &target.apps[0]).unwrap();
+    let part = &described.parts[0];
+    assert_eq!(
+        (part.service.name.as_str(), part.service.process.args.as_slice()),
+        ("web", &["/bin/app".to_owned()][..])
+    );
+    let Root::Layers(layers) = &part.root else { panic!("a root of layers") };
+    assert_eq!(layers[..], images[0].layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>());
+    assert_eq!(sources.lowers(&store, &part.root).unwrap().len(), 2);
+    let closure = closure(&sources, &store, &target);
+    assert!(store.missing(&closure).is_empty());
+    assert!(closure.blobs.contains(&index) && closure.blobs.contains(&app));
+    let project = world.path().join("project");
+    fs::create_dir(&project).unwrap();
+    sources.unpack(&store, &described.project.unwrap(), &project).unwrap();
+    assert_eq!(fs::read(project.join("site/index.html")).unwrap(), b"<h1>hello</h1>");
+    assert_eq!(world.server.requests().len(), asked_before, "nobody was asked");
+}
+
+#[test]
+fn older_generations_are_refused_before_anything_is_fetched() {
+    let world = World::new();
+    let (sources, store) = (sources(), world.store());
+    world.publish("stable", &image(vec![layer("a", b"first")]));
+    let mut asked = world.asked(&world.reference("stable"));
+    asked.generation = Some(7);
+    assert_eq!(sources.resolve(&store, &asked, &Silently).unwrap().generation, 7);
+    assert!(sources.resolve(&store, &asked, &Silently).is_ok(), "the same again");
+    let before = world.server.requests().len();
+    for older in [Some(6), None] {
+        asked.generation = older;
+        let error = sources.resolve(&store, &asked, &Silently).unwrap_err();
+        assert_eq!(error.class, Class::Corrupt, "{error}");
+    }
+    assert_eq!(world.server.requests().len(), before);
+    drop(store);
+    let store = world.store();
+    assert!(sources.resolve(&store, &asked, &Silently).is_err(), "also after a restart");
+}
+
+#[test]
+fn a_digest_that_the_tag_does_not_lead_to_is_refused() {
+    let world = World::new();
+    let (sources, store) = (sources(), world.store());
+    let first = world.publish("stable", &image(vec![layer("a", b"first")]));
+    world.publish("stable", &image(vec![layer("a", b"second")]));
+    let mut asked = world.asked(&world.reference("stable"));
+    asked.apps[0].digest = Some(first);
+    let target = sources.resolve(&store, &asked, &Silently).unwrap();
+    assert_eq!(target.apps[0].top.digest, first, "the digest decides");
+    asked.apps[0].digest = Some(Digest::of(b"never published"));
+    assert_eq!(sources.resolve(&store, &asked, &Silently).unwrap_err().class, Class::Usage);
+}
+
+#[test]
+fn a_bundle_needs_no_network() {
+    let world = World::new();
+    let (sources, store) = (sources(), world.store());
+    let blobs = image(vec![layer("a", &noise(50_000, 3)), layer("b", b"two")]);
+    let layout = world.path().join("layout");
+    sample::layout(&layout, "1.0", &blobs).unwrap();
+    let mut files = vec![
+        ("oci-layout".to_owned(), fs::read(layout.join("oci-layout")).unwrap()),
+        ("index.json".to_owned(), fs::read(layout.join("index.json")).unwrap()),
+    ];
+    files.extend(blobs.iter().map(|blob| (format!("blobs/sha256/{}", blob.digest.hex()), blob.bytes.clone())));
+    let members: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    fs::write(world.path().join("shop.bin"), tar(&members)).unwrap();
+
+    // A file is known by what is in it.
+    let asked = asked(&["shop.bin".into()], world.path(), &Limits::default()).unwrap();
+    let target = sources.resolve(&store, &asked, &Silently).unwrap();
+    assert_eq!((target.apps[0].name.as_str(), target.apps[0].kind), ("shop", Kind::Image));
+    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
+    sources.fetch(&store, &target, &planned, &Silently).unwrap();
+    assert!(store.missing(&closure(&sources, &store, &target)).is_empty());
+    assert!(world.server.requests().is_empty());
+}
+
+#[test]
+fn a_package_brings_state_and_objects() {
+    let world = World::new();
+    let (sources, store) = (sources(), world.store());
+    let object = noise(300_000, 5);
+    let state = format!(
+        r##"{{"#spec":"pantavisor-service-system@1","maps/root.squashfs":"{}","maps/run.json":{{"name":"maps"}}}}"##,
+        Digest::of(&object).hex()
+    );
+    let name = format!("objects/{}", Digest::of(&object).hex());
+    let package = tar(&[("json", state.as_bytes()), (&name, &object), ("objects/README", b"none")]);
+    fs::write(world.path().join("maps.pvrexport.tar"), package).unwrap();
+    let asked = asked(&["maps.pvrexport.tar".into()], world.path(), &Limits::default()).unwrap();
+    let target = sources.resolve(&store, &asked, &Silently).unwrap();
+    assert_eq!((target.apps[0].name.as_str(), target.apps[0].kind), ("maps", Kind::Pvr));
+    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
+    sources.fetch(&store, &target, &planned, &Silently).unwrap();
+    let closure = closure(&sources, &store, &target);
+    assert!(closure.blobs.contains(&Digest::of(&object)) && store.missing(&closure).is_empty());
+    // The medium is gone: what is here is read all the same, and what is not says where it should be.
+    fs::remove_file(world.path().join("maps.pvrexport.tar")).unwrap();
+    assert!(sources.plan(&store, &target, &[], &Silently).is_ok());
+    store.forget_partial(&Digest::of(b"")).unwrap();
+    let other = World::new();
+    assert!(sources.plan(&other.store(), &target, &[], &Silently).is_err());
+}
+
+/// Publishes an artifact that says it is a delta from one layer to another, and is none.
+fn publish_delta(
+    world: &World,
+    base: &sample::SampleLayer,
+    target: &[sample::Blob],
+    makes: &sample::SampleLayer,
+) -> Digest {
+    let part = noise(500, 77);
+    let top = target.last().unwrap();
+    let delta = DeltaManifest {
+        subject: Descriptor::new(media_type::OCI_MANIFEST, top.digest, top.bytes.len() as u64),
+        base: None,
+        base_config: None,
+        base_diff_ids: vec![base.diff_id],
+        reused: Vec::new(),
+        parts: vec![Part {
+            content: Content::Layer,
+            to: makes.diff_id,
+            blob: Descriptor::new(LAYER_DELTA, Digest::of(&part), part.len() as u64),
+        }],
+        full_size: makes.blob.len() as u64,
+        expanded_size: makes.blob.len() as u64,
+        device: Vec::new(),
+    };
+    let bytes = delta.to_bytes();
+    world.registry.put_blob(device::REPOSITORY, part.clone());
+    world.registry.put(&Digest::of(&bytes).to_string(), media_type::OCI_MANIFEST, bytes);
+    Digest::of(&part)
+}
+
+#[test]
+fn a_layer_comes_whole_where_its_delta_is_lost_or_damaged() {
+    for lost in [false, true] {
+        let world = World::new();
+        let (sources, store) = (sources(), world.store());
+        let (base, next) = (layer("a", &noise(200_000, 3)), layer("a", &noise(200_000, 5)));
+        world.publish("1", &image(vec![base.clone()]));
+        let first = sources.resolve(&store, &world.asked(&world.reference("1")), &Silently).unwrap();
+        let planned = sources.plan(&store, &first, &[], &Silently).unwrap();
+        sources.fetch(&store, &first, &planned, &Silently).unwrap();
+
+        let blobs = image(vec![next.clone()]);
+        world.publish("2", &blobs);
+        let part = publish_delta(&world, &base, &blobs, &next);
+        let second = sources.resolve(&store, &world.asked(&world.reference("2")), &Silently).unwrap();
+        let planned = sources.plan(&store, &second, std::slice::from_ref(&first), &Silently).unwrap();
+        assert_eq!(planned.changes[0].how, How::Delta, "{:?}", planned.answer.choices);
+        assert!(planned.download < 5000 && planned.uses.contains(&base.diff_id));
+        if lost {
+            world.registry.lose(&part);
+        }
+        sources.fetch(&store, &second, &planned, &Silently).unwrap();
+        assert!(store.missing(&closure(&sources, &store, &second)).is_empty());
+        assert!(!store.has_blob(&part));
+    }
+}
+
+#[test]
+fn unsigned_apps_are_refused_before_they_are_looked_into() {
+    let world = World::new();
+    let store = world.store();
+    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let mut spki = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00].to_vec();
+    spki.extend_from_slice(key.public_key().as_ref());
+    let pem = format!("-----BEGIN PUBLIC KEY-----\\n{}\\n-----END PUBLIC KEY-----\\n", base64(&spki));
+    let policy = format!(
+        r#"{{"version":1,"keys":{{"release":"{pem}"}},"rules":[{{"from":"{}/**","accept":"signed","signers":["release"]}}],
+            "default":{{"accept":"none"}}}}"#,
+        world.server.address()
+    );
+    let sources = umiak_agent::sources::Sources {
+        trust: Policy::parse(policy.as_bytes(), &Limits::default()).unwrap(),
+        ..sources()
+    };
+    // It is no manifest at all: whoever looks into it stumbles.
+    let nonsense = b"{\"schemaVersion\":2,";
+    world.registry.put("stable", media_type::OCI_MANIFEST, nonsense.to_vec());
+    let asked = world.asked(&world.reference("stable"));
+    let error = sources.resolve(&store, &asked, &Silently).unwrap_err();
+    assert!(error.class == Class::Corrupt && error.to_string().contains("is signed by 0 of the 1"), "{error}");
+
+    let digest = world.publish("stable", &image(vec![layer("a", b"one")]));
+    assert!(sources.resolve(&store, &asked, &Silently).is_err(), "not signed yet");
+    let payload = format!(
+        r#"{{"critical":{{"identity":{{"docker-reference":""}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}},"optional":null}}"#
+    );
+    let signature = base64(key.sign(payload.as_bytes()).as_ref());
+    let (of, size) = (Digest::of(payload.as_bytes()), payload.len());
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{of}","size":{size}}},
+            "layers":[{{"mediaType":"application/vnd.dev.cosign.simplesigning.v1+json","digest":"{of}","size":{size},
+            "annotations":{{"dev.cosignproject.cosign/signature":"{signature}"}}}}]}}"#,
+        media_type::OCI_MANIFEST
+    );
+    world.registry.put_blob(device::REPOSITORY, payload);
+    world.registry.put(&umiak_sign::signature_tag(&digest), media_type::OCI_MANIFEST, manifest);
+    assert_eq!(sources.resolve(&store, &asked, &Silently).unwrap().apps[0].top.digest, digest);
+    world.publish("stable", &image(vec![layer("a", b"two")]));
+    assert!(sources.resolve(&store, &asked, &Silently).is_err(), "another image under the tag");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letters = bytes.chunks(3).flat_map(|three| {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let letter = move |at: usize| char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]);
+        let length = three.len();
+        (0..4).map(move |at| if at <= length { letter(at) } else { '=' })
+    });
+    letters.collect()
+}
+
+#[test]
+fn words_are_references_and_files() {
+    let world = World::new();
+    let path = world.path();
+    let limits = Limits::default();
+    let words = |words: &[&str]| asked(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), path, &limits);
+    let several = words(&["registry.example/team/shop:stable", "nginx"]).unwrap();
+    assert_eq!(several.apps[1].origin.to_string(), "nginx");
+    fs::create_dir(path.join("sub")).unwrap();
+    fs::write(path.join("sub/t"), r#"{"version":1,"generation":3,"apps":[{"reference":"pvr:maps.tgz"}]}"#).unwrap();
+    let target = words(&["sub/t"]).unwrap();
+    assert_eq!(target.generation, Some(3));
+    assert_eq!(target.apps[0].origin.path().unwrap(), path.join("sub/maps.tgz"), "as seen from the target");
+    assert!(words(&["sub/t", "nginx"]).is_err(), "it says all that is to run");
+    fs::write(path.join("text"), "hello").unwrap();
+    fs::write(path.join("other.tar"), tar(&[("README", b"hi")])).unwrap();
+    for wrong in ["text", "other.tar", "Not A Name"] {
+        assert!(words(&[wrong]).is_err(), "{wrong}");
+    }
+}
