@@ -67,7 +67,7 @@ fn a_service_runs_stops_and_leaves_nothing(device: &mut Device) {
 }
 
 fn it_sees_what_it_asked_for(device: &mut Device) {
-    let script = "id; pwd; hostname; echo $GREETING $HOME; (touch /x 2>/dev/null) || echo read-only; touch /tmp/x && echo tmp; \
+    let script = "id; pwd; hostname; echo $GREETING $HOME; (touch /x 2>/dev/null) || echo read-only; touch /tmp/x && echo memory; \
         grep -E 'CapEff|CapBnd|Seccomp:|NoNewPrivs' /proc/self/status; (ls /proc/kcore >/dev/null; head -c1 /proc/kcore | wc -c); \
         echo $$; cat /etc/hosts /etc/hostname";
     let mut service = shell("web", script);
@@ -86,12 +86,13 @@ fn it_sees_what_it_asked_for(device: &mut Device) {
         "\nweb\n",
         "good morning /srv",
         "read-only",
-        "tmp",
+        "\nmemory\n",
         "CapEff:\t0000000000000000",
         "CapBnd:\t00000000a80425fb",
         "Seccomp:\t2",
         "NoNewPrivs:\t1",
-        "\n0\n1\n",
+        "\n0\n",
+        "\n1\n",
         "192.0.2.9\tother",
     ] {
         assert!(output.contains(wanted), "{wanted:?} in {output}");

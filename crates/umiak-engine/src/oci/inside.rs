@@ -76,6 +76,15 @@ pub(crate) fn make_directories(root: &OwnedFd, path: &Path, owner: (u32, u32)) -
     Ok(())
 }
 
+/// Makes the directory `path` below `root`, which something will be mounted over, with these permissions. Where that
+/// cannot be, the runtime will say so.
+pub(crate) fn covered(root: &OwnedFd, path: &Path, mode: u32) {
+    let made = make_directories(root, path, (0, 0));
+    if let Ok(directory) = made.and_then(|()| open(root, path, OFlags::RDONLY | OFlags::DIRECTORY)) {
+        let _ = rustix::fs::fchmod(directory, Mode::from_raw_mode(mode));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

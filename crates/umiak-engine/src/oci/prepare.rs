@@ -66,7 +66,11 @@ fn one(
         sources.push(match &mount.kind {
             MountKind::Volume(volume) => Source::Path(volumes::ready(instance, volume, &root, &mount.target)?),
             MountKind::Bind(bind) => Source::Path(bind_source(deployment, service, bind)?),
-            MountKind::Tmpfs { .. } => Source::Memory,
+            MountKind::Tmpfs { mode, .. } => {
+                // runc before 1.2 gives the memory the permissions of the directory that it covers.
+                inside::covered(&root, Path::new(&mount.target), mode.unwrap_or(0o1777));
+                Source::Memory
+            }
         });
     }
     let hostname = hostname(service, engine);

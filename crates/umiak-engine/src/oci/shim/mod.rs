@@ -2,7 +2,7 @@
 //!
 //! It outlives the agent. It holds a lock while it lives, so whether it is there needs no guessing; it writes down what
 //! it sees in one small document; SIGTERM makes it stop the service and end. All waiting is in one place
-//! ([`Watch::turn`]), with one thread; another passes ports on where the service has any.
+//! (`Watch::turn`), with one thread; another passes ports on where the service has any.
 //!
 //! ```text
 //! shim DIRECTORY             starts `shim watch DIRECTORY` on its own and ends; its output says how the start went
