@@ -60,7 +60,7 @@ fn host() -> [Platform; 1] {
 
 /// Two releases of an image as layouts `base` and `target`; their layers uncompressed.
 fn two_releases(shelf: &Shelf) -> [Vec<u8>; 2] {
-    let (base, target) = releases(7, 30, 4);
+    let (base, target) = releases(7, 90, 4);
     let tars = [archive(&base), archive(&target)];
     shelf.image("base", &[packed(&tars[0])]);
     shelf.image("target", &[packed(&tars[1])]);

@@ -8,7 +8,8 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::{LIMITS, layer, open, piece, with_content};
 use proptest::prelude::*;
@@ -156,4 +157,66 @@ fn what_cannot_be_a_patch_is_kept_whole() {
     let (_, third) = releases(12);
     let third = [third, with_content("third", b'0', b"3")].concat();
     assert!(ingest(&store, &third, &Keep::Patch { base: target_id, below: Vec::new() }).unwrap().record.is_whole());
+}
+
+/// What is mounted at a place; unmounted when dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(arguments: &[&str], at: PathBuf) -> Self {
+        std::fs::create_dir(&at).unwrap();
+        let output = Command::new("mount").args(arguments).arg(&at).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Self(at)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// What the kernel shows for these images, the topmost first.
+fn shown_by_kernel(images: &[PathBuf]) -> Tree<Bytes> {
+    let area = tempfile::tempdir().unwrap();
+    let mount = |(number, image): (usize, &PathBuf)| {
+        Mounted::new(
+            &["-t", "squashfs", "-o", "loop,ro", image.to_str().unwrap()],
+            area.path().join(number.to_string()),
+        )
+    };
+    let mounts: Vec<Mounted> = images.iter().enumerate().map(mount).collect();
+    let [_, _, ..] = mounts.as_slice() else { return umiak_testkit::disk::read(&mounts[0].0).unwrap() };
+    let lowers: Vec<&str> = mounts.iter().map(|mount| mount.0.to_str().unwrap()).collect();
+    let options = format!("lowerdir={}", lowers.join(":"));
+    let merged = Mounted::new(&["-t", "overlay", "-o", &options, "umiak-test"], area.path().join("merged"));
+    umiak_testkit::disk::read(&merged.0).unwrap()
+}
+
+#[test]
+#[ignore = "needs: mount, root"]
+fn linux_shows_the_target_above_its_base() {
+    let mut patches = 0;
+    for seed in 0..30 {
+        let areas = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [store, plain] = [0, 1].map(|area| open(areas[area].path()));
+        let below = layer(&tree(&mut Chance::new(seed + 500), 30).unwrap());
+        let (base, target) = releases(seed);
+        let [below_id, base_id, target_id] = [&below, &base, &target].map(|tar| Digest::of(tar));
+        for tar in [&below, &base] {
+            ingest(&store, tar, &Keep::Whole).unwrap();
+        }
+        let patch = Keep::Patch { base: base_id, below: vec![below_id] };
+        let record = ingest(&store, &target, &patch).unwrap().record;
+        patches += usize::from(!record.is_whole());
+        for tar in [&below, &target] {
+            ingest(&plain, tar, &Keep::Whole).unwrap();
+        }
+        let root = |store: &Store| store.root(&[below_id, target_id], &LayerOptions::default(), QUIET).unwrap();
+        let images = root(&store);
+        assert!(images.len() >= if record.is_whole() { 2 } else { 3 }, "{images:?}");
+        assert_eq!(difference(&shown_by_kernel(&images), &shown_by_kernel(&root(&plain))), None, "seed {seed}");
+    }
+    assert!(patches > 15, "{patches}");
 }

@@ -62,18 +62,23 @@ impl Work<'_> {
         draft.document(Content::Manifest, subject, draft.manifest.base, text);
         let config = target.image.config.text.as_bytes().to_vec();
         draft.document(Content::Config, parsed.config.clone(), base_config, config);
-        self.compare(base, target, &mut draft)?;
+        let diff_ids = self.compare(base, target, &mut draft)?;
+        if draft.manifest.parts.iter().any(|part| part.content == Content::Layer) {
+            self.measure_on_device(base, target, &diff_ids, &mut draft)?;
+        }
         Ok(draft)
     }
 
-    fn compare(&self, base: &Opened, target: &Opened, draft: &mut Draft) -> Result<(), BuildError> {
+    /// Fills the draft; gives the diff IDs of all layers of the target.
+    fn compare(&self, base: &Opened, target: &Opened, draft: &mut Draft) -> Result<Vec<Digest>, BuildError> {
         let bases: Vec<&dyn Container> = base.layers.iter().map(OpenedLayer::container).collect();
-        let mut used = BTreeSet::new();
+        let (mut used, mut diff_ids) = (BTreeSet::new(), Vec::new());
         for layer in &target.image.layers {
             let held = |opened: &Opened| opened.find(layer).map(|layer| (layer.parts().digest, layer.parts().size));
             let unknown = || BuildError::Refused(format!("the config does not know the layer {}", layer.digest));
             let (diff_id, size) = held(base).or_else(|| held(target)).ok_or_else(unknown)?;
             draft.manifest.expanded_size += size;
+            diff_ids.push(diff_id);
             let known = draft.manifest.reused.iter().any(|reused| reused.diff_id == diff_id)
                 || draft.manifest.parts.iter().any(|part| part.to == diff_id);
             if known {
@@ -96,7 +101,7 @@ impl Work<'_> {
             draft.manifest.parts.push(part);
             draft.contents.push(bytes);
         }
-        Ok(())
+        Ok(diff_ids)
     }
 
     /// A layer as a delta, or as it is when no delta pays.

@@ -6,6 +6,7 @@
 //! ```
 
 mod assembled;
+mod device;
 mod files;
 mod foreign_files;
 mod foreign_images;

@@ -8,6 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use umiak_delta::{Scratch, Space};
@@ -112,5 +113,33 @@ impl Nameless {
 impl Scratch for Nameless {
     fn space(&self) -> io::Result<Box<dyn Space>> {
         Ok(Box::new(self.file()?))
+    }
+}
+
+/// A directory of our own in the scratch directory, for a store; removed with all that is in it.
+#[derive(Debug)]
+pub(crate) struct ScratchStore(PathBuf);
+
+/// Several in one process do not get in each other's way.
+static STORES: AtomicU64 = AtomicU64::new(0);
+
+impl ScratchStore {
+    /// What a process of the same number, which was killed, left there is removed first.
+    pub(crate) fn new(scratch: &Path) -> Result<Self, BuildError> {
+        let number = STORES.fetch_add(1, Ordering::Relaxed);
+        let path = scratch.join(format!(".umiak-store-{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).at("create", &path)?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for ScratchStore {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -54,8 +54,11 @@ impl<R: ReadAt> Image<R> {
         Self::open_keeping(KEPT, source, limits)
     }
 
-    /// The same with so many bytes of blocks kept between calls of [`Image::read_at`].
-    pub(crate) fn open_keeping(kept: usize, source: R, limits: &Limits) -> Result<Self, Error> {
+    /// The same with so many bytes of decompressed blocks kept between calls of [`Image::read_at`], but two blocks at least.
+    ///
+    /// # Errors
+    /// As [`Image::open`].
+    pub fn open_keeping(kept: usize, source: R, limits: &Limits) -> Result<Self, Error> {
         let length = source.len().map_err(|source| Error::Read { offset: 0, count: 0, source })?;
         if length < SUPERBLOCK_BYTES as u64 {
             return Err(Error::NotSquashfs("it is shorter than a superblock"));

@@ -12,7 +12,7 @@
 //!
 //! Guarantees: a layer gets its name as [`Store::ingest_layer`] gives it, so what was made was compared with the diff ID. A base that is
 //! missing is told before anything is made; a damaged one is a failure, never another layer. Memory: what
-//! [`mod@umiak_delta::apply`] takes, the tables of the bases (about 250 bytes a file), 4 MiB of blocks for each of them.
+//! [`mod@umiak_delta::apply`] takes, the tables of the bases (about 250 bytes a file), 2 MiB of blocks for each of their images.
 
 mod gathered;
 mod scratch;

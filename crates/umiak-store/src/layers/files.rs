@@ -27,6 +27,9 @@ pub(crate) const RECORD: &str = "record";
 /// Bytes that are written, or hashed, at a time.
 const PIECE: usize = 256 << 10;
 
+/// Bytes of decompressed blocks that each open image keeps: an update has up to a dozen open at a time.
+const KEPT: usize = 2 << 20;
+
 /// A squashfs image that is open for reading.
 pub(crate) type OpenImage = Arc<Image<File>>;
 
@@ -68,7 +71,7 @@ pub(crate) fn open(
     let path = directory.join(file);
     let opened = File::open(&path).at("read", &path)?;
     let squashfs = |source| StoreError::Squashfs { diff_id: *diff_id, file, source };
-    Image::open(opened, limits).map(Arc::new).map_err(squashfs)
+    Image::open_keeping(KEPT, opened, limits).map(Arc::new).map_err(squashfs)
 }
 
 /// Where a file of a layer is.

@@ -1,6 +1,6 @@
 //! A stored layer that is open: its contents at random, its skeleton, its tar, what it means.
 //!
-//! Memory: about 250 bytes a file, and the blocks that squashfs readers keep (8 MiB each, three of them at most).
+//! Memory: about 250 bytes a file, and the blocks that squashfs readers keep (2 MiB each, three of them at most).
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
