@@ -6,6 +6,10 @@ use crate::engine::GZIP_EXPANSION;
 use crate::fs::FileSystem;
 use crate::wanted::Layer;
 
+/// A layer's image and skeleton are at most so many times as long as its blob, whatever that was compressed with. Seen was
+/// about once for gzip; an archive that was pressed with a window of many megabytes may be twice. This is no law: where it
+/// fails, the disk fills up while the layer is made, and what was there stays.
+const PRESSED: u64 = 3;
 /// Bytes of a layer's record, at most, where it is not known.
 const RECORD: u64 = 2 << 10;
 /// Bytes of a digest in a document, with quotes and what stands between two.
@@ -49,7 +53,9 @@ pub(crate) fn whole(file_system: &FileSystem, made: &Layer) -> Cost {
     let (length, _) = tar(made);
     // Incompressible, and every header twice: in the image's tables and in the skeleton.
     let twice = length.saturating_mul(2);
-    let most = twice.saturating_add(twice / 64).saturating_add(64 << 10);
+    let unpressed = twice.saturating_add(twice / 64).saturating_add(64 << 10);
+    // What was pressed once is pressed again: no layer is refused for what its blob could be in the worst case.
+    let most = unpressed.min(made.size.saturating_mul(PRESSED).saturating_add(1 << 20));
     let files = layer(file_system, LayerFiles { image: most, skeleton: 0, record: 0 });
     Cost { least: 0, ..files }.as_bound()
 }
