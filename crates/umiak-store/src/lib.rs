@@ -47,8 +47,8 @@ pub use error::StoreError;
 pub use format::VERSION;
 pub use ingest::{CHECKPOINT, Ingest, Partial};
 pub use layers::{
-    Content, Contents, FileRecord, Keep, Layer, LayerOptions, LayerRecord, LayerReport, LayerSource, LostContent,
-    Repaired,
+    Content, Contents, FileRecord, Keep, Layer, LayerOptions, LayerRecord, LayerReport, LayerSizes, LayerSource,
+    LostContent, Repaired, layer_sizes,
 };
 pub use name::Name;
 pub use prune::{Prunable, PrunePlan, PruneRequest, Pruned};

@@ -97,6 +97,10 @@ fn files_do_not_depend_on_what_else_is_stored() {
     let again = one.ingest_layer(&diff_id, &target.as_slice(), &Keep::Whole, &options, &Silent).unwrap();
     assert_eq!((again.copied_bytes, again.was_here), (0, false));
     assert_eq!(again.record, report.record);
+    let sizes = umiak_store::layer_sizes(&target.as_slice(), &options, &Silent).unwrap();
+    let predicted = (sizes.diff_id, sizes.tar, sizes.image, sizes.skeleton);
+    let record = again.record.clone();
+    assert_eq!(predicted, (record.diff_id, record.size, record.image.bytes, record.skeleton.bytes));
     let threads = LayerOptions { threads: 3.try_into().unwrap(), ..options };
     assert_eq!(
         one.replace_layer(&diff_id, &target.as_slice(), &Keep::Whole, &threads, &Silent).unwrap().record,

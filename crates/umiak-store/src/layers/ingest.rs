@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read, Seek, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -97,9 +98,7 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<LayerReport, StoreError> {
         self.updating()?;
-        let read = ingesting(*diff_id);
-        let first = source.open().map_err(|error| read(LayerError::Read(error)))?;
-        let survey = survey(Advancing { inner: first, observer }, &options.limits, observer).map_err(&read)?;
+        let survey = surveyed(*diff_id, source, options, observer)?;
         if survey.index.diff_id != *diff_id {
             return Err(StoreError::WrongDigest { wanted: *diff_id, found: survey.index.diff_id });
         }
@@ -122,14 +121,18 @@ impl Store {
     ) -> Result<LayerReport, StoreError> {
         let diff_id = form.survey.index.diff_id;
         let staged = self.stage_directory()?;
-        let writing = Writing { store: self, staged: &staged, form: &form, source, options, observer };
-        let report = writing.run(base)?;
+        let (image, skeleton) = (staged.path().join(IMAGE), staged.path().join(SKELETON));
+        let (image_file, image_out) = files::create(self, &image)?;
+        let (skeleton_file, skeleton_out) = files::create(self, &skeleton)?;
+        let report = Writing { form: &form, source, options, observer }.run(base, image_out, skeleton_out)?;
+        image_file.sync().at("sync", &image)?;
+        skeleton_file.sync().at("sync", &skeleton)?;
         let (base, below) = form.above.map_or((None, Vec::new()), |(base, below)| (Some(base), below));
         let record = LayerRecord {
             diff_id,
             size: form.survey.index.size,
-            image: files::hash(&staged.path().join(IMAGE), observer)?,
-            skeleton: files::hash(&staged.path().join(SKELETON), observer)?,
+            image: files::hash(&image, observer)?,
+            skeleton: files::hash(&skeleton, observer)?,
             base,
             below,
         };
@@ -153,6 +156,18 @@ impl Store {
     }
 }
 
+/// The first pass.
+pub(crate) fn surveyed(
+    diff_id: Digest,
+    source: &dyn LayerSource,
+    options: &LayerOptions,
+    observer: &dyn Observer,
+) -> Result<Survey, StoreError> {
+    let read = ingesting(diff_id);
+    let inner = source.open().map_err(|error| read(LayerError::Read(error)))?;
+    survey(Advancing { inner, observer }, &options.limits, observer).map_err(read)
+}
+
 pub(crate) fn ingesting(diff_id: Digest) -> impl Fn(LayerError) -> StoreError {
     move |error| match error {
         LayerError::Cancelled(cancelled) => cancelled.into(),
@@ -161,13 +176,11 @@ pub(crate) fn ingesting(diff_id: Digest) -> impl Fn(LayerError) -> StoreError {
 }
 
 /// The second pass.
-struct Writing<'a> {
-    store: &'a Store,
-    staged: &'a StagedDirectory<'a>,
-    form: &'a Form<'a>,
-    source: &'a dyn LayerSource,
-    options: &'a LayerOptions,
-    observer: &'a dyn Observer,
+pub(crate) struct Writing<'a> {
+    pub(crate) form: &'a Form<'a>,
+    pub(crate) source: &'a dyn LayerSource,
+    pub(crate) options: &'a LayerOptions,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 /// Which side failed.
@@ -200,10 +213,13 @@ impl Writing<'_> {
         Ok(Advancing { inner, observer: self.observer })
     }
 
-    fn run(&self, base: Option<Base>) -> Result<Report, StoreError> {
-        let (image, skeleton) = (self.staged.path().join(IMAGE), self.staged.path().join(SKELETON));
-        let (image_file, image_out) = files::create(self.store, &image)?;
-        let (skeleton_file, skeleton_out) = files::create(self.store, &skeleton)?;
+    /// Writes image and skeleton.
+    pub(crate) fn run(
+        &self,
+        base: Option<Base>,
+        image_out: impl Write + Seek,
+        skeleton_out: impl Write + Seek + Send,
+    ) -> Result<Report, StoreError> {
         let failed = self.squashfs(IMAGE);
         let mut writer = ImageWriter::new(image_out, &self.options.image()).map_err(failed)?;
         if let Some(base) = base {
@@ -218,10 +234,10 @@ impl Writing<'_> {
             let behind = thread::Builder::new()
                 .name("umiak-store-skeleton".into())
                 .spawn_scoped(scope, move || SkeletonWriter::start(rest, about, pushed))
-                .at("start a thread for", &skeleton)?;
+                .at("start a thread for", Path::new(SKELETON))?;
             let added = self.contents(&mut writer, &mut push);
             drop(push);
-            let rest = behind.join().map_err(|_| io::Error::other("it stopped")).at("write", &skeleton)?;
+            let rest = behind.join().map_err(|_| io::Error::other("it stopped")).at("write", Path::new(SKELETON))?;
             // When the skeleton cannot be written, the other side fails for want of a listener.
             match (added, rest.map_err(self.squashfs(SKELETON))) {
                 (Err(error @ StoreError::Cancelled(_)), _) | (_, Err(error)) | (Err(error), _) => Err(error),
@@ -239,8 +255,6 @@ impl Writing<'_> {
         let table = self.table();
         self.hidden(&table, &mut rest)?;
         rest.finish(&table).map_err(self.squashfs(SKELETON))?;
-        image_file.sync().at("sync", &image)?;
-        skeleton_file.sync().at("sync", &skeleton)?;
         Ok(report)
     }
 

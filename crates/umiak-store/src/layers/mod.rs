@@ -28,6 +28,7 @@ mod marks;
 mod patch;
 mod record;
 mod repair;
+mod sizes;
 mod skeleton;
 mod stack;
 mod table;
@@ -45,6 +46,7 @@ pub use ingest::LayerReport;
 pub use layer::Layer;
 pub use record::{FileRecord, LayerRecord};
 pub use repair::{LostContent, Repaired};
+pub use sizes::{LayerSizes, layer_sizes};
 
 /// Gives the uncompressed tar of a layer, as often as it is asked: once to learn what is in it and to verify it, once to write,
 /// and a third time for a tar of which not everything is in its tree.
