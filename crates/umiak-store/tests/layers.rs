@@ -93,7 +93,7 @@ fn files_do_not_depend_on_what_else_is_stored() {
     let options = LayerOptions::default();
     let diff_id = Digest::of(&target);
     let report = other.ingest_layer(&diff_id, &target.as_slice(), &Keep::Whole, &options, &Silent).unwrap();
-    assert!(report.copied_bytes > 400_000, "{report:?}");
+    assert!(report.copied_bytes > 300_000, "{report:?}");
     let again = one.ingest_layer(&diff_id, &target.as_slice(), &Keep::Whole, &options, &Silent).unwrap();
     assert_eq!((again.copied_bytes, again.was_here), (0, false));
     assert_eq!(again.record, report.record);

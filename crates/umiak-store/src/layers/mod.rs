@@ -97,13 +97,13 @@ impl Default for LayerOptions {
 }
 
 impl LayerOptions {
-    /// How the image of a layer is written; see docs/decisions/0012.
+    /// How the image of a layer is written; see docs/decisions/0012-layers-are-kept-with-zstd-7.md.
     #[must_use]
     pub fn image(&self) -> ImageOptions {
         ImageOptions {
             compressor: Compressor::Zstd,
-            level: Some(6),
-            block_size: 128 << 10,
+            level: Some(7),
+            block_size: 256 << 10,
             threads: self.threads,
             exportable: false,
             ..ImageOptions::default()
