@@ -103,3 +103,42 @@ fn a_cut_at_any_operation_leaves_whole_layers() {
         std::fs::remove_dir_all(&path).unwrap();
     }
 }
+
+#[test]
+fn a_disk_that_fills_up_at_any_operation_loses_nothing() {
+    let work = Work::new();
+    let memory = Path::new("/dev/shm");
+    let area = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    for full in 1.. {
+        let path = area.path().join(full.to_string());
+        let hook = move |step: &umiak_store::Step| {
+            if step.number == full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        };
+        let disk = umiak_store::Hooked::new(Arc::new(RealDisk), hook);
+        let store = open(&path, disk.clone());
+        let done = store.as_ref().map_err(|_| ()).and_then(|store| {
+            work.run(store).map_err(|error| {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                assert!(
+                    error.is_full() || matches!(error, StoreError::Squashfs { .. }),
+                    "{full}: {error:?} {source:?}"
+                );
+            })
+        });
+        let steps = disk.steps();
+        drop(store);
+        // What a failed rename left of a document is mended when the store is opened again.
+        let store = open(&path, RealDisk).unwrap();
+        work.holds(&store, &format!("full at {full}"));
+        if done.is_err() && full % 5 == 0 {
+            work.run(&store).unwrap();
+            work.holds(&store, &format!("full at {full}, again"));
+        }
+        drop(store);
+        std::fs::remove_dir_all(&path).unwrap();
+        if done.is_ok() && steps < full {
+            assert!(full > 60, "{full}");
+            return;
+        }
+    }
+}
