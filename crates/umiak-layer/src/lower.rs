@@ -8,7 +8,7 @@
 //!
 //! It cannot say everything that a layer says, because some of that depends on what lies below: a hard link to a file of a lower
 //! layer, an entry whose parent is a symbolic link or has metadata only in a lower layer, metadata of the root, an opaque root. Who
-//! stacks such trees compares what a mount shows ([`umiak_tree::apply`]) with what the layers mean ([`crate::flatten`]) and mounts
+//! stacks such trees compares what a mount shows ([`umiak_tree::apply`]) with what the layers mean ([`crate::flatten()`]) and mounts
 //! the difference on top.
 
 use std::collections::BTreeSet;

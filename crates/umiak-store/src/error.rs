@@ -176,13 +176,6 @@ impl StoreError {
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::NoSpace { .. }) || is_caused(self, &|kind| matches!(kind, StorageFull | QuotaExceeded))
-        match self {
-            Self::NoSpace { .. } => true,
-            Self::Io { source, .. } | Self::Squashfs { source: umiak_squashfs::Error::Write(source), .. } => {
-                matches!(source.kind(), StorageFull | QuotaExceeded)
-            }
-            _ => false,
-        }
     }
 
     /// Whether the file system does not let itself be written to.
@@ -190,12 +183,6 @@ impl StoreError {
     pub fn is_read_only(&self) -> bool {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         is_caused(self, &|kind| matches!(kind, ReadOnlyFilesystem | PermissionDenied))
-        match self {
-            Self::Io { source, .. } | Self::Squashfs { source: umiak_squashfs::Error::Write(source), .. } => {
-                matches!(source.kind(), ReadOnlyFilesystem | PermissionDenied)
-            }
-            _ => false,
-        }
     }
 }
 
