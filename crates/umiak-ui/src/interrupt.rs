@@ -15,11 +15,20 @@ const STOPPED: i32 = 1;
 /// # Errors
 /// The system's, when signals cannot be handled; the flag then never changes and a signal ends the program.
 pub fn listen() -> Result<&'static AtomicBool, ctrlc::Error> {
-    ctrlc::set_handler(|| {
+    listen_and(|| ())
+}
+
+/// The same; `told` is called at the first signal, on the signal's own thread.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_and(told: impl Fn() + Send + 'static) -> Result<&'static AtomicBool, ctrlc::Error> {
+    ctrlc::set_handler(move || {
         if ASKED.swap(true, Ordering::Relaxed) {
             #[expect(clippy::exit, reason = "a second Ctrl-C is asked for at once, from the signal's own thread")]
             std::process::exit(STOPPED);
         }
+        told();
     })?;
     Ok(&ASKED)
 }

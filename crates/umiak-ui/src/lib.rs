@@ -11,8 +11,11 @@
 //! This crate is a face: it prints, asks the time and looks at the terminal, which no library of umiak does.
 
 pub mod bug;
+mod date;
 mod diagnostic;
 pub mod interrupt;
+mod pace;
+mod plan;
 mod printer;
 mod progress;
 mod span;
@@ -21,7 +24,10 @@ mod talk;
 mod text;
 mod usage;
 
+pub use date::rfc3339;
 pub use diagnostic::{Diagnostic, Kind};
+pub use pace::Monotonic;
+pub use plan::PlanView;
 pub use printer::{Printer, Setup, Verbosity};
 pub use progress::Progress;
 pub use span::span;

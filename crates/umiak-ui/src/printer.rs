@@ -2,7 +2,7 @@
 //!
 //! Guarantees: stdout carries only what was asked for, so it can be piped whatever the talk is; the live progress
 //! line is taken away before any other line is written; in JSON form every line on stderr is one JSON object with a
-//! `type`: `fact`, `plan`, `note`, `warning`, `hint`, `detail`, `heading`, `progress`,
+//! `type`: `fact`, `plan`, `happening`, `note`, `warning`, `hint`, `detail`, `heading`, `progress`,
 //! `help` or `error`.
 //!
 //! It does not decide what is worth saying, only where it goes.
@@ -140,7 +140,7 @@ impl Printer {
     ///
     /// # Errors
     /// What stdout reports.
-    pub fn document(&self, value: &impl Serialize) -> io::Result<()> {
+    pub fn document(&self, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
         text.push('\n');
         self.data(&text)
@@ -161,6 +161,13 @@ impl Printer {
         }
         let word = self.painted(Paint::Fact, &format!("{word:<9}"));
         self.talk_line(&format!(" {word} {}", printable(text)));
+    }
+
+    /// Something that happened, for programs: one JSON line of type `happening`. People are told it as facts.
+    pub fn happened(&self, value: &impl Serialize) {
+        if self.setup.json {
+            self.event("happening", value);
+        }
     }
 
     /// What is going to be done: the table as text, `value` as a JSON line. Silent when quiet.

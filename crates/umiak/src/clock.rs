@@ -1,71 +1,12 @@
-//! The time of day as documents have it, and the time that passes. The only clocks of the program besides the progress line's.
+//! The time of day as documents have it. The only clock of the program besides those of `umiak-ui`.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-const DAY: u64 = 86_400;
-
-/// Time since the program looked first, for limits on how fast bytes may go.
-pub struct Monotonic(Instant);
-
-impl Monotonic {
-    /// Begins at zero.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl umiak_registry::Clock for Monotonic {
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn pause(&self, time: Duration) {
-        std::thread::sleep(time);
-    }
-}
+use umiak_ui::rfc3339;
 
 /// Now, or the moment of `SOURCE_DATE_EPOCH`, as RFC 3339 has it, in UTC and whole seconds.
 #[must_use]
 pub fn rfc3339_now(fixed: Option<u64>) -> String {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     rfc3339(fixed.unwrap_or_else(now))
-}
-
-fn rfc3339(seconds: u64) -> String {
-    let (year, month, day) = date(seconds / DAY);
-    let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Year, month and day of the `days`th day after 1970-01-01 (Gregorian).
-///
-/// Counts from 1 March of the year 0, so that the leap day is the last day of a year.
-fn date(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097;
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / ERA, days % ERA);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rfc3339;
-
-    #[test]
-    fn known_moments() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(rfc3339(seconds), text);
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! The planner's answer as people and programs get it.
 
 use serde_json::{Value, json};
-use umiak_plan::{Action, Answer, App, Device, Resource, Shortfall, Verdict, Wanted};
-use umiak_ui::{Align, Size, Table};
+use umiak_plan::{Action, Answer, App, Device, Wanted};
+use umiak_ui::{Align, PlanView, Size, Table};
 
 use super::carrying::Known;
 use crate::context::Context;
@@ -29,9 +29,9 @@ impl Report<'_> {
         if printer.is_json() {
             return Ok(printer.document(&self.value(explain))?);
         }
-        printer.data(&format!("{}{}", self.apps(), self.file_systems()))?;
+        printer.data(&format!("{}{}", self.apps(), self.view().file_systems()))?;
         if explain {
-            printer.data(&format!("\n{}", self.reasons()))?;
+            printer.data(&format!("\n{}", self.view().reasons()))?;
         }
         Ok(())
     }
@@ -61,12 +61,8 @@ impl Report<'_> {
         Err(if explained { failure } else { failure.hint("--explain shows what takes the room") })
     }
 
-    fn file_system(&self, index: usize) -> &str {
-        self.device.file_systems.get(index).map_or("?", |file_system| file_system.name.as_str())
-    }
-
-    fn step(&self, index: usize) -> String {
-        self.answer.steps.get(index).map_or_else(String::new, |step| format!("{} {}", step.action.word(), step.what))
+    fn view(&self) -> PlanView<'_> {
+        PlanView { device: self.device, answer: self.answer }
     }
 
     /// What is fetched of an app in full, if nothing of it were there.
@@ -103,47 +99,8 @@ impl Report<'_> {
         table
     }
 
-    fn file_systems(&self) -> Table {
-        let columns = [Align::Left, Align::Right, Align::Left, Align::Right, Align::Left, Align::Right, Align::Left];
-        let mut table = Table::new(&columns).flush();
-        for (file_system, found) in self.device.file_systems.iter().zip(&self.answer.uses) {
-            let most = if found.bound { "at most at the peak" } else { "at the peak" };
-            table.row([
-                file_system.name.as_str(),
-                &Size(found.available).to_string(),
-                "may be taken,",
-                &Size(found.peak).to_string(),
-                &format!("{most},"),
-                &signed(found.last),
-                "afterwards",
-            ]);
-        }
-        table
-    }
-
-    fn reasons(&self) -> Table {
-        let columns = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Right, Align::Left];
-        let mut table = Table::new(&columns).flush();
-        for row in self.answer.explain() {
-            let taken = |sign: &str, bytes: u64| match bytes {
-                0 => String::new(),
-                bytes => format!("{sign}{}", Size(bytes)),
-            };
-            let why = if row.bound { format!("{} (a bound)", row.why) } else { row.why.to_string() };
-            table.row([
-                row.action.word(),
-                &row.what,
-                self.file_system(row.file_system),
-                &taken("+", row.taken.bytes),
-                &taken("-", row.freed.bytes),
-                &why,
-            ]);
-        }
-        table
-    }
-
     fn value(&self, explain: bool) -> Value {
-        let (device, answer) = (self.device, self.answer);
+        let (device, answer, view) = (self.device, self.answer, self.view());
         let apps = self.asked().zip(self.targets).map(|(app, known)| {
             json!({
                 "app": known.place.to_string(),
@@ -151,22 +108,6 @@ impl Report<'_> {
                 "digest": app.digest.to_string(),
                 "from": self.from(app).map(|from| from.digest.to_string()),
                 "full_bytes": Self::full(app),
-            })
-        });
-        let file_systems = device.file_systems.iter().zip(&answer.uses).enumerate();
-        let file_systems = file_systems.map(|(index, (file_system, found))| {
-            let reclaimable = answer.reclaimable.get(index).copied().unwrap_or_default();
-            json!({
-                "name": file_system.name,
-                "available": found.available,
-                "inodes_available": found.inodes_available,
-                "peak": found.peak,
-                "peak_step": self.step(found.peak_step),
-                "after": signed_number(found.last),
-                "inodes_peak": found.inodes_peak,
-                "inodes_after": signed_number(found.inodes_last),
-                "bound": found.bound,
-                "reclaimable": reclaimable.bytes,
             })
         });
         let mut value = json!({
@@ -182,54 +123,12 @@ impl Report<'_> {
             "reclaims": answer.reclaims,
             "fits_when_pruned": answer.fits_when_pruned,
             "apps": apps.collect::<Vec<_>>(),
-            "file_systems": file_systems.collect::<Vec<_>>(),
-            "shortfalls": self.shortfalls(),
+            "file_systems": view.file_system_values(),
+            "shortfalls": view.shortfalls(),
         });
         if explain && let Some(members) = value.as_object_mut() {
-            members.insert("ledger".into(), self.ledger());
+            members.insert("ledger".into(), view.ledger());
         }
         value
     }
-
-    fn shortfalls(&self) -> Vec<Value> {
-        let Verdict::Shortfall(all) = &self.answer.verdict else { return Vec::new() };
-        let shortfall = |short: &Shortfall| {
-            json!({
-                "file_system": self.file_system(short.file_system),
-                "resource": if short.resource == Resource::Bytes { "bytes" } else { "inodes" },
-                "needed": short.needed,
-                "available": short.available,
-                "missing": short.missing(),
-                "step": self.step(short.step),
-            })
-        };
-        all.iter().map(shortfall).collect()
-    }
-
-    fn ledger(&self) -> Value {
-        let row = |row: umiak_plan::Row| {
-            json!({
-                "action": row.action.word(),
-                "what": row.what,
-                "file_system": self.file_system(row.file_system),
-                "taken": row.taken.bytes,
-                "freed": row.freed.bytes,
-                "inodes_taken": row.taken.inodes,
-                "inodes_freed": row.freed.inodes,
-                "bound": row.bound,
-                "why": row.why,
-            })
-        };
-        self.answer.explain().into_iter().map(row).collect()
-    }
-}
-
-/// Bytes that may be below zero.
-fn signed(bytes: i128) -> String {
-    let sign = if bytes < 0 { "-" } else { "" };
-    format!("{sign}{}", Size(u64::try_from(bytes.unsigned_abs()).unwrap_or(u64::MAX)))
-}
-
-fn signed_number(number: i128) -> i64 {
-    i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
 }

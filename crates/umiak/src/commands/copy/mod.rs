@@ -8,14 +8,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use umiak_registry::{Choice, DEFAULT_BUDGET, Flow, Sink, Stored};
 use umiak_spec::{Descriptor, ImageReference, Observer};
-use umiak_ui::Size;
+use umiak_ui::{Monotonic, Size};
 
 use self::job::{Done, Job};
 use self::place::{host, place};
 use super::image::{fetching, platforms, reference};
 use super::sources::sources;
 use crate::cli::CopyArgs;
-use crate::clock::Monotonic;
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
 
