@@ -80,6 +80,15 @@ pub enum AgentError {
     /// The revision is not on this device.
     #[error("there is no revision {0} on this device")]
     NoSuchRevision(String),
+    /// No kept revision runs such an image.
+    #[error("no image of a revision that is kept here is called {0}")]
+    NoSuchImage(String),
+    /// Several images are called so.
+    #[error("several images are called {0}: say APP/SERVICE, or more digits")]
+    SeveralImages(String),
+    /// It is made of squashfs images.
+    #[error("{0} is not made of layers: there is nothing to export")]
+    NoLayers(String),
     /// Several revisions begin like this.
     #[error("several revisions begin with {0}")]
     Ambiguous(String),
@@ -170,7 +179,13 @@ impl AgentError {
             Self::Supply(error) => error.class,
             Self::DoesNotFit(_) => Class::DoesNotFit,
             Self::Unreadable { .. } | Self::Journal(_) => Class::Corrupt,
-            Self::NoTarget | Self::NoSuchRevision(_) | Self::Ambiguous(_) | Self::NothingBefore => Class::Usage,
+            Self::NoTarget
+            | Self::NoSuchRevision(_)
+            | Self::NoSuchImage(_)
+            | Self::SeveralImages(_)
+            | Self::NoLayers(_)
+            | Self::Ambiguous(_)
+            | Self::NothingBefore => Class::Usage,
             Self::Refused(Refusal::Failed { .. }) => Class::RolledBack,
             Self::Store(error) => store_class(error),
             Self::Refused(_)
