@@ -1,0 +1,67 @@
+//! `umiakd logs`.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
+
+use serde_json::json;
+use umiak_agent::Agent;
+use umiak_engine::{Line, LogQuery, LogSink, Stream};
+use umiak_ui::{Kind, Printer, printable, rfc3339};
+
+use crate::cli::LogsArgs;
+use crate::context::Context;
+use crate::error::Failure;
+
+/// Shows what services print.
+pub fn run(context: &Context<'_>, agent: &Agent, arguments: &LogsArgs, stop: &AtomicBool) -> Result<(), Failure> {
+    let apps = match &arguments.app {
+        Some(app) => vec![app.clone()],
+        None => agent.status()?.apps.into_iter().map(|app| app.name).collect(),
+    };
+    if arguments.follow && apps.len() != 1 {
+        return Err(Failure::new(Kind::Usage, "following takes one app").hint("umiakd logs --follow APP"));
+    }
+    let query = LogQuery { tail: Some(arguments.tail), since: None, follow: arguments.follow };
+    for app in &apps {
+        let mut sink = Sink { printer: context.printer, app, stop };
+        agent.logs(app, arguments.service.as_deref(), &query, &mut sink)?;
+    }
+    Ok(())
+}
+
+/// Prints lines until somebody stops it or nobody reads any more.
+struct Sink<'a> {
+    printer: &'a Printer,
+    app: &'a str,
+    stop: &'a AtomicBool,
+}
+
+impl LogSink for Sink<'_> {
+    fn line(&mut self, line: &Line) -> ControlFlow<()> {
+        let at = line.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let text = String::from_utf8_lossy(&line.text);
+        let shown = if self.printer.is_json() {
+            let stream = match line.stream {
+                Stream::Out => "stdout",
+                Stream::Err => "stderr",
+                Stream::Note => "note",
+            };
+            format!(
+                "{}\n",
+                json!({ "at": at, "app": self.app, "service": line.service, "stream": stream, "text": text })
+            )
+        } else {
+            let mark = if line.stream == Stream::Note { "* " } else { "" };
+            format!("{} {}/{}  {mark}{}\n", rfc3339(at), self.app, line.service, printable(&text))
+        };
+        match self.printer.data(&shown) {
+            Ok(()) => self.idle(),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    fn idle(&mut self) -> ControlFlow<()> {
+        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

@@ -1,0 +1,81 @@
+//! One module a verb: arguments become calls of the agent, what it gives becomes text.
+
+mod daemon;
+mod door;
+mod export;
+mod logs;
+mod status;
+mod store;
+mod support;
+mod target;
+mod update;
+
+use std::sync::atomic::AtomicBool;
+
+use umiak_agent::Agent;
+use umiak_engine::oci::shim;
+use umiak_ui::{Kind, Printer, interrupt};
+
+use crate::cli::{Cli, Command, grammar};
+use crate::clock::WallClock;
+use crate::context::Context;
+use crate::device;
+use crate::environment::Environment;
+use crate::error::Failure;
+use crate::settings::Settings;
+
+/// Runs a command; gives the exit code.
+///
+/// # Errors
+/// What the verb fails with.
+pub fn run(printer: &Printer, environment: &Environment, cli: &Cli) -> Result<u8, Failure> {
+    match &cli.command {
+        Command::Version => {
+            printer.data(concat!("umiakd ", env!("CARGO_PKG_VERSION"), "\n"))?;
+            return Ok(0);
+        }
+        Command::Completion(arguments) => {
+            let mut script = Vec::new();
+            clap_complete::generate(arguments.shell, &mut grammar(), "umiakd", &mut script);
+            printer.data(&String::from_utf8_lossy(&script))?;
+            return Ok(0);
+        }
+        Command::Shim(arguments) => return Ok(shim::run(&arguments.words, &WallClock)),
+        _ => {}
+    }
+    let mut settings = Settings::read(cli.world.config.as_deref())?;
+    if let Some(store) = &cli.world.store {
+        settings.store = std::path::absolute(store).unwrap_or_else(|_| store.clone());
+    }
+    let context = Context { printer, environment, settings: &settings, talk: &cli.talk, world: &cli.world };
+    if let Command::Daemon = cli.command {
+        return daemon::run(&context).map(|()| 0);
+    }
+    if !environment.root {
+        return door::ask(&context, &environment.words);
+    }
+    let stop = interrupt::listen().map_err(|error| Failure::from_error(&error, Kind::Environment))?;
+    let agent = device::agent(&context, stop)?;
+    verb(&context, &agent, &cli.command, stop).map(|()| 0)
+}
+
+fn verb(context: &Context<'_>, agent: &Agent, command: &Command, stop: &AtomicBool) -> Result<(), Failure> {
+    match command {
+        Command::Status(_) => status::status(context, agent),
+        Command::History(arguments) => status::history(context, agent, arguments),
+        Command::Target(command) => target::run(context, agent, command),
+        Command::Check(arguments) => update::check(context, agent, arguments, stop),
+        Command::Update(arguments) => update::update(context, agent, arguments, stop),
+        Command::Rollback(arguments) => update::rollback(context, agent, arguments, stop),
+        Command::Resume => update::resume(context, agent, stop),
+        Command::Pin(arguments) => store::pin(context, agent, arguments),
+        Command::Unpin(arguments) => store::unpin(context, agent, arguments),
+        Command::Prune => store::prune(context, agent),
+        Command::Fsck(arguments) => store::fsck(context, agent, arguments, stop),
+        Command::Logs(arguments) => logs::run(context, agent, arguments, stop),
+        Command::Export(arguments) => export::run(context, agent, arguments, stop),
+        Command::Support(arguments) => support::run(context, agent, arguments),
+        // Answered before there was an agent.
+        Command::Daemon | Command::Shim(_) | Command::Version | Command::Completion(_) => Ok(()),
+    }
+}

@@ -1,0 +1,94 @@
+//! `umiakd target`.
+
+use std::path::Path;
+
+use umiak_agent::Agent;
+use umiak_spec::Limits;
+use umiak_spec::target::{Asked, AskedApp, Origin};
+use umiak_ui::Kind;
+
+use crate::cli::{TargetCommand, TargetSetArgs};
+use crate::context::Context;
+use crate::error::Failure;
+
+/// The longest file.json that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Sets or shows.
+pub fn run(context: &Context<'_>, agent: &Agent, command: &TargetCommand) -> Result<(), Failure> {
+    match command {
+        TargetCommand::Set(arguments) => set(context, agent, arguments),
+        TargetCommand::Show => show(context, agent),
+    }
+}
+
+fn set(context: &Context<'_>, agent: &Agent, arguments: &TargetSetArgs) -> Result<(), Failure> {
+    let asked = asked(&arguments.targets)?;
+    let names = || asked.apps.iter().map(|app| app.origin.to_string()).collect::<Vec<_>>().join(" ");
+    if context.talk.dry_run {
+        context.printer.fact("Would", &format!("set the target to {}", names()));
+        return Ok(());
+    }
+    agent.set_target(&asked)?;
+    context.printer.fact("Target", &names());
+    if !context.world.by_daemon {
+        context.printer.hint("umiakd check shows what an update would do");
+    }
+    Ok(())
+}
+
+/// What the words on the command line ask for: one document, or apps.
+fn asked(words: &[String]) -> Result<Asked, Failure> {
+    if let [one] = words
+        && Path::new(one).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+    {
+        return document(Path::new(one));
+    }
+    let app = |word: &String| {
+        let origin: Origin = spelled(word).parse().map_err(|error| {
+            Failure::from_error(&error, Kind::Usage)
+                .hint("an app is a reference such as registry.example/team/shop:stable, or a file")
+        })?;
+        // The daemon reads it again, and stands elsewhere.
+        let here = std::env::current_dir().map_err(|error| Failure::of_io("enter", Path::new("."), &error))?;
+        Ok(AskedApp { name: None, origin: origin.below(&here), digest: None })
+    };
+    Ok(Asked { apps: words.iter().map(app).collect::<Result<_, Failure>>()?, ..Asked::default() })
+}
+
+/// What a word means: a file or directory that is there is what its name says, everything else a reference.
+fn spelled(word: &str) -> String {
+    let path = Path::new(word);
+    if path.join("oci-layout").exists() {
+        format!("oci:{word}")
+    } else if !path.is_file() {
+        word.to_owned()
+    } else if word.ends_with(".tgz") || word.ends_with(".tar.gz") {
+        format!("pvr:{word}")
+    } else {
+        format!("oci-archive:{word}")
+    }
+}
+
+fn document(path: &Path) -> Result<Asked, Failure> {
+    let unreadable = |error: &std::io::Error| Failure::of_io("read", path, error);
+    let length = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+    if length > LONGEST {
+        return Err(Failure::new(Kind::Usage, format!("{} is too long for a target", path.display())));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
+    Asked::parse(&bytes, &Limits::default()).map_err(|error| {
+        Failure::from_error(&error, Kind::Usage)
+            .hint(format!("{}: docs/formats/target.md says how one looks", path.display()))
+    })
+}
+
+fn show(context: &Context<'_>, agent: &Agent) -> Result<(), Failure> {
+    let Some(asking) = agent.target()? else {
+        return Err(
+            Failure::new(Kind::Usage, "no target is set").hint("umiakd target set registry.example/team/shop:stable")
+        );
+    };
+    // The document is the data, with or without --json.
+    Ok(context.printer.data(&String::from_utf8_lossy(&asking.asked.to_bytes()))?)
+}
