@@ -1,4 +1,4 @@
-//! What the project does with itself: `cargo xtask test | ci | fuzz | tidy | bench`.
+//! What the project does with itself: `cargo xtask test | ci | fuzz | tidy | dist | bench`.
 //!
 //! Guarantees: every step is a plain command that is printed before it runs, so that a person can run it alone; the
 //! exit code is 0 only when all of it held. It changes no source file, and no document but the tables between markers in
@@ -13,6 +13,7 @@
 mod bench;
 mod ci;
 mod command;
+mod dist;
 mod fuzz;
 mod needs;
 mod peers;
@@ -28,6 +29,8 @@ cargo xtask TASK
                     [--tier quick|peers|root|all] [-- [PART OF A NAME ..] [RUNNER OPTION ..]]
   ci              what CI runs: formatting, house rules, lints, documentation, the demo, all tests
   fuzz [SECONDS]  a few seconds of each fuzz target, when `cargo fuzz` is there
+  dist [--target x86_64|aarch64]
+                  static programs and the Debian package of umiakd, into target/dist
   tidy            the house rules that compilers do not know
   bench apps      device apps, and
   bench registry  copies between registries, and
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz::run(60),
         ["fuzz", seconds] => seconds.parse().map_err(|_| "seconds are a number".to_owned()).and_then(fuzz::run),
         ["tidy"] => tidy::run(),
+        ["dist", options @ ..] => dist::run(options),
         ["bench", name, options @ ..] => bench::run(name, options),
         _ => {
             eprint!("{USAGE}");
