@@ -65,8 +65,9 @@ impl Needs {
     /// # Errors
     /// Its source does not say.
     pub fn of(&self, package: &Path, test: &str) -> Result<&Need, Failure> {
-        let function = test.rsplit("::").next().unwrap_or(test);
-        let need = self.0.get(&(package.to_owned(), function.to_owned()));
+        let (modules, function) = test.rsplit_once("::").unwrap_or(("", test));
+        let by = |name: String| self.0.get(&(package.to_owned(), name));
+        let need = by(function.to_owned()).or_else(|| by(format!("{}::", modules.rsplit("::").next()?)));
         need.ok_or_else(|| format!("{}: the test {test} is ignored but does not say what it needs", package.display()))
     }
 
@@ -88,11 +89,21 @@ fn in_source(text: &str) -> Result<Vec<(String, Need)>, Failure> {
         let (Some(words), Some(name)) = (words, name) else {
             return Err(format!("{}: a test is ignored, but not as `needs: PACKAGE, ..`", index + 1));
         };
+        // A macro makes tests of many names: they are known by the module that it puts them in.
+        let name = if name.starts_with('$') { module_above(&lines[..index])? } else { name.to_owned() };
         let (root, packages): (Vec<_>, Vec<_>) =
             words.split(',').map(|word| word.trim().to_owned()).partition(|word| word == "root");
-        needs.push((name.to_owned(), Need { packages: packages.into_iter().collect(), root: !root.is_empty() }));
+        needs.push((name, Need { packages: packages.into_iter().collect(), root: !root.is_empty() }));
     }
     Ok(needs)
+}
+
+/// The module that was opened last, as part of a test's path.
+fn module_above(lines: &[&str]) -> Result<String, Failure> {
+    let module = lines.iter().rev().find_map(|line| line.strip_prefix("mod ")?.strip_suffix(" {"));
+    module
+        .map(|module| format!("{module}::"))
+        .ok_or_else(|| format!("{}: a test without a name is in no module", lines.len() + 1))
 }
 
 #[cfg(test)]
@@ -109,6 +120,17 @@ mod tests {
         assert!(needs.of(Path::new("/other"), "kernel::mounts").is_err());
         assert_eq!(needs.packages(Tier::Root).len(), 2);
         assert!(needs.packages(Tier::Peers).is_empty());
+    }
+
+    #[test]
+    fn tests_of_a_macro_are_known_by_their_module() {
+        let text = "mod crun {\n #[ignore = \"needs: crun, root\"]\n fn $name() {}\n}\nmod runc {\n #[ignore = \"needs: runc\"]\n fn $name() {}\n";
+        let mut needs = Needs::default();
+        needs.add(Path::new("/crate"), in_source(text).unwrap());
+        assert_eq!(needs.of(Path::new("/crate"), "services::crun::starts").unwrap().to_string(), "crun, root");
+        assert_eq!(needs.of(Path::new("/crate"), "runc::starts").unwrap().to_string(), "runc");
+        assert!(needs.of(Path::new("/crate"), "lxc::starts").is_err());
+        assert!(in_source("#[ignore = \"needs: crun\"]\nfn $name() {}\n").is_err());
     }
 
     #[test]
