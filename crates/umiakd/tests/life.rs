@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use umiak_layer::LayerWriter;
 use umiak_spec::Limits;
@@ -17,9 +18,13 @@ const FAILS: &str = "#!/bin/sh\necho cannot; exit 3\n";
 /// Every how many operations the power is cut; a prime, so that other ones are met as the program changes.
 const STRIDE: u64 = 13;
 
+/// One device at a time: a machine is one, and its network devices are numbered by one engine.
+static MACHINE: Mutex<()> = Mutex::new(());
+
 /// A device in a directory. Its services go with it.
 struct Device {
     scratch: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 struct Said {
@@ -29,6 +34,7 @@ struct Said {
 
 impl Device {
     fn new() -> Self {
+        let alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let scratch = tempfile::tempdir().unwrap();
         let place = scratch.path().display();
         let config = format!(
@@ -36,7 +42,7 @@ impl Device {
              [daemon]\nsocket = \"{place}/run/s\"\n[testing]\nwindow = \"300 ms\"\npatience = \"20 s\"\n"
         );
         fs::write(scratch.path().join("umiakd.toml"), config).unwrap();
-        let device = Self { scratch };
+        let device = Self { scratch, _alone: alone };
         for (name, script, filling) in [("one", RUNS, 1), ("two", RUNS, 2), ("bad", FAILS, 3)] {
             device.release(name, script, filling);
         }
