@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A duration as people read it: `0.4 s`, `9.2 s`, `75 s`, `3 min 20 s`, `2 h 5 min`.
+/// A duration as people read it: `0.4 s`, `9.2 s`, `75 s`, `3 min 20 s`, `1 h`, `2 h 5 min`, `3 d 4 h`.
 #[must_use]
 pub fn span(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
@@ -10,9 +10,14 @@ pub fn span(duration: Duration) -> String {
     match seconds {
         _ if tenths < 100 => format!("{}.{} s", tenths / 10, tenths % 10),
         0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        120..3600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3600..172_800 => two(seconds / 3600, "h", seconds / 60 % 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds / 3600 % 24, "h"),
     }
+}
+
+fn two(large: u128, unit: &str, small: u128, smaller: &str) -> String {
+    if small == 0 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {smaller}") }
 }
 
 #[cfg(test)]
@@ -21,8 +26,16 @@ mod tests {
 
     #[test]
     fn known_times_print_as_people_expect() {
-        let cases =
-            [(40, "0.0 s"), (9_240, "9.2 s"), (75_000, "75 s"), (200_000, "3 min 20 s"), (7_500_000, "2 h 5 min")];
+        let cases = [
+            (40, "0.0 s"),
+            (9_240, "9.2 s"),
+            (75_000, "75 s"),
+            (200_000, "3 min 20 s"),
+            (3_600_000, "1 h"),
+            (7_500_000, "2 h 5 min"),
+            (100_000_000, "27 h 46 min"),
+            (273_600_000, "3 d 4 h"),
+        ];
         for (milliseconds, text) in cases {
             assert_eq!(span(Duration::from_millis(milliseconds)), text);
         }
