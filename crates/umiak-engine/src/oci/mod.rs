@@ -47,7 +47,7 @@ use runtime::Runtime;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where runtimes are looked for, in this order: crun starts ten times faster and takes a tenth of the memory.
-pub const RUNTIMES: [&str; 2] = ["crun", "runc"];
+const RUNTIMES: [&str; 2] = ["crun", "runc"];
 
 /// How the engine is set up on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,9 @@ impl Oci {
             return Err(EngineError::Absent("shim".to_owned()));
         }
         let Directories { run, volumes, logs } = &options.directories;
-        [run, volumes, logs].into_iter().try_for_each(|directory| durable::directory(directory))?;
+        // The daemon's socket is there as well, and not for root alone.
+        durable::open_directory(run)?;
+        [volumes, logs].into_iter().try_for_each(|directory| durable::directory(directory))?;
         let host = Host::look();
         let is_crun = options.runtime.file_name().is_some_and(|name| name == "crun");
         let runtime = Runtime {
@@ -190,7 +192,7 @@ fn sorted_names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The runtime of a device: the first of [`RUNTIMES`] in these directories.
+/// The runtime of a device: crun, else runc, in one of these directories.
 #[must_use]
 pub fn find_runtime<'a>(directories: impl IntoIterator<Item = &'a Path> + Clone) -> Option<PathBuf> {
     RUNTIMES.iter().find_map(|name| {
