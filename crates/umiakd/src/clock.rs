@@ -58,10 +58,14 @@ impl Clock for Machine {
 
     fn wait(&self, time: Duration) {
         let mut left = time;
-        while !left.is_zero() && !self.interrupted.load(Ordering::Relaxed) {
+        loop {
+            // One nap at least: who waits for what cannot be interrupted comes again at once.
             let nap = left.min(NAP);
             thread::sleep(nap);
             left -= nap;
+            if left.is_zero() || self.interrupted.load(Ordering::Relaxed) {
+                return;
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use umiak_agent::fetch::FetchOptions;
 use umiak_agent::sources::Sources;
 use umiak_agent::{Agent, Parts, Policy, Survey};
 use umiak_engine::docker::{Docker, DockerOptions};
-use umiak_engine::oci::{Directories, OciOptions, PATIENCE, Pool, RUNTIMES};
+use umiak_engine::oci::{Directories, OciOptions, PATIENCE, Pool, find_runtime};
 use umiak_engine::{Engine, oci::Oci};
 use umiak_registry::{Context as Reach, DEFAULT_BUDGET, Flow, Place, RegistrySettings};
 use umiak_sign::Policy as Trust;
@@ -68,10 +68,7 @@ fn engine(environment: &Environment, settings: &Settings, chosen: Chosen) -> Res
             patience: None,
         })));
     }
-    let found = || {
-        let places = RUNTIMES.iter().flat_map(|name| PROGRAMS.iter().map(move |place| Path::new(place).join(name)));
-        places.into_iter().find(|path| path.is_file())
-    };
+    let found = || find_runtime(PROGRAMS.iter().map(Path::new));
     let runtime = settings.runtime.clone().or_else(found).ok_or_else(|| {
         Failure::new(Kind::Environment, "there is nothing to run containers with: no Docker socket, no crun, no runc")
             .hint("install crun or runc, or name one in the configuration: runtime = \"/usr/bin/crun\"")

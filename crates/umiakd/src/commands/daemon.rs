@@ -1,5 +1,8 @@
 //! `umiakd daemon`.
 
+use std::cell::Cell;
+use std::io::ErrorKind;
+
 use umiak_ui::{Kind, interrupt};
 
 use crate::clock;
@@ -26,10 +29,19 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
         before: before(context),
         manager: ServiceManager::new(environment.notify.as_deref(), environment.watchdog.as_deref()),
         now: clock::since_1970,
+        woken,
+        heard: Cell::new(None),
     };
-    daemon.run(&rings, &woken).map_err(|error| {
+    daemon.run(&rings).map_err(|error| {
         let socket = context.settings.daemon.socket.display();
-        Failure::new(Kind::Environment, format!("cannot listen on {socket}: {error}"))
+        let failure = Failure::new(Kind::Environment, format!("cannot listen on {socket}: {error}"));
+        match error.kind() {
+            ErrorKind::PermissionDenied => failure.hint("the daemon is for root"),
+            ErrorKind::AddrInUse => {
+                failure.hint("one daemon is enough: `systemctl status umiakd` shows the one that runs")
+            }
+            _ => failure.hint("[daemon] socket = \"…\" in the configuration names another place"),
+        }
     })
 }
 

@@ -52,7 +52,7 @@ pub fn run(printer: &Printer, environment: &Environment, cli: &Cli) -> Result<u8
         return daemon::run(&context).map(|()| 0);
     }
     if !environment.root {
-        return door::ask(&context, &environment.words);
+        return door::ask(&context, cli);
     }
     let stop = interrupt::listen().map_err(|error| Failure::from_error(&error, Kind::Environment))?;
     let agent = device::agent(&context, stop)?;

@@ -1,30 +1,41 @@
 //! What the service manager is told: ready, what is going on, still alive, stopping.
 //!
 //! The protocol of systemd's `sd_notify(3)`: one datagram of `KEY=value` lines to the socket in `NOTIFY_SOCKET`, a path or
-//! an abstract name after `@`. Without that variable nobody listens and nothing is sent. A message that cannot be sent
-//! is lost: the manager's own timeouts judge then.
+//! an abstract name after `@`. Without that variable nobody listens and nothing is sent. A message that is not taken within
+//! [`PATIENCE`] is lost: the manager's own timeouts judge then.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long the manager may take to take a message: its queue is short, and it may be busy or gone.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who is told.
 pub struct Manager {
     to: Option<(UnixDatagram, SocketAddr)>,
-    /// How often a sign of life is wanted.
+    /// How often a sign of life is given.
     watchdog: Option<Duration>,
+    /// When the last one was.
+    alive: Cell<Option<Instant>>,
 }
 
 impl Manager {
     /// `socket` is the value of `NOTIFY_SOCKET`, `watchdog` that of `WATCHDOG_USEC`.
     #[must_use]
     pub fn new(socket: Option<&OsStr>, watchdog: Option<&str>) -> Self {
-        let to = socket.and_then(|name| Some((UnixDatagram::unbound().ok()?, address(name).ok()?)));
+        let to = socket.and_then(|name| {
+            let socket = UnixDatagram::unbound().ok()?;
+            socket.set_write_timeout(Some(PATIENCE)).ok()?;
+            Some((socket, address(name).ok()?))
+        });
         let watchdog = watchdog.and_then(|text| text.parse().ok()).filter(|micros| *micros > 0);
-        Self { to, watchdog: watchdog.map(|micros: u64| Duration::from_micros(micros / 2)) }
+        let watchdog = watchdog.map(|micros: u64| Duration::from_micros(micros / 2));
+        Self { to, watchdog, alive: Cell::new(None) }
     }
 
     /// How long may pass between two signs of life; `None`: none is wanted.
@@ -44,9 +55,14 @@ impl Manager {
         self.send(&format!("STATUS={line}"));
     }
 
-    /// A sign of life.
+    /// A sign of life, where one is wanted by now.
     pub fn alive(&self) {
-        self.send("WATCHDOG=1");
+        let Some(often) = self.watchdog else { return };
+        // Half of the time again, since callers come when they come.
+        if self.alive.get().is_none_or(|last| last.elapsed() >= often / 2) {
+            self.send("WATCHDOG=1");
+            self.alive.set(Some(Instant::now()));
+        }
     }
 
     /// The daemon ends.
@@ -88,9 +104,12 @@ mod tests {
         manager.ready();
         manager.status("fetching\nshop");
         manager.alive();
+        // Not again so soon.
+        manager.alive();
+        manager.stopping();
         assert_eq!(
-            [heard(&listener), heard(&listener), heard(&listener)],
-            ["READY=1", "STATUS=fetching shop", "WATCHDOG=1"]
+            [heard(&listener), heard(&listener), heard(&listener), heard(&listener)],
+            ["READY=1", "STATUS=fetching shop", "WATCHDOG=1", "STOPPING=1"]
         );
         assert_eq!(manager.watchdog(), Some(Duration::from_millis(1500)));
     }
@@ -104,5 +123,19 @@ mod tests {
         let nobody = Manager::new(None, Some("0"));
         nobody.ready();
         assert_eq!(nobody.watchdog(), None);
+    }
+
+    #[test]
+    fn a_manager_that_listens_no_more_does_not_hold_anybody_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let _deaf = UnixDatagram::bind(&path).unwrap();
+        let manager = Manager::new(Some(path.as_os_str()), None);
+        let filled = (0..10_000).any(|_| {
+            let begun = Instant::now();
+            manager.ready();
+            begun.elapsed() >= PATIENCE
+        });
+        assert!(filled, "the queue has an end");
     }
 }

@@ -1,4 +1,5 @@
-//! How long the daemon waits between two looks: the configured time, some jitter, longer while the network is gone.
+//! How long the daemon waits between two looks: the configured time, some jitter, longer while the network is gone; and
+//! until a window opens, with jitter as well.
 
 use std::time::Duration;
 
@@ -25,6 +26,12 @@ impl Rhythm {
     pub fn next(&mut self, no_network: bool) -> Duration {
         self.failures = if no_network { (self.failures + 1).min(PATIENCE.ilog2()) } else { 0 };
         self.poll.saturating_mul(1 << self.failures).saturating_add(self.random_part())
+    }
+
+    /// The wait where a window opens in `closed`: no longer than between two looks, since what should run is seen to all the
+    /// time.
+    pub fn until(&mut self, closed: Duration) -> Duration {
+        if closed > self.poll { self.poll } else { closed.saturating_add(self.random_part()) }
     }
 
     /// Some of the jitter: Marsaglia's xorshift, which is random enough to keep devices apart.
@@ -57,5 +64,10 @@ mod tests {
         let waits: Vec<_> = (0..50).map(|_| rhythm.next(false)).collect();
         assert!(waits.iter().all(|wait| (POLL..=POLL + jitter).contains(wait)));
         assert!(waits.iter().collect::<std::collections::BTreeSet<_>>().len() > 40);
+        let opening = Duration::from_secs(100);
+        let waits: Vec<_> = (0..50).map(|_| rhythm.until(opening)).collect();
+        assert!(waits.iter().all(|wait| (opening..=opening + jitter).contains(wait)));
+        assert!(waits.iter().collect::<std::collections::BTreeSet<_>>().len() > 40);
+        assert_eq!(rhythm.until(POLL * 10), POLL);
     }
 }

@@ -276,6 +276,13 @@ impl Settings {
         if self.daemon.poll.0 < Duration::from_secs(1) {
             return Err(("poll", "polling more than once a second helps nobody".into()));
         }
+        if let Some(window) = self.daemon.windows.iter().find(|window| window.lasts() <= self.daemon.jitter.0) {
+            let (lasts, jitter) = (umiak_ui::span(window.lasts()), umiak_ui::span(self.daemon.jitter.0));
+            return Err((
+                "windows",
+                format!("a window of {lasts} is over within the jitter of {jitter}: it might be missed"),
+            ));
+        }
         for (key, path) in [("store", &self.store), ("socket", &self.daemon.socket), ("docker", &self.docker)] {
             if !path.is_absolute() {
                 return Err((key, format!("{} is not an absolute path", path.display())));
@@ -334,6 +341,10 @@ mod tests {
             ("[daemon]\nwindows = [\"noon\"]\n", "umiakd.toml:2: `noon` is no window"),
             ("[daemon]\npoll = \"soon\"\n", "umiakd.toml:2: `soon` is no time"),
             ("store = \n", "umiakd.toml:1: "),
+            (
+                "[daemon]\njitter = \"1 h\"\nwindows = [\"01:00-02:00\"]\n",
+                "umiakd.toml:3: a window of 1 h is over within the jitter of 1 h: it might be missed",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with(expected), "{error}");

@@ -95,6 +95,12 @@ pub fn until_open(windows: &[Window], now: Duration) -> Duration {
 }
 
 impl Window {
+    /// How long it stays open.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        Duration::from_secs(u64::from(self.lasts) * 60)
+    }
+
     /// Seconds until it is open, `second` seconds after Monday's midnight.
     fn wait(&self, second: u64) -> Option<u64> {
         let week = u64::from(WEEK_MINUTES) * 60;
