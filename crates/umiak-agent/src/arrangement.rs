@@ -59,7 +59,11 @@ fn print(part: &Part, project: Option<Digest>) -> Digest {
 }
 
 /// The services of an app that go on as they are, with where they live.
-fn staying<'d>(described: &'d Described, current: Option<&BTreeMap<String, Place>>) -> BTreeMap<&'d str, Place> {
+fn staying<'d>(
+    described: &'d Described,
+    current: Option<&BTreeMap<String, Place>>,
+    networks_last: bool,
+) -> BTreeMap<&'d str, Place> {
     let mut staying: BTreeMap<&str, Place> = BTreeMap::new();
     for part in &described.parts {
         let name = part.service.name.as_str();
@@ -77,7 +81,9 @@ fn staying<'d>(described: &'d Described, current: Option<&BTreeMap<String, Place
             let told = service.depends_on.iter().any(|(name, dependency)| dependency.restart && moves(name));
             let inside = hosts(service).any(moves);
             let outside = |other: &Service| hosts(other).any(|name| name == service.name);
-            let meets = |other: &Service| networks(service).any(|one| networks(other).any(|another| one == another));
+            let meets = |other: &Service| {
+                !networks_last && networks(service).any(|one| networks(other).any(|another| one == another))
+            };
             let mut others = described.parts.iter().map(|part| &part.service);
             let tied = others.any(|other| moves(&other.name) && (outside(other) || meets(other)));
             told || inside || tied
@@ -90,8 +96,8 @@ fn staying<'d>(described: &'d Described, current: Option<&BTreeMap<String, Place
     }
 }
 
-/// The app's networks that a service is attached to. Engines make them for each revision, with the names and addresses of
-/// that one: services that talk to each other there have to live under the same.
+/// The app's networks that a service is attached to. Where an engine makes them for each revision, with the names and
+/// addresses of that one, services that talk to each other there have to live under the same.
 fn networks(service: &Service) -> impl Iterator<Item = &str> {
     let attached = if let Network::Private(private) = &service.network { private.attached.as_slice() } else { &[] };
     attached.iter().map(|one| one.network.as_str())
@@ -110,10 +116,15 @@ fn hosts(service: &Service) -> impl Iterator<Item = &str> {
 
 impl Arrangement {
     /// Settles the services of a new revision: those that are the same in `current` stay where they are, unless one that
-    /// they cannot be apart from does not.
-    pub(crate) fn settle(revision: &Digest, described: &BTreeMap<String, Described>, current: &Places) -> Self {
-        let kept: BTreeMap<&str, BTreeMap<&str, Place>> =
-            described.iter().map(|(app, described)| (app.as_str(), staying(described, current.get(app)))).collect();
+    /// they cannot be apart from does not. `networks_last`: as the engine says.
+    pub(crate) fn settle(
+        revision: &Digest,
+        described: &BTreeMap<String, Described>,
+        current: &Places,
+        networks_last: bool,
+    ) -> Self {
+        let stay = |(app, described)| (String::as_str(app), staying(described, current.get(app), networks_last));
+        let kept: BTreeMap<&str, BTreeMap<&str, Place>> = described.iter().map(stay).collect();
         Self::with(described, |app, part, project| {
             let same = kept.get(app).and_then(|services| services.get(part.service.name.as_str())).cloned();
             same.unwrap_or_else(|| Place { revision: revision.short(), print: print(part, project) })
@@ -200,4 +211,30 @@ pub(crate) fn occupied<'p>(places: impl IntoIterator<Item = &'p Places>) -> BTre
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(command: &str) -> BTreeMap<String, Described> {
+        let service = |name: &str, command: &str| {
+            let image = Digest::of(b"image");
+            // In the network `default`, both.
+            Part { service: Service::new(name, vec![command.to_owned()]), image, root: Root::Layers(vec![image]) }
+        };
+        let parts = vec![service("db", "db"), service("web", command)];
+        BTreeMap::from([("shop".to_owned(), Described { parts, project: None })])
+    }
+
+    #[test]
+    fn who_is_the_same_stays_where_networks_last() {
+        let (base, target) = (Digest::of(b"base"), Digest::of(b"target"));
+        let before = Arrangement::settle(&base, &described("one"), &Places::new(), true).places();
+        for (networks_last, place) in [(true, &base), (false, &target)] {
+            let after = Arrangement::settle(&target, &described("two"), &before, networks_last).places();
+            assert_eq!(after["shop"]["db"].revision, place.short(), "{networks_last}");
+            assert_eq!(after["shop"]["web"].revision, target.short());
+        }
+    }
 }

@@ -85,7 +85,8 @@ impl Session<'_> {
         if !self.store.missing(&closure).is_empty() {
             self.bring(target, &closure, watcher)?;
         }
-        let arrangement = Arrangement::settle(&digest, &described, &self.current_places()?);
+        let arrangement =
+            Arrangement::settle(&digest, &described, &self.current_places()?, self.agent.engine.networks_last());
         let places = arrangement.places();
         let kept = Kept { target: target.clone(), places, arrangement: Some(arrangement.clone()) };
         kept::write(&self.store, &digest, &kept)?;

@@ -33,8 +33,14 @@ pub(crate) fn document(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
 
 /// Writes into the file that is there, whose number must stay the same because it is mounted somewhere.
 pub(crate) fn in_place(path: &Path, bytes: &[u8], mode: u32) -> Result<(), EngineError> {
-    fs::write(path, bytes).at("write", path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("write", path)
+    let write = || -> io::Result<()> {
+        // Not emptied first: whoever reads meanwhile sees one text or the other.
+        let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
+        io::Write::write_all(&mut file, bytes)?;
+        file.set_len(bytes.len() as u64)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    };
+    write().at("write", path)
 }
 
 /// Removes a file. Absent is removed.

@@ -168,6 +168,12 @@ pub trait Engine: Send + Sync {
     /// `oci` or `docker`.
     fn name(&self) -> &'static str;
 
+    /// Whether an app's networks go on over its revisions: services that stay find those that were changed, and are found
+    /// by them. Else services that share a network live under one revision.
+    fn networks_last(&self) -> bool {
+        false
+    }
+
     /// What this engine, on this device, does not do of what the service asks. Empty: it runs it as described.
     fn refuses(&self, service: &Service) -> Vec<Refused>;
 

@@ -45,6 +45,10 @@ pub(super) fn start(engine: &Oci, instance: &Instance) -> Result<(), EngineError
         }
     }
     clean(engine, instance)?;
+    {
+        let _lock = engine.lock()?;
+        network::plug(engine.directories(), instance)?;
+    }
     let (program, arguments) =
         orders.runtime.shim.split_first().ok_or_else(|| EngineError::Absent("shim".to_owned()))?;
     let mut command = Command::new(program);
@@ -157,6 +161,7 @@ pub(super) fn remove(engine: &Oci, app: &str, revision: &str) -> Result<(), Engi
     }
     durable::remove_tree(&directory)?;
     directory.parent().into_iter().for_each(durable::remove_empty);
+    network::refresh(engine.directories(), app)?;
     durable::remove_tree(&place::kept_for_revision(engine.directories(), app, &short))
 }
 

@@ -122,6 +122,10 @@ impl Engine for Oci {
         "oci"
     }
 
+    fn networks_last(&self) -> bool {
+        true
+    }
+
     fn refuses(&self, service: &Service) -> Vec<Refused> {
         refuse::all(service, &self.host)
     }

@@ -7,6 +7,7 @@
 //!     shim.json     what the shim is to do          state.json   what it saw last
 //!     lock          held by the shim while it lives, with its process number in it
 //!     root/         the stack is mounted here       hosts, hostname, resolv.conf, shm files of the service
+//!     names.json    what the file `hosts` is made of
 //! <run>/net/<app>+<revision>+<service>           a network namespace      <run>/networks/<number>   networks of apps
 //! <run>/volumes/<app>/<name>/                    volumes until the device starts anew
 //! <volumes>/<app>/volumes/<name>/                persistent volumes
@@ -100,6 +101,11 @@ impl Instance {
     /// The container's name. `+` is in no other name, so no two instances share one.
     pub(crate) fn container(&self) -> String {
         format!("umiak+{}+{}+{}", self.key.app, self.short, self.key.service)
+    }
+
+    /// The revision in names.
+    pub(crate) fn revision(&self) -> &str {
+        &self.short
     }
 
     pub(crate) fn directory(&self) -> PathBuf {

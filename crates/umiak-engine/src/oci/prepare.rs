@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use umiak_spec::service::{Bind, MountKind, Network, Private, Probe, Service};
 
 use super::bundle::{self, Facts, Node, Source};
-use super::network::Attached;
+use super::network::{Attached, Names};
 use super::place::{self, Instance};
 use super::shim::{Forward, Orders, locked};
 use super::{Oci, control, hosts, inside, network, resolver, root, user, volumes};
@@ -26,7 +26,7 @@ pub(super) fn all(engine: &Oci, deployment: &Deployment) -> Result<(), EngineErr
             one(engine, deployment, placed, instance, attached)?;
         }
     }
-    Ok(())
+    network::refresh(engine.directories(), &deployment.app)
 }
 
 /// A run directory that is not in memory still has what an earlier start of the device left: none of it is true.
@@ -79,7 +79,7 @@ fn one(
         root: root_path,
         account,
         network: attached.keeper.clone(),
-        files: files(instance, service, attached, &hostname)?,
+        files: files(engine, instance, service, attached, &hostname)?,
         sources,
         nodes: nodes(service).map_err(refused)?,
         cgroup: cgroup(engine, instance),
@@ -107,6 +107,7 @@ fn hostname(service: &Service, engine: &Oci) -> String {
 
 /// The files of names and addresses. On the device's own network the device's names hold.
 fn files(
+    engine: &Oci,
     instance: &Instance,
     service: &Service,
     attached: &Attached,
@@ -114,14 +115,14 @@ fn files(
 ) -> Result<Vec<(&'static str, PathBuf)>, EngineError> {
     let own = service.network != Network::Host;
     let [hosts_file, name_file, resolver_file] = ["hosts", "hostname", "resolv.conf"].map(|name| instance.file(name));
-    let text = hosts::hosts(service, hostname, attached.address, &attached.others, attached.gateway);
-    if own || !service.extra_hosts.is_empty() {
-        let device = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-        let text = if own { text } else { format!("{device}{text}") };
-        durable::in_place(&hosts_file, text.as_bytes(), 0o644)?;
-    } else {
-        durable::in_place(&hosts_file, &std::fs::read("/etc/hosts").unwrap_or_default(), 0o644)?;
-    }
+    let (before, after) = hosts::hosts(service, hostname, attached.address, attached.gateway);
+    let device = || std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let names = match &service.network {
+        Network::Host => Names { of: None, before: device(), after },
+        Network::Service(other) => Names { of: Some(other.clone()), before, after },
+        Network::None | Network::Private(_) => Names { of: Some(service.name.clone()), before, after },
+    };
+    names.put(engine.options.pool, instance, &hosts_file)?;
     durable::in_place(&name_file, format!("{hostname}\n").as_bytes(), 0o644)?;
     resolver::make(&resolver_file, &service.dns, own)?;
     Ok(vec![("/etc/hosts", hosts_file), ("/etc/hostname", name_file), ("/etc/resolv.conf", resolver_file)])

@@ -1,5 +1,6 @@
 //! Bridges, cables, addresses (rtnetlink(7)).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
@@ -9,15 +10,19 @@ use std::path::Path;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use umiak_mount::namespace;
 
-use super::netlink::{CREATE, EXCLUSIVE, Message, nested, talk_route};
+use super::netlink::{CREATE, EXCLUSIVE, Message, attributes, list_route, nested, talk_route};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_NET_NS_FD: u16 = 28;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
@@ -25,25 +30,74 @@ const VETH_PEER: u16 = 1;
 const UP: u32 = 1;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
+/// Bytes of what the kernel keeps for people about an interface.
+const ALIAS_MAX: usize = 255;
 /// Every network is a /24.
 const PREFIX: u8 = 24;
 
-/// A cable from a bridge into a namespace.
+/// A hardware address.
+pub(super) type Hardware = [u8; 6];
+
+/// A cable that leads into a namespace. It carries nothing until it is plugged into a bridge.
 #[derive(Debug, Clone)]
 pub(super) struct Cable {
     pub outside: String,
     pub inside: String,
-    pub bridge: String,
     pub address: Ipv4Addr,
+    /// Of the inner end.
+    pub hardware: Hardware,
     /// The way out, if this is it.
     pub gateway: Option<Ipv4Addr>,
 }
 
-/// Makes a bridge with an address, and switches it on. Repeatable.
-pub(super) fn bridge(name: &str, address: Ipv4Addr) -> io::Result<()> {
+/// An interface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Interface {
+    index: u32,
+    pub hardware: Hardware,
+    /// The number of a cable's other end.
+    other: u32,
+}
+
+/// All interfaces of the network that this thread is in, by name.
+pub(super) fn all() -> io::Result<BTreeMap<String, Interface>> {
+    let answers = list_route(Message::new(RTM_GETLINK, 0, 1, &link(0, 0)))?;
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_ne_bytes);
+    let one = |answer: &Vec<u8>| {
+        let mut name = None;
+        let mut found = Interface { index: number(answer.get(4..8)?), ..Interface::default() };
+        for (kind, value) in attributes(answer.get(16..)?) {
+            match kind {
+                IFLA_IFNAME => name = String::from_utf8(value.strip_suffix(b"\0").unwrap_or(value).to_vec()).ok(),
+                IFLA_ADDRESS => found.hardware = value.try_into().unwrap_or_default(),
+                IFLA_LINK => found.other = number(value),
+                _ => {}
+            }
+        }
+        Some((name?, found))
+    };
+    Ok(answers.iter().filter_map(one).collect())
+}
+
+/// Makes a bridge. The kernel makes one of that name at a time, whoever asks: whether it is this one.
+pub(super) fn claim(name: &str, hardware: Hardware) -> io::Result<bool> {
     let info = nested(&[(INFO_KIND, b"bridge\0".to_vec())]);
-    let make = Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE, 1, &link(0, 0)).name(IFLA_IFNAME, name);
-    talk_route(make.put(IFLA_LINKINFO, &info), &[EEXIST])?;
+    let make = Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE, 1, &link(0, 0))
+        .name(IFLA_IFNAME, name)
+        .put(IFLA_ADDRESS, &hardware)
+        .put(IFLA_LINKINFO, &info);
+    match talk_route(make, &[]) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(EEXIST) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a bridge its address, switches it on, and notes for people what it is. Repeatable.
+pub(super) fn bridge(name: &str, address: Ipv4Addr, what: &str) -> io::Result<()> {
+    let what = &what.as_bytes()[..what.len().min(ALIAS_MAX)];
+    let note = Message::new(RTM_NEWLINK, 0, 1, &link(index(name)?, 0)).put(IFLA_IFALIAS, what);
+    talk_route(note, &[])?;
     set_up(name, address)
 }
 
@@ -52,31 +106,48 @@ pub(super) fn remove(name: &str) -> io::Result<()> {
     talk_route(Message::new(RTM_DELLINK, 0, 1, &link(0, 0)).name(IFLA_IFNAME, name), &[ENODEV])
 }
 
-/// Puts a cable in: one end on the bridge, the other, with an address, inside the namespace of `keeper`. Repeatable.
-pub(super) fn connect(keeper: &Path, cable: &Cable) -> io::Result<()> {
-    let namespace = File::open(keeper)?;
-    let bridge = index(&cable.bridge)?;
+/// Lays a cable into the namespace of `keeper`; its inner end gets an address. Repeatable: one that is there stays.
+pub(super) fn lay(keeper: &Path, cable: &Cable) -> io::Result<()> {
     let (name, address, gateway) = (cable.inside.as_str(), cable.address, cable.gateway);
-    if namespace::in_network(keeper, || index(name))?.is_err() {
-        // A cable of that name leads somewhere else, to a namespace that is no more.
+    let outer = all()?.get(&cable.outside).copied();
+    let inner = namespace::in_network(keeper, all)??.get(name).copied();
+    let is_laid = inner
+        .is_some_and(|inner| inner.hardware == cable.hardware && outer.is_some_and(|outer| outer.index == inner.other));
+    if !is_laid {
+        // A cable of one of these names leads somewhere else.
         remove(&cable.outside)?;
+        namespace::in_network(keeper, || remove(name))??;
+        make(&File::open(keeper)?, cable)?;
     }
-    let mut peer = link(0, 0).to_vec();
-    let mut inside = cable.inside.as_bytes().to_vec();
-    inside.push(0);
-    let fd = namespace.as_raw_fd().cast_unsigned().to_ne_bytes().to_vec();
-    peer.extend(nested(&[(IFLA_IFNAME, inside), (IFLA_NET_NS_FD, fd)]));
-    let data = nested(&[(VETH_PEER, peer)]);
-    let info = nested(&[(INFO_KIND, b"veth\0".to_vec()), (INFO_DATA, data)]);
-    let make = Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE, 1, &link(0, UP))
-        .name(IFLA_IFNAME, &cable.outside)
-        .put(IFLA_MASTER, &bridge.to_ne_bytes())
-        .put(IFLA_LINKINFO, &info);
-    talk_route(make, &[EEXIST])?;
     namespace::in_network(keeper, || -> io::Result<()> {
         set_up(name, address)?;
         gateway.map_or(Ok(()), way_out)
     })?
+}
+
+fn make(namespace: &File, cable: &Cable) -> io::Result<()> {
+    let mut peer = link(0, 0).to_vec();
+    let mut inside = cable.inside.as_bytes().to_vec();
+    inside.push(0);
+    let fd = namespace.as_raw_fd().cast_unsigned().to_ne_bytes().to_vec();
+    let peers = [(IFLA_IFNAME, inside), (IFLA_ADDRESS, cable.hardware.to_vec()), (IFLA_NET_NS_FD, fd)];
+    peer.extend(nested(&peers));
+    let data = nested(&[(VETH_PEER, peer)]);
+    let info = nested(&[(INFO_KIND, b"veth\0".to_vec()), (INFO_DATA, data)]);
+    let make = Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE, 1, &link(0, UP));
+    talk_route(make.name(IFLA_IFNAME, &cable.outside).put(IFLA_LINKINFO, &info), &[])
+}
+
+/// Plugs the outer end of a cable into a bridge. Repeatable.
+pub(super) fn plug(outside: &str, bridge: &str) -> io::Result<()> {
+    let bridge = index(bridge)?;
+    talk_route(Message::new(RTM_NEWLINK, 0, 1, &link(index(outside)?, 0)).put(IFLA_MASTER, &bridge.to_ne_bytes()), &[])
+}
+
+/// Pulls the outer end of a cable. Absent is pulled.
+pub(super) fn pull(outside: &str) -> io::Result<()> {
+    let pull = Message::new(RTM_NEWLINK, 0, 1, &link(0, 0)).name(IFLA_IFNAME, outside);
+    talk_route(pull.put(IFLA_MASTER, &[0; 4]), &[ENODEV])
 }
 
 /// Switches an interface on and gives it its address.

@@ -1,16 +1,19 @@
-//! Private networks: a bridge for each network of an app's revision, a cable (veth) to each service on it.
+//! Private networks: a bridge for each network of an app, a cable (veth) to each service on it.
 //!
 //! ```text
-//! pool 10.213.0.0/16    network number n: 10.213.n.0/24, bridge umiak<n> with .1, services from .2 in order of their names
-//! service               a namespace of its own: eth0, eth1 … in the order it is attached; the first network that leads
-//!                       out has the way out
+//! pool 10.213.0.0/16    network number n: 10.213.n.0/24, bridge umiak<n> with .1, services from .2
+//! service               a namespace of its own in each revision: eth0, eth1 … in the order it is attached; the first
+//!                       network that leads out has the way out
 //! ```
 //!
-//! Networks are found again by small documents in the run directory; every step finds what is there and leaves it. What
-//! leaves the pool is given the device's address (one rule for the whole pool). Two revisions of an app have networks
-//! of their own, so the next one can be made ready while the current one runs.
+//! Networks are the app's ([`book`]): the next revision is made ready with cables that are not plugged, and starting one of
+//! its services plugs its cable in place of the one before, under the same address. Everything is found again by small
+//! documents in the run directory; every step finds what is there and leaves it. What leaves the pool is given the
+//! device's address (one rule for the whole pool). There is no IPv6 on these networks.
 
+mod book;
 mod link;
+mod names;
 mod nat;
 mod netlink;
 
@@ -21,15 +24,11 @@ use serde::{Deserialize, Serialize};
 use umiak_mount::namespace;
 use umiak_spec::service::{Network, Private, Service};
 
-use super::place::{self, Directories, short_revision};
+use super::place::{Directories, Instance, short_revision};
 use crate::error::At;
 use crate::{Deployment, EngineError, durable};
-
-/// Networks at a time: those of the pool.
-const NETWORKS_MAX: u8 = 255;
-
-/// Addresses of services in one network.
-const SERVICES_MAX: usize = 252;
+use book::{Book, Definition, Numbered};
+pub(crate) use names::{Names, refresh};
 
 /// The first two numbers of the addresses that networks are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,15 +47,6 @@ impl Pool {
     }
 }
 
-/// What is noted of a network, in a file named by its number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Noted {
-    app: String,
-    revision: String,
-    name: String,
-    boot: String,
-}
-
 /// A service's place in its networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Attached {
@@ -66,11 +56,9 @@ pub(crate) struct Attached {
     pub address: Option<IpAddr>,
     /// The device's address there.
     pub gateway: Option<IpAddr>,
-    /// Whom it can reach by what names.
-    pub others: Vec<(IpAddr, Vec<String>)>,
 }
 
-/// Makes the networks of a deployment and attaches its services. The caller holds the engine's lock.
+/// Makes the networks of a deployment and lays cables to its services. The caller holds the engine's lock.
 pub(crate) fn ready(
     directories: &Directories,
     pool: Pool,
@@ -78,37 +66,79 @@ pub(crate) fn ready(
     keeper: impl Fn(&str) -> PathBuf,
 ) -> Result<Vec<Attached>, EngineError> {
     let services: Vec<&Service> = deployment.services.iter().map(|placed| &placed.service).collect();
-    let plan = Plan::of(&services);
-    let mut numbers = Vec::with_capacity(plan.networks.len());
-    for network in &plan.networks {
-        let number = number(directories, deployment, &network.name)?;
-        link::bridge(&bridge(number), pool.address(number, 1)).at("make the network", Path::new(&network.name))?;
-        numbers.push(number);
+    let book = Book::of(directories);
+    let mut networks = Vec::new();
+    for definition in definitions(&deployment.app, &services) {
+        networks.push(book.network(pool, &definition)?);
     }
-    if plan.networks.iter().any(|network| !network.internal) {
+    if networks.iter().any(|network| !network.noted.definition.internal) {
         nat::ready(pool).at("lead out", Path::new("the app's networks"))?;
     }
+    let revision = short_revision(&deployment.revision)?;
+    // All places are taken and noted before the first cable: what a cut leaves is found again.
+    for service in &services {
+        for (order, place) in (0..).zip(attached(service)) {
+            let network = find(&mut networks, &place.network, place.internal);
+            let taken = network.map(|network| network.seat(&service.name, &revision, order, &place.aliases).is_some());
+            if taken == Some(false) {
+                let why = format!("network {} has no address left", place.network);
+                return Err(EngineError::Service { service: service.name.clone(), why });
+            }
+        }
+    }
+    networks.iter().try_for_each(|network| book.write(network))?;
     let mut all = Vec::with_capacity(services.len());
     for service in &services {
-        let mut attached = Attached::default();
+        let mut place = Attached::default();
         match &service.network {
             Network::Host => {}
-            Network::Service(other) => attached.keeper = Some(keeper(other)),
-            Network::None | Network::Private(_) => attached.keeper = Some(keeper(&service.name)),
+            Network::Service(other) => place.keeper = Some(keeper(other)),
+            Network::None | Network::Private(_) => {
+                let path = keeper(&service.name);
+                durable::directory(path.parent().unwrap_or(&path))?;
+                namespace::keep_network(&path)?;
+                lay(pool, &mut networks, service, &revision, &path, &mut place)?;
+                place.keeper = Some(path);
+            }
         }
-        let own = attached.keeper.clone().filter(|_| !matches!(service.network, Network::Service(_)));
-        if let Some(path) = &own {
-            durable::directory(path.parent().unwrap_or(path))?;
-            namespace::keep_network(path)?;
-            plan.attach(pool, &numbers, service, path, &mut attached)?;
-        }
-        all.push(attached);
+        all.push(place);
     }
     share(&services, &mut all);
     Ok(all)
 }
 
-/// A service in another's network sees the names that the other sees.
+/// Lays the cables of a service into its namespace.
+fn lay(
+    pool: Pool,
+    networks: &mut [Numbered],
+    service: &Service,
+    revision: &str,
+    keeper: &Path,
+    into: &mut Attached,
+) -> Result<(), EngineError> {
+    let mut way_out = None;
+    for (order, place) in attached(service).iter().enumerate() {
+        let Some(network) = find(networks, &place.network, place.internal) else { continue };
+        let Some(member) = network.noted.members.get(&service.name) else { continue };
+        let Some(seat) = member.seats.get(revision) else { continue };
+        let gateway = network.address(pool, 1);
+        let cable = link::Cable {
+            outside: network.cable(seat),
+            inside: format!("eth{order}"),
+            address: network.address(pool, member.host),
+            hardware: network.hardware(pool, member.host),
+            gateway: (!place.internal && way_out.is_none()).then_some(gateway),
+        };
+        link::lay(keeper, &cable).at("connect", keeper)?;
+        way_out = way_out.or(cable.gateway);
+        into.address = into.address.or(Some(cable.address.into()));
+        into.gateway = into.gateway.or(Some(gateway.into()));
+    }
+    into.gateway = way_out.map(IpAddr::from).or(into.gateway);
+    Ok(())
+}
+
+/// A service in another's network has the addresses that the other has.
 fn share(services: &[&Service], all: &mut [Attached]) {
     for at in 0..services.len() {
         if let Network::Service(other) = &services[at].network
@@ -120,15 +150,40 @@ fn share(services: &[&Service], all: &mut [Attached]) {
     }
 }
 
-/// Takes the networks of a revision away. Repeatable.
+/// Plugs the cables of a service that is started next, in place of those of another revision of it. The caller holds the
+/// engine's lock.
+pub(crate) fn plug(directories: &Directories, instance: &Instance) -> Result<(), EngineError> {
+    let (key, revision) = (&instance.key, instance.revision());
+    let book = Book::of(directories);
+    let mut changed = false;
+    for mut network in book.of_app(&key.app) {
+        let Some(member) = network.noted.members.get(&key.service) else { continue };
+        let Some(seat) = member.seats.get(revision) else { continue };
+        let name = network.cable(seat);
+        for (_, other) in member.seats.iter().filter(|(other, _)| *other != revision) {
+            link::pull(&network.cable(other)).at("disconnect", Path::new(&network.cable(other)))?;
+        }
+        link::plug(&name, &network.bridge()).at("connect", Path::new(&name))?;
+        if member.plugged.as_deref() != Some(revision) {
+            changed = true;
+            let plugged = Some(revision.to_owned());
+            network.noted.members.entry(key.service.clone()).and_modify(|member| member.plugged = plugged);
+            book.write(&network)?;
+        }
+    }
+    if changed { refresh(directories, &key.app) } else { Ok(()) }
+}
+
+/// Takes away what a revision has of networks, and networks that nobody is on any more. Repeatable.
 pub(crate) fn remove(directories: &Directories, app: &str, revision: &str) -> Result<(), EngineError> {
     let short = short_revision(revision)?;
-    for (number, noted) in noted(directories) {
-        if noted.app == app && noted.revision == short {
-            let name = bridge(number);
-            link::remove(&name).at("remove the network", Path::new(&name))?;
-            durable::remove_file(&document(directories, number))?;
+    let book = Book::of(directories);
+    for mut network in book.of_app(app) {
+        // The cables first: what is not noted any more is not found again.
+        for cable in network.leave(&short) {
+            link::remove(&cable).at("remove", Path::new(&cable))?;
         }
+        if network.noted.members.is_empty() { book.remove(&network)? } else { book.write(&network)? }
     }
     let ours = format!("{app}+{short}+");
     let keepers = directories.run.join("net");
@@ -140,126 +195,23 @@ pub(crate) fn remove(directories: &Directories, app: &str, revision: &str) -> Re
     Ok(())
 }
 
-fn bridge(number: u8) -> String {
-    format!("umiak{number}")
+/// The networks that services are attached to, each once.
+fn definitions(app: &str, services: &[&Service]) -> Vec<Definition> {
+    let places = services.iter().flat_map(|service| attached(service));
+    let mut all: Vec<Definition> = places
+        .map(|place| Definition { app: app.to_owned(), name: place.network.clone(), internal: place.internal })
+        .collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
-fn document(directories: &Directories, number: u8) -> PathBuf {
-    directories.run.join("networks").join(number.to_string())
+fn attached(service: &Service) -> &[umiak_spec::service::Attachment] {
+    if let Network::Private(Private { attached, .. }) = &service.network { attached } else { &[] }
 }
 
-fn noted(directories: &Directories) -> Vec<(u8, Noted)> {
-    let boot = place::boot_id();
-    let read = |number| place::read::<Noted>(&document(directories, number)).map(|noted| (number, noted));
-    (0..=NETWORKS_MAX).filter_map(read).filter(|(_, noted)| noted.boot == boot).collect()
-}
-
-/// The number of a network: the one that it has, else the lowest that is free.
-fn number(directories: &Directories, deployment: &Deployment, name: &str) -> Result<u8, EngineError> {
-    let revision = short_revision(&deployment.revision)?;
-    let noted = noted(directories);
-    let own = |one: &Noted| one.app == deployment.app && one.revision == revision && one.name == name;
-    if let Some((number, _)) = noted.iter().find(|(_, one)| own(one)) {
-        return Ok(*number);
-    }
-    let free = (0..=NETWORKS_MAX).find(|number| noted.iter().all(|(taken, _)| taken != number));
-    let number = free.ok_or_else(|| EngineError::Service {
-        service: deployment.app.clone(),
-        why: "all 256 networks of this device are in use".to_owned(),
-    })?;
-    let new = Noted { app: deployment.app.clone(), revision, name: name.to_owned(), boot: place::boot_id() };
-    let path = document(directories, number);
-    durable::directory(path.parent().unwrap_or(&path))?;
-    durable::document(&path, &serde_json::to_vec(&new).unwrap_or_default())?;
-    Ok(number)
-}
-
-/// The networks of an app and who is on them.
-struct Plan {
-    networks: Vec<Planned>,
-}
-
-struct Planned {
-    name: String,
-    internal: bool,
-    /// Services by name, and the names that they have here.
-    members: Vec<(String, Vec<String>)>,
-}
-
-impl Plan {
-    fn of(services: &[&Service]) -> Self {
-        let mut networks: Vec<Planned> = Vec::new();
-        for service in services {
-            let Network::Private(Private { attached, .. }) = &service.network else { continue };
-            for place in attached {
-                let mut names = vec![service.name.clone()];
-                names.extend(place.aliases.iter().filter(|alias| **alias != service.name).cloned());
-                let member = (service.name.clone(), names);
-                match networks.iter_mut().find(|network| network.name == place.network) {
-                    Some(network) => {
-                        network.internal &= place.internal;
-                        network.members.push(member);
-                    }
-                    None => networks.push(Planned {
-                        name: place.network.clone(),
-                        internal: place.internal,
-                        members: vec![member],
-                    }),
-                }
-            }
-        }
-        networks.sort_by(|a, b| a.name.cmp(&b.name));
-        for network in &mut networks {
-            network.members.sort();
-        }
-        Self { networks }
-    }
-
-    /// The last number of a service's address in a network.
-    fn host(network: &Planned, service: &str) -> Option<u8> {
-        let at = network.members.iter().position(|(name, _)| name == service)?;
-        u8::try_from(at.min(SERVICES_MAX) + 2).ok().filter(|_| at < SERVICES_MAX)
-    }
-
-    fn attach(
-        &self,
-        pool: Pool,
-        numbers: &[u8],
-        service: &Service,
-        keeper: &Path,
-        into: &mut Attached,
-    ) -> Result<(), EngineError> {
-        let Network::Private(Private { attached, .. }) = &service.network else { return Ok(()) };
-        let mut way_out = None;
-        for (order, place) in attached.iter().enumerate() {
-            let found = self.networks.iter().zip(numbers).find(|(network, _)| network.name == place.network);
-            let Some((network, number)) = found else { continue };
-            let host = Self::host(network, &service.name).ok_or_else(|| EngineError::Service {
-                service: service.name.clone(),
-                why: format!("network {} has no address left", network.name),
-            })?;
-            let gateway = pool.address(*number, 1);
-            let cable = link::Cable {
-                outside: format!("um{number}v{host}"),
-                inside: format!("eth{order}"),
-                bridge: bridge(*number),
-                address: pool.address(*number, host),
-                gateway: (!network.internal && way_out.is_none()).then_some(gateway),
-            };
-            link::connect(keeper, &cable).at("connect", keeper)?;
-            way_out = way_out.or(cable.gateway);
-            into.address = into.address.or(Some(cable.address.into()));
-            into.gateway = into.gateway.or(Some(gateway.into()));
-            for (name, names) in network.members.iter().filter(|(name, _)| *name != service.name) {
-                let known = into.others.iter().any(|(_, names)| names.first() == Some(name));
-                if let (false, Some(host)) = (known, Self::host(network, name)) {
-                    into.others.push((pool.address(*number, host).into(), names.clone()));
-                }
-            }
-        }
-        into.gateway = way_out.map(IpAddr::from).or(into.gateway);
-        Ok(())
-    }
+fn find<'n>(networks: &'n mut [Numbered], name: &str, internal: bool) -> Option<&'n mut Numbered> {
+    networks.iter_mut().find(|one| one.noted.definition.name == name && one.noted.definition.internal == internal)
 }
 
 #[cfg(test)]
@@ -268,21 +220,17 @@ mod tests {
     use umiak_spec::service::Attachment;
 
     #[test]
-    fn addresses_depend_on_names_only() {
-        let service = |name: &str, networks: &[&str]| {
+    fn a_network_is_what_its_definition_says() {
+        let service = |name: &str, networks: &[(&str, bool)]| {
             let mut service = Service::new(name, vec![]);
-            let attached = networks.iter().map(|network| Attachment::new(network)).collect();
-            service.network = Network::Private(Private { attached, ports: vec![] });
+            let attached =
+                networks.iter().map(|(name, internal)| Attachment { internal: *internal, ..Attachment::new(name) });
+            service.network = Network::Private(Private { attached: attached.collect(), ports: vec![] });
             service
         };
-        let (web, db) = (service("web", &["front", "back"]), service("db", &["back"]));
-        for order in [[&web, &db], [&db, &web]] {
-            let plan = Plan::of(&order);
-            let names: Vec<&str> = plan.networks.iter().map(|network| network.name.as_str()).collect();
-            assert_eq!(names, ["back", "front"]);
-            assert_eq!(Plan::host(&plan.networks[0], "db"), Some(2));
-            assert_eq!(Plan::host(&plan.networks[0], "web"), Some(3));
-            assert_eq!(Plan::host(&plan.networks[1], "db"), None);
-        }
+        let (web, db) = (service("web", &[("front", false), ("back", true)]), service("db", &[("back", true)]));
+        let definitions = definitions("shop", &[&web, &db]);
+        let names: Vec<_> = definitions.iter().map(|one| (one.name.as_str(), one.internal)).collect();
+        assert_eq!(names, [("back", true), ("front", false)]);
     }
 }
