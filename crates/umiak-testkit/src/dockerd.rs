@@ -48,12 +48,24 @@ impl Dockerd {
     /// # Errors
     /// As [`Dockerd::start`].
     pub fn start_with(root: &Path, more: &[&str]) -> io::Result<Self> {
+        Self::launch(root, more, &["--net"])
+    }
+
+    /// Like [`Dockerd::start`] on the caller's network: it can pull from a registry on loopback. It makes no network of its own there.
+    ///
+    /// # Errors
+    /// As [`Dockerd::start`].
+    pub fn start_on_network(root: &Path) -> io::Result<Self> {
+        Self::launch(root, &[], &[])
+    }
+
+    fn launch(root: &Path, more: &[&str], own: &[&str]) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         let scratch = tempfile::Builder::new().prefix("umiak-dockerd-").tempdir()?;
         let log = File::create(scratch.path().join("log"))?;
         let argument = |name, path: &Path| format!("--{name}={}", path.display());
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]);
+        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]).args(own);
         command.args([
             "--mount-proc",
             "--propagation",

@@ -118,15 +118,6 @@ fn program(options: &Options) -> Result<(PathBuf, PathBuf), Failure> {
     Ok((target.join("release/umiak"), target.to_owned()))
 }
 
-/// The device's program: beside that of the options, built otherwise.
-fn device_program(options: &Options, umiak: &Path) -> Result<PathBuf, Failure> {
-    if options.umiak.is_none() {
-        command::run(command::cargo().args(["build", "--release", "--package", "umiakd"]))?;
-    }
-    let umiakd = umiak.with_file_name("umiakd");
-    if umiakd.exists() { Ok(umiakd) } else { Err(format!("there is no {}", umiakd.display())) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

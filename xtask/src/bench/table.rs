@@ -43,7 +43,7 @@ impl Row {
 
     fn ratio(measure: String, ours: (f64, String), peer: (f64, String), bar: Option<f64>) -> Self {
         let ratio = ours.0 / peer.0;
-        let text = bar.map(|bar| format!("≤ {bar}")).unwrap_or_default();
+        let text = bar.map(|bar| format!("≤ {}", (bar * 1000.0).round() / 1000.0)).unwrap_or_default();
         let met = bar.map(|bar| ratio <= bar);
         Self { measure, ours: ours.1, peer: peer.1, ratio: format!("{ratio:.3}"), bar: text, met }
     }
@@ -65,6 +65,13 @@ impl Row {
     pub fn seconds(measure: String, ours: f64, peer: f64, bar: f64) -> Self {
         let cell = |seconds: f64| format!("{seconds:.2} s CPU");
         Self::ratio(measure, (ours, cell(ours)), (peer, cell(peer)), Some(bar))
+    }
+
+    /// Seconds of ours and the peer; the bar is for what ours takes more.
+    pub fn more(measure: String, ours: f64, peer: f64, bar: f64) -> Self {
+        let (more, cell) = (ours - peer, |seconds: f64| format!("{seconds:.2} s"));
+        let (ratio, bar_text) = (format!("{more:+.2} s"), format!("≤ {bar} s more"));
+        Self { measure, ours: cell(ours), peer: cell(peer), ratio, bar: bar_text, met: Some(more <= bar) }
     }
 
     /// A number with a unit against an absolute bar.

@@ -54,6 +54,19 @@ pub fn run(options: &[&str]) -> Result<(), Failure> {
     if size > LARGEST { Err(format!("umiakd is larger than {LARGEST} bytes")) } else { Ok(()) }
 }
 
+/// Builds a program for this machine's processor as it is handed out.
+///
+/// # Errors
+/// As [`run`].
+pub fn program(name: &str) -> Result<PathBuf, Failure> {
+    let target = Target::named(std::env::consts::ARCH)?;
+    target.prepare()?;
+    build(&target, last_change()?)?;
+    let built = target.built(name);
+    check_static(&built)?;
+    Ok(built)
+}
+
 fn build(target: &Target, epoch: u64) -> Result<(), Failure> {
     let mut cargo = command::cargo();
     cargo.args(["build", "--locked", "--profile", "dist", "--target", target.triple()]);

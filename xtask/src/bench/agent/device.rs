@@ -1,29 +1,41 @@
 //! A device: a file system of its own, umiakd's configuration on it, and umiakd's verbs.
+//!
+//! What lasts until the next start of a device lies elsewhere, as it does on devices: beside the file system. What runs when
+//! the value is dropped is ended.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use umiak_testkit::volume::{FileSystem, Volume};
 
-use super::super::fit::watch::{InUse, Watch, look};
+use super::super::fit::watch::{InUse, look};
 use super::super::measure::Run;
-use super::super::shell::Shell;
+use super::gap::Gap;
+use super::room::Room;
 use crate::{Failure, command};
 
 /// Bytes of the file system.
 const SIZE: u64 = 3 << 30;
 
 /// Where Debian has it.
-const RUNC: &str = "/usr/sbin/runc";
+pub const RUNC: &str = "/usr/sbin/runc";
 
-/// How long a daemon may take until it waits.
+/// How long a process may take until it does what it is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks at a process.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// How long a daemon has nothing to do before its memory is looked at.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// A device; its file system is unmounted when it is dropped.
 pub struct Device {
     umiakd: PathBuf,
+    run: PathBuf,
     /// In use when nothing was stored.
     empty: InUse,
     volume: Volume,
@@ -33,13 +45,19 @@ pub struct Device {
 pub struct Update {
     /// What `check --json` said before.
     pub said: Value,
-    /// What `update --json` said.
-    pub outcome: Value,
+    /// In use when it was said.
     pub before: InUse,
-    pub most: InUse,
+    /// The most in use while it was fetched and staged, without what was only held.
+    pub most: u64,
     pub last: InUse,
     /// What the device keeps now more than an empty one.
     pub kept: u64,
+    /// Processor and memory of fetching and staging.
+    pub staging: Run,
+    /// And of switching.
+    pub switching: Run,
+    /// Seconds that the service did not run, where somebody looked.
+    pub stopped: f64,
 }
 
 impl Device {
@@ -49,84 +67,121 @@ impl Device {
     /// No root; the file system cannot be made.
     pub fn new(scratch: &Path, name: &str, umiakd: &Path) -> Result<Self, Failure> {
         let volume = Volume::make(scratch, &format!("device-{name}"), FileSystem::Ext4, 4096, SIZE).map_err(said)?;
+        let run = scratch.join(format!("run-{name}"));
         let text = format!(
-            "store = \"{0}/store\"\nengine = \"oci\"\nruntime = \"{1}\"\n\n[registry]\ninsecure = true\n\n\
-             [space]\nwatermark = 99\n\n[testing]\nwindow = \"1 s\"\n\n[daemon]\nsocket = \"{0}/run/umiakd.sock\"\n",
+            "store = \"{}/store\"\nengine = \"oci\"\nruntime = \"{RUNC}\"\n\n[registry]\ninsecure = true\n\n\
+             [space]\nwatermark = 99\n\n[testing]\nwindow = \"1 s\"\n\n[daemon]\nsocket = \"{}/umiakd.sock\"\n",
             volume.path().display(),
-            RUNC
+            run.display()
         );
-        std::fs::write(volume.path().join("umiakd.toml"), text).map_err(said)?;
-        std::fs::create_dir_all(volume.path().join("run")).map_err(said)?;
+        fs::create_dir_all(&run).map_err(said)?;
+        fs::write(run.join("umiakd.toml"), text).map_err(said)?;
         let empty = look(volume.path())?;
-        Ok(Self { umiakd: umiakd.to_owned(), empty, volume })
+        Ok(Self { umiakd: umiakd.to_owned(), run, empty, volume })
+    }
+
+    /// Where what lasts until the next start lies.
+    pub fn run(&self) -> &Path {
+        &self.run
     }
 
     fn command(&self, verb: &[&str]) -> Command {
-        let mut command = Command::new(&self.umiakd);
-        command.arg("--config").arg(self.volume.path().join("umiakd.toml")).arg("--json").args(verb);
-        command.env("HOME", self.volume.path()).stdin(Stdio::null());
+        self.with(Command::new(&self.umiakd), verb)
+    }
+
+    fn with(&self, mut command: Command, verb: &[&str]) -> Command {
+        command.arg("--config").arg(self.run.join("umiakd.toml")).arg("--json").args(verb);
+        command.env("HOME", &self.run).stdin(Stdio::null());
         command
     }
 
     fn verb(&self, verb: &[&str]) -> Result<Value, Failure> {
         let mut command = self.command(verb);
-        let output = command.output().map_err(said)?;
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("{}: {}: {why}", command::typed(&command), output.status));
-        }
+        let text = finished(&command.output().map_err(said)?, &command)?;
         // What a verb says is one document; facts on the way are on the other stream.
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if text.trim().is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_str(&text).map_err(|error| format!("{} printed no JSON: {error}", command::typed(&command)))
     }
 
-    /// Brings the device to an app's release, and watches.
+    /// A verb, and what it took.
+    fn costs(&self, verb: &[&str]) -> Result<Run, Failure> {
+        let report = self.run.join("measured");
+        let mut time = Command::new("time");
+        time.args(["-q", "-f", "%U %S %M", "-o"]).arg(&report).arg(&self.umiakd);
+        let mut command = self.with(time, verb);
+        let start = Instant::now();
+        finished(&command.output().map_err(said)?, &command)?;
+        let wall = start.elapsed().as_secs_f64();
+        let text = fs::read_to_string(&report).map_err(said)?;
+        Run::parse(wall, &text).ok_or_else(|| format!("cannot understand the times `{text}`"))
+    }
+
+    /// Brings the device to an app's release, first all but the switch, and watches; also a service that has `word` on
+    /// its command line.
     ///
     /// # Errors
     /// umiakd fails.
-    pub fn update(&self, app: &str) -> Result<Update, Failure> {
+    pub fn update(&self, app: &str, word: Option<String>) -> Result<Update, Failure> {
         self.verb(&["target", "set", app])?;
-        let before = look(self.volume.path())?;
         let said = self.verb(&["check"])?;
-        let watch = Watch::start(self.volume.path().to_owned(), false)?;
-        let outcome = self.verb(&["update", "--yes"]);
-        let most = watch.most()?;
-        let outcome = outcome?;
+        let before = look(self.volume.path())?;
+        let room = Room::watch(self.volume.path().to_owned(), self.volume.path().join("store/store/reserve"));
+        let staging = self.costs(&["update", "--stage-only"]);
+        let gap = word.map(Gap::watch);
+        let switching = staging.is_ok().then(|| self.costs(&["update", "--yes"])).transpose();
+        let stopped = gap.map_or(Ok(0.0), Gap::longest)?;
+        let most = room.most()?;
+        let staging = staging?;
+        let switching = switching?.unwrap_or(staging);
         let last = look(self.volume.path())?;
-        let most = InUse { bytes: most.bytes.max(last.bytes), inodes: most.inodes.max(last.inodes) };
-        Ok(Update { said, outcome, before, most, last, kept: last.bytes - self.empty.bytes })
+        let (most, kept) = (most.max(last.bytes), last.bytes - self.empty.bytes);
+        Ok(Update { said, before, most, last, kept, staging, switching, stopped })
     }
 
-    /// Fetches and stages an app's release.
+    /// Sets what the device is to be brought to.
+    ///
+    /// # Errors
+    /// umiakd fails.
+    pub fn aim(&self, app: &str) -> Result<(), Failure> {
+        self.verb(&["target", "set", app]).map(drop)
+    }
+
+    /// Fetches and stages the target.
     ///
     /// # Errors
     /// umiakd fails: the line was cut.
-    pub fn stage(&self, app: &str) -> Result<(), Failure> {
-        self.verb(&["target", "set", app])?;
-        self.verb(&["update", "--stage-only"]).map(drop)
+    pub fn stage(&self) -> Result<Run, Failure> {
+        self.costs(&["update", "--stage-only"])
     }
 
-    /// Fetches and stages a release; processor and memory of it.
+    /// The same, killed when `reached` says so; whether it was.
     ///
     /// # Errors
-    /// umiakd fails.
-    pub fn measured(&self, shell: &Shell, app: &str) -> Result<Run, Failure> {
-        self.verb(&["target", "set", app])?;
-        let (program, place) = (self.umiakd.display(), self.volume.path().display());
-        shell.measure(&format!("HOME={place} {program} --config {place}/umiakd.toml -q update --stage-only"))
+    /// It cannot be started.
+    pub fn killed(&self, reached: impl Fn() -> bool) -> Result<bool, Failure> {
+        let mut command = self.command(&["update", "--stage-only"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(said)?;
+        while child.try_wait().map_err(said)?.is_none() {
+            if reached() {
+                child.kill().map_err(said)?;
+                child.wait().map_err(said)?;
+                return Ok(true);
+            }
+            std::thread::yield_now();
+        }
+        Ok(false)
     }
 
-    /// Resident memory of a daemon that has nothing to do, in MiB.
+    /// Resident memory of a daemon that has nothing to do, in MiB: all of it, and what is its own.
     ///
     /// # Errors
-    /// It ends, or does not listen within [`PATIENCE`].
-    pub fn idle(&self) -> Result<f64, Failure> {
-        let mut daemon =
-            Running(self.command(&["daemon"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(said)?);
-        let socket = self.volume.path().join("run/umiakd.sock");
+    /// It ends, or does not listen in time.
+    pub fn idle(&self) -> Result<(f64, f64), Failure> {
+        let mut command = self.command(&["daemon"]);
+        let mut daemon = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(said)?);
+        let socket = self.run.join("umiakd.sock");
         let deadline = Instant::now() + PATIENCE;
         while !socket.exists() {
             if let Some(status) = daemon.0.try_wait().map_err(said)? {
@@ -135,13 +190,47 @@ impl Device {
             if Instant::now() > deadline {
                 return Err("umiakd daemon does not listen".into());
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(MOMENT);
         }
-        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.0.id())).map_err(said)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("there is no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse().map_err(said)?;
-        Ok(kib / 1024.0)
+        std::thread::sleep(IDLE);
+        let status = fs::read_to_string(format!("/proc/{}/status", daemon.0.id())).map_err(said)?;
+        let mib = |key: &str| -> Result<f64, Failure> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or("a figure is missing")?;
+            line.trim().trim_end_matches(" kB").parse::<f64>().map(|kib| kib / 1024.0).map_err(said)
+        };
+        Ok((mib("VmRSS:")?, mib("RssAnon:")?))
     }
+
+    /// Ends what watches over services; that ends them.
+    fn end(&self) {
+        let words = self.run.display().to_string();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if !String::from_utf8_lossy(&line).contains(&words) {
+                continue;
+            }
+            let _ = command::run_quietly(Command::new("kill").arg(entry.file_name()));
+            let deadline = Instant::now() + PATIENCE;
+            while entry.path().join("exe").exists() && Instant::now() < deadline {
+                std::thread::sleep(MOMENT);
+            }
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What a command printed, if it succeeded.
+fn finished(output: &Output, command: &Command) -> Result<String, Failure> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{}: {}: {why}", command::typed(command), output.status))
 }
 
 /// A process that is ended when it is no longer needed.

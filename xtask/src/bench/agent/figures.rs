@@ -12,22 +12,13 @@ pub fn said(what: &str, update: &Update) -> Vec<Row> {
     let before = i128::from(update.before.bytes);
     let number = |key: &str| found[key].as_i64().map(i128::from);
     let figures = [
-        ("peak", number("peak"), i128::from(update.most.bytes) - before),
+        ("peak", number("peak"), i128::from(update.most) - before),
         ("end", number("after"), i128::from(update.last.bytes) - before),
     ];
     let row = |(name, said, took): (&str, Option<i128>, i128)| {
         Some(Row::foretold(format!("{what}: {name}, said and taken"), said?, took, ALLOWED))
     };
     figures.into_iter().filter_map(row).collect()
-}
-
-/// Seconds that services did not run.
-pub fn stopped(what: &str, update: &Update, bar: f64) -> Row {
-    let apps = update.outcome["stopped"].as_array().map_or(&[][..], Vec::as_slice);
-    let millis = apps.iter().filter_map(|app| app["milliseconds"].as_u64()).max();
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a switch")]
-    let seconds = millis.unwrap_or(0) as f64 / 1000.0;
-    Row::limit(what.to_owned(), seconds, "s", bar)
 }
 
 /// The one in the middle; 0 of none.
@@ -48,8 +39,17 @@ mod tests {
 
     fn update(said: Value) -> Update {
         let used = |bytes| InUse { bytes, inodes: 0 };
-        let outcome = serde_json::json!({"stopped": [{"app": "a", "milliseconds": 1500}]});
-        Update { said, outcome, before: used(100), most: used(1100), last: used(600), kept: 500 }
+        let run = super::super::super::measure::Run { wall: 1.0, cpu: 1.0, memory: 1.0 };
+        Update {
+            said,
+            before: used(100),
+            most: 1100,
+            last: used(600),
+            kept: 500,
+            staging: run,
+            switching: run,
+            stopped: 0.0,
+        }
     }
 
     #[test]

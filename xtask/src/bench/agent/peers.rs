@@ -7,53 +7,54 @@ use umiak_testkit::volume::{FileSystem, Volume};
 
 use super::super::fit::watch::look;
 use super::super::pairs::Layout;
-use super::super::registry::line::{Line, Stop};
+use super::super::registry::line::Line;
 use super::super::shell::Shell;
 use crate::Failure;
 
 /// Bytes of the file system.
 const SIZE: u64 = 3 << 30;
 
-/// What Docker keeps of both releases of a pair.
+/// What Docker keeps of both releases of a pair, and fetched for the second.
 pub struct Docker {
     /// Its own store.
     pub alone: u64,
     /// And beside it the blobs as they were fetched, as Compose Apps keep them.
     pub with_blobs: u64,
+    /// Bytes of `docker pull` of the target where the base is.
+    pub fetched: u64,
 }
 
 /// Bytes that `skopeo copy` of a target fetches.
 ///
 /// # Errors
 /// skopeo fails.
-pub fn skopeo(shell: &Shell, port: u16, pair: &str) -> Result<u64, Failure> {
-    let line = Line::start(port, Stop::Kill, u64::MAX)?;
+pub fn skopeo(shell: &Shell, line: &Line, pair: &str) -> Result<u64, Failure> {
+    let before = line.passed();
     shell.prepare(&format!(
         "rm -rf copied; skopeo copy -q --src-tls-verify=false docker://{}/team/{pair}:target oci:copied:1; rm -r copied",
         line.address()
     ))?;
-    Ok(line.passed())
+    Ok(line.passed() - before)
 }
 
-/// Loads both releases of a pair into a Docker of its own, and lays their blobs beside.
+/// Pulls both releases of a pair into a Docker of its own, and lays their blobs beside.
 ///
 /// # Errors
 /// No root; a program fails.
-pub fn docker(shell: &Shell, pair: &Layout) -> Result<Docker, Failure> {
+pub fn docker(shell: &Shell, line: &Line, pair: &Layout) -> Result<Docker, Failure> {
     let said = |error: std::io::Error| error.to_string();
     let name = format!("docker-{}", pair.name);
     let volume = Volume::make(shell.directory(), &name, FileSystem::Ext4, 4096, SIZE).map_err(said)?;
-    let daemon = Dockerd::start(&volume.path().join("docker")).map_err(said)?;
+    let daemon = Dockerd::start_on_network(&volume.path().join("docker")).map_err(said)?;
     let empty = look(volume.path())?.bytes;
-    for tag in ["base", "target"] {
-        let (layout, archive) = (pair.directory.display(), shell.directory().join("archive.tar"));
-        shell.prepare(&format!(
-            "rm -f archive.tar; skopeo copy -q oci:{layout}:{tag} docker-archive:archive.tar:pair/{}:{tag}",
-            pair.name
-        ))?;
-        daemon.docker(&["load", "-q", "-i", &archive.display().to_string()]).map_err(said)?;
-        fs::remove_file(&archive).map_err(said)?;
-    }
+    let pull = |tag: &str| {
+        let before = line.passed();
+        let reference = format!("{}/team/{}:{tag}", line.address(), pair.name);
+        daemon.docker(&["pull", "-q", &reference]).map_err(said)?;
+        Ok::<_, Failure>(line.passed() - before)
+    };
+    pull("base")?;
+    let fetched = pull("target")?;
     let alone = look(volume.path())?.bytes - empty;
     let blobs = volume.path().join("blobs");
     fs::create_dir(&blobs).map_err(said)?;
@@ -62,5 +63,5 @@ pub fn docker(shell: &Shell, pair: &Layout) -> Result<Docker, Failure> {
         fs::copy(entry.path(), blobs.join(entry.file_name())).map_err(said)?;
     }
     let with_blobs = look(volume.path())?.bytes - empty;
-    Ok(Docker { alone, with_blobs })
+    Ok(Docker { alone, with_blobs, fetched })
 }

@@ -5,6 +5,9 @@ use super::super::registry::server::Server;
 use super::super::shell::Shell;
 use crate::Failure;
 
+/// The pair whose image has one program, and no library that it needs.
+const BARE: &str = "d";
+
 /// A registry with what was published there.
 pub struct Releases {
     server: Server,
@@ -30,27 +33,46 @@ impl Releases {
         self.server.address()
     }
 
-    /// Publishes base and target of a pair as releases of one app, and the delta.
+    /// Publishes base and target of a pair as releases of one app at `address`, which leads to the registry, and the delta
+    /// between them. The images of the services are named by the same address: whatever is fetched passes there.
     ///
     /// # Errors
     /// umiak fails.
-    pub fn publish(&self, shell: &Shell, pair: &Layout) -> Result<(), Failure> {
+    pub fn publish(&self, shell: &Shell, pair: &Layout, address: &str) -> Result<(), Failure> {
         let (name, layout) = (&pair.name, pair.directory.display());
         for tag in ["base", "target"] {
             let delta = if tag == "target" { "--delta-from base" } else { "" };
             shell.prepare(&format!(
-                "mkdir -p app-{name}; $UMIAK -q copy oci:{layout}:{tag} $REGISTRY/team/{name}:{tag}
-                 printf 'services:\\n  main:\\n    image: %s\\n    network_mode: none\\n    restart: \"no\"\\n    \
-                     command: [\"{}\"]\\n' $REGISTRY/team/{name}:{tag} > app-{name}/compose.yaml
-                 cd app-{name}; $UMIAK -q compose publish {delta} $REGISTRY/team/app-{name}:{tag}",
-                command(name)
+                r#"mkdir -p app-{name}; $UMIAK -q copy oci:{layout}:{tag} {address}/team/{name}:{tag}
+                 cat > app-{name}/compose.yaml <<'END'
+services:
+  main:
+    image: {address}/team/{name}:{tag}
+    network_mode: none
+    restart: "no"
+{}
+END
+                 cd app-{name}; $UMIAK -q compose publish {delta} {address}/team/app-{name}:{tag}"#,
+                service(name)
             ))?;
         }
         Ok(())
     }
 }
 
-/// A program that every release of the pair has, that stays or ends well.
-fn command(pair: &str) -> &'static str {
-    if pair == "d" { "/usr/bin/ruff\", \"--version" } else { "/usr/bin/sleep\", \"infinity" }
+/// A word on the command line of the pair's service.
+pub fn word(pair: &str) -> String {
+    format!("umiak-bench-{pair}")
+}
+
+/// What the service runs: a shell that stops at once when it is told to. The pair without one borrows the device's.
+fn service(pair: &str) -> String {
+    let word = word(pair);
+    let command = format!(
+        r#"    command: ["/bin/sh", "-c", ": {word}; trap 'exit 0' TERM; while :; do sleep 1 & wait $$!; done"]"#
+    );
+    if pair != BARE {
+        return command;
+    }
+    format!("{command}\n    volumes: [/bin:/bin:ro, /lib:/lib:ro, /lib64:/lib64:ro]")
 }

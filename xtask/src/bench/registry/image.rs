@@ -7,14 +7,14 @@ use crate::bench::shell::Shell;
 /// Layers: MB of the blob, about, and whether it is text, of which gzip takes some.
 pub const LAYERS: [(u64, bool); 6] = [(100, false), (70, false), (60, true), (40, false), (20, true), (10, false)];
 
-/// Makes the layout `layout` with the tag `1`; returns the bytes of its blobs.
+/// Makes the layout `layout` with the tag `1`, with so many percent of the sizes; returns the bytes of its blobs.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn make(shell: &Shell) -> Result<u64, Failure> {
+pub fn make(shell: &Shell, percent: u64) -> Result<u64, Failure> {
     shell.prepare("mkdir -p layout/blobs/sha256 tree")?;
     for (number, (megabytes, is_text)) in LAYERS.into_iter().enumerate() {
-        let bytes = noise(number as u64, megabytes * 1_000_000);
+        let bytes = noise(number as u64, megabytes * 10_000 * percent);
         let content = if is_text { digits(&bytes[..bytes.len() * 9 / 10]) } else { bytes };
         let path = shell.directory().join(format!("tree/file-{number}"));
         std::fs::write(&path, content).map_err(|error| format!("cannot write {}: {error}", path.display()))?;

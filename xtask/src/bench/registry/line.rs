@@ -1,4 +1,4 @@
-//! A line to a server that counts what passes, and stops once.
+//! A line to a server that counts what passes, and stops when it is told to.
 //!
 //! What is counted has left for the client: the line holds next to nothing itself, so that the count is what a link
 //! would have carried.
@@ -13,26 +13,18 @@ use crate::Failure;
 /// Bytes that the line takes at once.
 const PIECE: usize = 16 << 10;
 
-/// What happens at the given byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// All connections are cut.
-    Cut,
-    /// Nothing: whoever waits for the byte does something.
-    Kill,
-}
-
 struct Shared {
     port: u16,
-    stop: Stop,
-    at: u64,
+    /// All connections are cut at this byte.
+    cut: AtomicU64,
     passed: AtomicU64,
-    /// Whether it has stopped: what was connected before is cut.
-    stopped: AtomicBool,
-    /// Whether it never will any more.
-    healed: AtomicBool,
+    /// How often it was cut: what was connected before does not live on.
+    cuts: AtomicU64,
     closing: AtomicBool,
 }
+
+/// No byte is this one.
+const NEVER: u64 = u64::MAX;
 
 /// A running line; gone when it is dropped.
 pub struct Line {
@@ -41,16 +33,17 @@ pub struct Line {
 }
 
 impl Line {
-    /// Starts a line to `port` that stops when `at` bytes have come from there.
+    /// Starts a line to `port`.
     ///
     /// # Errors
     /// The system has no port.
-    pub fn start(port: u16, stop: Stop, at: u64) -> Result<Self, Failure> {
+    pub fn start(port: u16) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| format!("cannot listen: {error}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
         let own = listener.local_addr().map_err(failed)?.port();
-        let (passed, stopped, healed, closing) = Default::default();
-        let shared = Arc::new(Shared { port, stop, at, passed, stopped, healed, closing });
+        let cut = AtomicU64::new(NEVER);
+        let shared =
+            Arc::new(Shared { port, cut, passed: AtomicU64::new(0), cuts: AtomicU64::new(0), closing: false.into() });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -70,16 +63,14 @@ impl Line {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Waits until the byte has come.
-    pub fn reached(&self) {
-        while self.passed() < self.shared.at {
-            std::thread::yield_now();
-        }
+    /// Cuts all connections, once, when so many more bytes have come.
+    pub fn cut_after(&self, bytes: u64) {
+        self.shared.cut.store(self.passed() + bytes, Ordering::SeqCst);
     }
 
-    /// From now on nothing stops.
+    /// From now on nothing is cut.
     pub fn heal(&self) {
-        self.shared.healed.store(true, Ordering::SeqCst);
+        self.shared.cut.store(NEVER, Ordering::SeqCst);
     }
 
     /// Bytes that have come from the server.
@@ -103,14 +94,15 @@ impl Shared {
             to_server.shutdown(Shutdown::Write)
         });
         let mut buffer = vec![0; PIECE];
-        let is_first = !self.stopped.load(Ordering::SeqCst);
+        let since = self.cuts.load(Ordering::SeqCst);
         loop {
             let count = (&server).read(&mut buffer)?;
-            let due = self.passed() >= self.at && !self.healed.load(Ordering::SeqCst);
-            if self.stop == Stop::Cut && due {
-                self.stopped.store(true, Ordering::SeqCst);
+            let at = self.cut.load(Ordering::SeqCst);
+            // Of all connections one is the first to see it.
+            if self.passed() >= at && self.cut.compare_exchange(at, NEVER, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                self.cuts.fetch_add(1, Ordering::SeqCst);
             }
-            if count == 0 || is_first && self.stopped.load(Ordering::SeqCst) {
+            if count == 0 || self.cuts.load(Ordering::SeqCst) != since {
                 client.shutdown(Shutdown::Both)?;
                 return server.shutdown(Shutdown::Both);
             }

@@ -3,14 +3,14 @@
 //! Both registries are Debian's docker-registry. The one that is copied to is empty before every run, and so are the
 //! caches of both programs: each sends every blob.
 
-mod image;
+pub(super) mod image;
 pub(super) mod line;
 pub(super) mod server;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use self::line::{Line, Stop};
+use self::line::Line;
 use self::server::Server;
 use super::measure::{Run, Runs};
 use super::shell::Shell;
@@ -32,6 +32,15 @@ const AGAIN_BAR: u64 = 1 << 20;
 
 /// Cuts and kills that are tried; the worst counts.
 const TRIES: u64 = 5;
+
+/// What happens at a byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// All connections are cut.
+    Cut,
+    /// The program is killed.
+    Kill,
+}
 
 struct Bench<'a> {
     options: &'a Options,
@@ -58,7 +67,7 @@ pub fn bench(options: &Options) -> Result<(), Failure> {
     shell.set("UMIAK", umiak.as_os_str());
     shell.set("HOME", shell.directory().join("home").as_os_str());
     eprintln!("making the image");
-    let size = image::make(&shell)?;
+    let size = image::make(&shell, 100)?;
     let from = Server::start(&shell.directory().join("from"))?;
     shell.set("FROM", from.address());
     shell.prepare("mkdir home; $UMIAK -q copy oci:layout:1 $FROM/team/app:1; rm -r layout home")?;
@@ -117,7 +126,10 @@ impl Bench<'_> {
     /// Pulls all of it over a line that stops once, and then what is left; returns what came twice.
     fn again(&mut self, stop: Stop, at: u64) -> Result<u64, Failure> {
         self.shell.prepare("rm -rf home layout; mkdir home")?;
-        let line = Line::start(self.from.port(), stop, at)?;
+        let line = Line::start(self.from.port())?;
+        if stop == Stop::Cut {
+            line.cut_after(at);
+        }
         let pull = || {
             let mut umiak = Command::new(&self.umiak);
             umiak.args(["-q", "copy"]).arg(format!("{}/team/app:1", line.address())).arg("oci:layout:1");
@@ -128,7 +140,9 @@ impl Bench<'_> {
         let failed = |error: std::io::Error| format!("cannot run umiak: {error}");
         let mut child = pull().spawn().map_err(failed)?;
         if stop == Stop::Kill {
-            line.reached();
+            while line.passed() < at {
+                std::thread::yield_now();
+            }
             child.kill().map_err(failed)?;
         }
         let done = child.wait().map_err(failed)?.success();
