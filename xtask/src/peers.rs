@@ -10,10 +10,12 @@ use std::process::{Command, Stdio};
 use crate::{Failure, command, tidy};
 
 /// Package and what it is here for.
-const PACKAGES: [(&str, &str); 30] = [
+const PACKAGES: [(&str, &str); 35] = [
     ("attr", "getfattr and setfattr: extended attributes as others see them"),
+    ("binutils", "strip: a test's program without its tables, small enough for a virtual machine's memory"),
     ("bsdiff", "bsdiff and bspatch: the delta of two files that ours is measured with"),
     ("busybox-static", "one program that makes a small root file system: containers of it start"),
+    ("cpio", "the first file system of a virtual machine"),
     ("crun", "an OCI runtime: the app that was built starts"),
     ("docker-compose", "compose projects in a Docker daemon: an app that was carried there starts"),
     ("docker-registry", "a registry on loopback: pull, resume, authenticate"),
@@ -22,11 +24,14 @@ const PACKAGES: [(&str, &str); 30] = [
     ("fakeroot", "trees with owners, as people build them without root"),
     ("gzip", "gzip: streams as others write them"),
     ("iproute2", "ip: the network namespace that a daemon is locked into"),
+    ("linux-image-cloud-amd64", "the kernel of a virtual machine that is killed in the middle of an update"),
     ("mmdebstrap", "a small real Debian tree"),
     ("mount", "mount and umount: the kernel shows what we wrote"),
     ("openssl", "a certificate for a registry on loopback that speaks https; keys and signatures of others"),
     ("ostree", "static deltas of two trees: the bench's peer"),
     ("python3", "zlib in all its settings, zip archives and PNG pictures made with it"),
+    ("qemu-system-common", "qemu-storage-daemon: writes down what a file system writes to its disk"),
+    ("qemu-system-x86", "a virtual machine that is killed in the middle of an update"),
     ("rdiff", "librsync's own program: deltas as balena sends them, to be read and to be measured with"),
     ("rsync", "compares trees in the benches' peer"),
     ("runc", "the other OCI runtime"),

@@ -18,13 +18,13 @@ use umiak_registry::Context;
 use umiak_sign::Policy as Trust;
 use umiak_spec::target::{Asked, Target, TargetApp};
 use umiak_spec::{Digest, Limits, Observer, Platform, Silent};
-use umiak_store::{Closure, LayerOptions, Object, Store};
+use umiak_store::{Closure, LayerOptions, Object, Store, StoreError};
 
 use crate::error::{Class, SupplyError};
 use crate::fetch::FetchOptions;
 use crate::outcome::Watcher;
 use crate::supply::{Described, Part, Planned, Root, Supply};
-use crate::target::{Content, Made, Reader, ResolveError, services};
+use crate::target::{Content, Made, Reader, ResolveError, class_of_store, services};
 
 /// Tells what the device is: file systems, engine, watermark. What is stored is filled in here.
 pub type Survey = dyn Fn(&Store) -> io::Result<umiak_plan::Device> + Send + Sync;
@@ -121,8 +121,12 @@ impl Supply for Sources {
     }
 
     fn lowers(&self, store: &Store, root: &Root) -> Result<Vec<PathBuf>, SupplyError> {
-        let damaged = |error: umiak_store::StoreError| {
-            SupplyError::new(Class::Corrupt, "a root cannot be put together").because(error)
+        let damaged = |error: StoreError| {
+            let class = match &error {
+                StoreError::Io { .. } => class_of_store(&error),
+                _ => Class::Corrupt,
+            };
+            SupplyError::new(class, "a root cannot be put together").because(error)
         };
         match root {
             Root::Layers(diff_ids) => store.root(diff_ids, &self.layers, &Silent).map_err(damaged),

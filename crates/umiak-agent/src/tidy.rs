@@ -113,14 +113,21 @@ impl Session<'_> {
             let services = self.arrangement(Some(revision)).unwrap_or_default().apps.into_values().flatten();
             needed.extend(services.filter_map(|one| one.project).map(|project| project.hex()));
         }
-        let failed = |reason| AgentError::Project { path: projects.clone(), reason };
+        let failed = |reason: std::io::Error| AgentError::Project { path: projects.clone(), reason };
         let names = durable::names(projects).map_err(failed)?;
         let stale = |name: &&String| !needed.contains(name.trim_end_matches(".whole"));
-        // The marker first: what is left of a directory is then not taken for a whole one.
+        // The marker first, and durable: what is left of a directory is then not taken for a whole one.
         let (markers, directories): (Vec<_>, Vec<_>) =
             names.iter().filter(stale).partition(|name| name.ends_with(".whole"));
-        for name in markers.into_iter().chain(directories) {
-            durable::remove_directory(&projects.join(name)).map_err(failed)?;
+        let disk = &*self.agent.disk;
+        for marker in &markers {
+            disk.unlink(&projects.join(marker)).map_err(failed)?;
+        }
+        if !markers.is_empty() {
+            disk.sync_dir(projects).map_err(failed)?;
+        }
+        for directory in directories {
+            durable::remove_directory(&projects.join(directory)).map_err(failed)?;
         }
         Ok(())
     }

@@ -168,7 +168,13 @@ impl Session<'_> {
                 self.tidy_up(watcher);
                 Ok(Some(Turn::Done(Outcome::UpToDate { revision })))
             }
-            Err(refusal) => Err(refusal.into()),
+            Err(refusal) => {
+                // Its removal may have been cut off: what failed takes no space while it is not wanted.
+                if matches!(refusal, Refusal::Failed { .. }) {
+                    self.tidy_up(watcher);
+                }
+                Err(refusal.into())
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! Shared test equipment: sample images, a failing HTTP server, kernel mounts, real peers.
 #![allow(clippy::disallowed_methods, reason = "test equipment works in scratch directories")]
 
+pub mod blocklog;
 pub mod crash;
 pub mod disk;
 pub mod dockerd;
 pub mod ferro;
+pub mod guest;
 pub mod http;
 pub mod overlay2;
 pub mod random;

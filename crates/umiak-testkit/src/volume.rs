@@ -73,6 +73,25 @@ impl Volume {
         Ok(Self { mountpoint, image, kind })
     }
 
+    /// Mounts the file system that is on the image file or block device `image` at `directory`/`name`; the journal is
+    /// replayed.
+    ///
+    /// # Errors
+    /// It cannot be mounted, with what was said; no root.
+    pub fn mount(directory: &Path, name: &str, kind: FileSystem, image: &Path) -> io::Result<Self> {
+        let mountpoint = directory.join(name);
+        fs::create_dir_all(&mountpoint)?;
+        let options = if image.starts_with("/dev/loop") { "rw" } else { "loop" };
+        run(Command::new("mount").args(["-t", kind.name(), "-o", options]).args([image, &mountpoint]))?;
+        Ok(Self { mountpoint, image: image.to_owned(), kind })
+    }
+
+    /// Where its image is.
+    #[must_use]
+    pub fn image(&self) -> &Path {
+        &self.image
+    }
+
     /// Where it is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -13,7 +13,6 @@ use umiak_engine::{
 };
 use umiak_spec::Digest;
 use umiak_spec::service::Service;
-use umiak_testkit::crash::CrashDisk;
 
 type Key = (String, String, String);
 
@@ -27,8 +26,8 @@ pub struct FakeEngine {
     /// Calls with an effect so far; at `cut` the process dies.
     pub calls: AtomicU64,
     pub cut: AtomicU64,
-    /// The disk whose cut is the process's end, too.
-    disk: Mutex<Option<CrashDisk>>,
+    /// Whether the disk was cut off, which is the process's end, too.
+    disk: Mutex<Option<Box<dyn Fn() -> bool + Send>>>,
 }
 
 #[derive(Clone, Default)]
@@ -62,9 +61,9 @@ impl FakeEngine {
         engine
     }
 
-    /// Calls have no effect any more once this disk was cut off.
-    pub fn dies_with(&self, disk: CrashDisk) {
-        *self.disk.lock().unwrap() = Some(disk);
+    /// Calls have no effect any more once the disk was cut off.
+    pub fn dies_with(&self, cut: impl Fn() -> bool + Send + 'static) {
+        *self.disk.lock().unwrap() = Some(Box::new(cut));
     }
 
     /// The machine was started: containers are gone.
@@ -150,7 +149,7 @@ impl FakeEngine {
     }
 
     fn answers(&self) -> Result<(), EngineError> {
-        if self.disk.lock().unwrap().as_ref().is_some_and(CrashDisk::was_cut) {
+        if self.disk.lock().unwrap().as_ref().is_some_and(|was_cut| was_cut()) {
             self.dead.store(true, Ordering::SeqCst);
         }
         if self.dead.load(Ordering::SeqCst) || self.deaf.load(Ordering::SeqCst) {

@@ -109,7 +109,12 @@ impl Watcher for Notes {
     fn planned(&self, _: &Planned) {}
 }
 
-/// A device.
+/// Short windows.
+pub fn policy() -> Policy {
+    Policy { window: Duration::from_secs(10), patience: Duration::from_secs(10), ..Policy::default() }
+}
+
+/// A device: all that is durable lies in `disk`.
 pub struct World {
     pub directory: TempDir,
     pub engine: Arc<FakeEngine>,
@@ -120,18 +125,19 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let policy = Policy { window: Duration::from_secs(10), patience: Duration::from_secs(10), ..Policy::default() };
+        let directory = temporary();
+        std::fs::create_dir(directory.path().join("disk")).unwrap();
         Self {
-            directory: temporary(),
+            directory,
             engine: Arc::new(FakeEngine::default()),
             supply: Arc::new(FakeSupply::default()),
             clock: FakeClock::new(),
-            policy,
+            policy: policy(),
         }
     }
 
     pub fn root(&self) -> PathBuf {
-        self.directory.path().join("store")
+        self.directory.path().join("disk/store")
     }
 
     pub fn run(&self) -> PathBuf {
@@ -150,7 +156,7 @@ impl World {
         Agent::new(Parts {
             root,
             run: self.run(),
-            projects: self.directory.path().join("projects"),
+            projects: self.directory.path().join("disk/projects"),
             disk,
             engine: self.engine.clone(),
             supply: self.supply.clone(),

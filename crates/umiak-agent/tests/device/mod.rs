@@ -114,7 +114,7 @@ pub fn sources() -> Sources {
     }
 }
 
-fn device() -> Device {
+pub fn device() -> Device {
     let file_system = FileSystem {
         name: "/".into(),
         kind: Kind::Ext4,

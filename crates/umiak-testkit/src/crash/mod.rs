@@ -6,8 +6,9 @@
 //! names after `sync_dir` of a directory that they are in, everything after `sync_all`.
 //!
 //! Stricter than the kernel's file systems in this: names that were not synced come and go one by one, not in order.
-//! Changing anything below the directory around this disk is an error when the disk meets it. Made for tests: everything
-//! that is written is kept in memory.
+//! What is changed below the directory around this disk is an error when the disk meets it, but for files that are made below a
+//! directory and then all made durable by `sync_all` of it: before that none of them is there. Made for tests: everything that
+//! is written is kept in memory.
 
 mod model;
 
@@ -230,6 +231,10 @@ impl Disk for CrashDisk {
             path,
             || Ok(()),
             |state| {
+                if path.is_dir() {
+                    let root = state.root.clone();
+                    state.model.adopt(&root, path)?;
+                }
                 state.model.sync_all();
                 Ok(Change::Nothing)
             },

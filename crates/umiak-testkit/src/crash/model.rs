@@ -202,6 +202,30 @@ impl Model {
         self.log.iter_mut().for_each(|(_, durable)| *durable = true);
     }
 
+    /// Takes in what is in the directory `path` and was not made through the disk; to be followed by [`Model::sync_all`],
+    /// for before that nothing vouches for it.
+    pub(super) fn adopt(&mut self, root: &Path, path: &Path) -> io::Result<()> {
+        let directory = self.node(root, path)?;
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let (is_directory, name) = (entry.file_type()?.is_dir(), entry.file_name());
+            let name = Entry { directory, name };
+            let known = self.live.names.get(&name).copied();
+            let node = known.unwrap_or_else(|| self.new_node(is_directory));
+            if known.is_none() {
+                self.add(Change::Add { entry: name, node });
+                if !is_directory {
+                    let bytes = fs::read(entry.path())?.into();
+                    self.add(Change::Write { node, offset: 0, bytes });
+                }
+            }
+            if is_directory {
+                self.adopt(root, &entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what is left after `loss` into the new directory `into`.
     pub(super) fn materialize(&self, loss: Loss, into: &Path) -> io::Result<()> {
         let mut tree = self.base.clone();
