@@ -2,7 +2,7 @@
 //!
 //! This program parses, wires and prints. What is done is in the libraries; what is said goes through one printer
 //! (`umiak-ui`); the environment is read in one module ([`environment`]); errors become kind, exit code and hint in
-//! one module ([`error`]).
+//! one module ([`error`]). Under the name `umiakd` it is the device's program instead.
 
 mod cli;
 mod clock;
@@ -12,6 +12,8 @@ mod demo;
 mod environment;
 mod error;
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -31,6 +33,9 @@ const PROGRAM: Program = Program {
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    if is_device(&arguments) {
+        return umiakd::main();
+    }
     let guessed = Printer::new(setup(&TalkArgs::guess(&arguments), false));
     let exit = bug::caught(PROGRAM, || match cli::parse(arguments) {
         Parsed::Run(cli) => run(&cli),
@@ -43,6 +48,11 @@ fn main() -> ExitCode {
         Parsed::Wrong(error) => told(&guessed, &usage_diagnostic(&error)),
     });
     ExitCode::from(exit.unwrap_or_else(|diagnostic| told(&guessed, &diagnostic)))
+}
+
+/// Whether this was started under the name of the device's program: `umiak demo` has a device.
+fn is_device(arguments: &[OsString]) -> bool {
+    arguments.first().is_some_and(|program| Path::new(program).file_name() == Some(OsStr::new("umiakd")))
 }
 
 /// Runs a command that was understood; gives the exit code.
