@@ -23,6 +23,8 @@ pub struct Survey {
     pub engine_root: Option<PathBuf>,
     /// How full file systems may become.
     pub watermark: Watermark,
+    /// The most bytes that the store may take of its file system, if somebody said so.
+    pub limit: Option<u64>,
     /// What the device runs.
     pub platform: Platform,
 }
@@ -48,7 +50,13 @@ impl Survey {
             if let Some(known) = numbers.iter().position(|known| *known == number) {
                 return Ok(known);
             }
-            file_systems.push(file_system(path, number)?);
+            let found = file_system(path, number)?;
+            // The store is looked at first.
+            let limit = self.limit.filter(|_| numbers.is_empty());
+            file_systems.push(match limit {
+                Some(limit) => self.share(found, limit)?,
+                None => found,
+            });
             numbers.push(number);
             Ok(file_systems.len() - 1)
         };
@@ -71,6 +79,47 @@ impl Survey {
             stored: Stored::default(),
         })
     }
+}
+
+impl Survey {
+    /// The store's share of its file system, as if it were one of that size; the whole where that has less to give.
+    fn share(&self, whole: FileSystem, limit: u64) -> io::Result<FileSystem> {
+        let blocks = limit / u64::from(whole.block_size.max(1));
+        let taken = taken(&self.store)?.div_ceil(u64::from(whole.block_size.max(1)));
+        let share = FileSystem {
+            name: format!("{} (limited)", whole.name),
+            blocks,
+            free: blocks.saturating_sub(taken),
+            reserved: 0,
+            ..whole.clone()
+        };
+        let least = share.available(self.watermark) < whole.available(self.watermark);
+        Ok(if least { share } else { whole })
+    }
+}
+
+/// Bytes of disk that everything below a directory takes; none where there is none.
+fn taken(directory: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut total = 0u64;
+    for entry in entries {
+        let path = entry?.path();
+        let found = match fs::symlink_metadata(&path) {
+            Ok(found) => found,
+            // Another process of ours finished with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        total = total.saturating_add(found.blocks().saturating_mul(512));
+        if found.is_dir() {
+            total = total.saturating_add(taken(&path)?);
+        }
+    }
+    Ok(total)
 }
 
 /// The nearest directory that is there: a store is made on the file system of the one above.
@@ -135,6 +184,7 @@ mod tests {
             engine: Engine::Runtime,
             engine_root: None,
             watermark: Watermark::default(),
+            limit: None,
             platform: Platform::new("linux", "arm64", None),
         }
     }
@@ -160,6 +210,24 @@ mod tests {
         assert_eq!(device.file_systems.len(), 2);
         assert_eq!((device.place(Role::Blobs), device.place(Role::Engine)), (0, 1));
         assert_eq!((device.file_systems[1].name.as_str(), device.file_systems[1].kind), ("/proc", Kind::Other));
+    }
+
+    #[test]
+    fn a_limited_store_has_a_file_system_of_that_size_or_what_there_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        fs::create_dir_all(store.join("blobs")).unwrap();
+        let look = |limit| Survey { limit, ..survey(&store) }.look().unwrap().file_systems.remove(0);
+        let (whole, empty) = (look(None), look(Some(4 << 20)));
+        assert_eq!(empty.size(), 4 << 20);
+        assert!(empty.name.ends_with(" (limited)") && empty.reserved == 0, "{}", empty.name);
+        fs::write(store.join("blobs/one"), vec![1; 1 << 20]).unwrap();
+        // The kernel may count blocks only when they are written.
+        fs::File::open(store.join("blobs/one")).unwrap().sync_all().unwrap();
+        let fuller = look(Some(4 << 20));
+        assert!(empty.free_bytes() - fuller.free_bytes() >= 1 << 20, "{empty:?} {fuller:?}");
+        assert_eq!(look(Some(2 << 10)).available(Watermark::default()), 0);
+        assert_eq!(look(Some(u64::MAX)).blocks, whole.blocks, "there is no more than there is");
     }
 
     #[test]

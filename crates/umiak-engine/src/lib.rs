@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Two engines behind one trait: [`oci`] runs services straight from the store with `crun` or `runc`, each watched by a
-//! small process of its own (the shim) that outlives the agent; Docker runs them in a daemon that is there anyway.
+//! small process of its own (the shim) that outlives the agent; Docker runs them in a daemon that is there anyway. A third
+//! one, [`Nothing`], is for machines that make stores for devices elsewhere.
 //!
 //! Guarantees: every call can be repeated after a crash at any instruction; nothing is remembered that cannot be observed.
 //! Only what umiak put there is seen, stopped or removed. What a service asks and an engine does not do is named by
@@ -20,9 +21,11 @@ mod durable;
 mod engine;
 mod error;
 mod logs;
+mod nothing;
 pub mod oci;
 
 pub use docker::{Docker, DockerOptions};
 pub use engine::{Condition, Deployment, Engine, Health, Images, Observed, Placed, Refused};
 pub use error::EngineError;
 pub use logs::{FOLLOW_PAUSE, Line, LogQuery, LogSink, Stream};
+pub use nothing::Nothing;

@@ -12,7 +12,7 @@ use umiak_agent::sources::Sources;
 use umiak_agent::{Agent, Parts, Policy, Survey};
 use umiak_engine::docker::{Docker, DockerOptions};
 use umiak_engine::oci::{Directories, OciOptions, PATIENCE, Pool, find_runtime};
-use umiak_engine::{Engine, oci::Oci};
+use umiak_engine::{Engine, Nothing, oci::Oci};
 use umiak_registry::{Context as Reach, DEFAULT_BUDGET, Flow, Place, RegistrySettings};
 use umiak_sign::Policy as Trust;
 use umiak_spec::{Limits, Platform};
@@ -60,6 +60,9 @@ fn chosen(settings: &Settings) -> Chosen {
 }
 
 fn engine(environment: &Environment, settings: &Settings, chosen: Chosen) -> Result<Arc<dyn Engine>, Failure> {
+    if chosen == Chosen::None {
+        return Ok(Arc::new(Nothing));
+    }
     if chosen == Chosen::Docker {
         return Ok(Arc::new(Docker::new(DockerOptions {
             socket: settings.docker.clone(),
@@ -96,6 +99,7 @@ fn supply(settings: &Settings, chosen: Chosen) -> Result<Sources, Failure> {
         engine: if chosen == Chosen::Docker { umiak_plan::Engine::Docker } else { umiak_plan::Engine::Runtime },
         engine_root: (chosen == Chosen::Docker).then(|| PathBuf::from("/var/lib/docker")),
         watermark: watermark(settings)?,
+        limit: settings.space.limit.map(|limit| limit.0),
         platform: platform.clone(),
     };
     let threads = thread::available_parallelism().map_or(NonZeroUsize::MIN, |count| count.min(threads()));

@@ -94,3 +94,20 @@ fn completion_scripts_know_the_commands() {
         assert!(said.code == 0 && said.out.contains("rollback") && said.out.contains("stage-only"), "{shell}");
     }
 }
+
+#[test]
+fn where_nothing_runs_a_store_is_looked_at_without_root_and_nothing_is_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("umiakd.toml");
+    let place = directory.path().display();
+    let text = format!("store = \"{place}/store\"\nengine = \"none\"\n[daemon]\nsocket = \"{place}/run/s\"\n");
+    fs::write(&config, text).unwrap();
+    let run = |line: &str| run(&format!("--config {} {line}", config.display()));
+    for line in ["update", "rollback", "daemon"] {
+        let said = run(line);
+        assert!(said.code == 2 && said.err.contains("nothing runs on this machine"), "{line}: {}", said.err);
+    }
+    assert!(!directory.path().join("store").exists());
+    let said = run("status");
+    assert!(said.code == 0 && said.out.contains("engine  none"), "{}{}", said.out, said.err);
+}

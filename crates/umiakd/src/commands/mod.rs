@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::device;
 use crate::environment::Environment;
 use crate::error::Failure;
-use crate::settings::Settings;
+use crate::settings::{Engine, Settings};
 
 /// Runs a command; gives the exit code.
 ///
@@ -48,15 +48,34 @@ pub fn run(printer: &Printer, environment: &Environment, cli: &Cli) -> Result<u8
         settings.store = std::path::absolute(store).unwrap_or_else(|_| store.clone());
     }
     let context = Context { printer, environment, settings: &settings, talk: &cli.talk, world: &cli.world };
+    let runs = settings.engine != Engine::None;
+    if !runs {
+        refuse_to_run(&cli.command)?;
+    }
     if let Command::Daemon = cli.command {
         return daemon::run(&context).map(|()| 0);
     }
-    if !environment.root {
+    // A store that is made for elsewhere has no daemon, and belongs to whoever makes it.
+    if !environment.root && runs {
         return door::ask(&context, cli);
     }
     let stop = interrupt::listen().map_err(|error| Failure::from_error(&error, Kind::Environment))?;
     let agent = device::agent(&context, stop)?;
     verb(&context, &agent, &cli.command, stop).map(|()| 0)
+}
+
+/// Where nothing runs, what would start something is refused before anything is done.
+fn refuse_to_run(command: &Command) -> Result<(), Failure> {
+    let (verb, hint) = match command {
+        Command::Update(update) if !update.stage_only => {
+            ("update", "umiakd update --stage-only makes the store ready; the device it goes to switches")
+        }
+        Command::Rollback(_) => ("rollback", "umiakd target set says which release is to be staged"),
+        Command::Daemon | Command::Resume => ("daemon", "it is for the device that the store goes to"),
+        _ => return Ok(()),
+    };
+    let message = format!("{verb} would start services, and nothing runs on this machine: engine = \"none\"");
+    Err(Failure::new(Kind::Usage, message).hint(hint))
 }
 
 fn verb(context: &Context<'_>, agent: &Agent, command: &Command, stop: &AtomicBool) -> Result<(), Failure> {

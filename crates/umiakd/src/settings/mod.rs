@@ -61,6 +61,8 @@ pub enum Engine {
     Oci,
     /// Docker with compose.
     Docker,
+    /// None: the store is made for a device elsewhere.
+    None,
 }
 
 /// How registries are reached.
@@ -99,6 +101,8 @@ impl Default for Fetch {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Space {
+    /// The most that the store may take; what the file system has when it is not said.
+    pub limit: Option<Bytes>,
     /// Percent of the file system that may be in use, 20 to 99.
     pub watermark: u8,
     /// Revisions to keep beside current, previous and pinned ones.
@@ -109,7 +113,7 @@ pub struct Space {
 
 impl Default for Space {
     fn default() -> Self {
-        Self { watermark: 80, keep: 0, prune: true }
+        Self { limit: None, watermark: 80, keep: 0, prune: true }
     }
 }
 
