@@ -193,6 +193,8 @@ pub enum Command {
     #[command(subcommand)]
     Compose(ComposeCommand),
     Demo(DemoArgs),
+    #[command(hide = true)]
+    Kiosk(KioskArgs),
     Completion(CompletionArgs),
     /// Print what this is
     Version,
@@ -202,12 +204,22 @@ pub enum Command {
 ///
 /// Builds two releases of a small container image on this machine, makes an app of the first, updates it to the second
 /// as a patch, adds an app that extends it, exports a package, imports it elsewhere and compares what a device would see
-/// with the second release, file by file. As root it also mounts the result and runs it.
+/// with the second release, file by file. Then a device gets both releases as a compose app: it refuses what does not fit,
+/// updates by a delta, and goes on after the power was cut. As root, where crun or runc is, containers run there, and a bad
+/// release is taken back.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Keep what was made in this directory, which must be empty or absent
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+/// Be the demo's application: what runs in the containers of its images
+#[derive(Debug, Args)]
+pub struct KioskArgs {
+    /// Say whether it would open, and end
+    #[arg(long)]
+    pub probe: bool,
 }
 
 /// Print a completion script for a shell

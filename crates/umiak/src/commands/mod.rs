@@ -53,6 +53,7 @@ pub fn run(context: &Context<'_>, command: &Command) -> Outcome {
         Command::Compose(command) => compose::run(context, command),
         Command::Delta(command) => delta::run(context, command),
         Command::Demo(arguments) => demo::run(context, arguments),
+        Command::Kiosk(arguments) => demo::kiosk(context, arguments),
         Command::Completion(arguments) => completion::run(context, arguments),
         Command::Version => version::run(context),
     }

@@ -83,6 +83,21 @@ pub fn manifest(root: &Path, tag: &str) -> Result<String, Failure> {
     digest.map(str::to_owned).ok_or_else(missing)
 }
 
+/// Hex digits of the config of the image with the tag `tag`.
+pub fn config(root: &Path, tag: &str) -> Result<String, Failure> {
+    let digests = contents(root, tag)?;
+    Ok(digests.first().map(|digest| digest.trim_start_matches("sha256:").to_owned()).unwrap_or_default())
+}
+
+/// Digests of config and layers of the image with the tag `tag`.
+pub fn contents(root: &Path, tag: &str) -> Result<Vec<String>, Failure> {
+    let digest = manifest(root, tag)?;
+    let manifest = document(&root.join("blobs/sha256").join(digest.trim_start_matches("sha256:")))?;
+    let layers = manifest["layers"].as_array().into_iter().flatten();
+    let parts = std::iter::once(&manifest["config"]).chain(layers);
+    Ok(parts.filter_map(|part| part["digest"].as_str()).map(str::to_owned).collect())
+}
+
 fn document(path: &Path) -> Result<Value, Failure> {
     let text = fs::read(path).map_err(failed("read", path))?;
     serde_json::from_slice(&text)

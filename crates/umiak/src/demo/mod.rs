@@ -2,17 +2,21 @@
 //!
 //! The demo is a script of umiak's own commands: each one is shown and then run, by this program, in a temporary
 //! directory with a configuration directory of its own, so nothing of the user's is touched. What the commands made
-//! is then checked: first by our own model of overlayfs, file by file, then, as root, by the kernel.
+//! is then checked: first by our own model of overlayfs, file by file, then, as root, by the kernel. At last a device gets what
+//! was published: a copy of this program under the name `umiakd`.
 #![allow(clippy::disallowed_methods, reason = "the demo works in a directory that is removed at its end")]
 
 mod deltas;
+mod device;
 mod kernel;
+mod kiosk;
 mod layout;
 mod payload;
 mod project;
 mod rdiff;
 mod sample;
 mod story;
+mod teller;
 mod verify;
 
 use std::fs;
@@ -21,6 +25,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::DemoArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
+
+pub use kiosk::run as kiosk;
 
 /// Runs the demo.
 ///

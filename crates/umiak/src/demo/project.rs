@@ -1,4 +1,4 @@
-//! The demo's compose project in two releases, and the profile of a device to check it against.
+//! The demo's compose project in three releases, and the profile of a device to check it against.
 //!
 //! Both services run the sample's images, named by digest: so the project is published without a registry, into the
 //! layout that the images are in.
@@ -19,12 +19,12 @@ const REPOSITORY: &str = "registry.example/demo";
 /// The device's profile.
 pub const PROFILE: &str = "edge-small.json";
 
-/// Writes `shop-1` and `shop-2`, whose images are in the layout `images`, and the profile, below `root`.
+/// Writes `shop-1` to `shop-3`, whose images are in the layout `images`, and the profile, below `root`.
 ///
 /// # Errors
 /// The file system's.
 pub fn write(root: &Path, images: &Path) -> Outcome {
-    for (release, kiosk) in [(1, "kiosk-1"), (2, "kiosk-2")] {
+    for (release, kiosk) in [(1, "kiosk-1"), (2, "kiosk-2"), (3, "kiosk-3")] {
         let (kiosk, harbour) = (manifest(images, kiosk)?, manifest(images, "harbour-1")?);
         let directory = root.join(format!("shop-{release}"));
         let write = || -> io::Result<()> {
@@ -41,13 +41,19 @@ pub fn write(root: &Path, images: &Path) -> Outcome {
 fn compose_file(kiosk: &str, harbour: &str) -> String {
     format!(
         "# Two kiosks that share most of what they are made of.\n\
+         x-kiosk: &kiosk\n\
+         \x20 command: [kiosk]\n\
+         \x20 network_mode: none  # it only says which release it is\n\
+         \x20 healthcheck:\n\
+         \x20   test: [CMD, /usr/bin/umiak, kiosk, --probe]\n\
+         \x20   interval: 1s\n\
          services:\n\
          \x20 kiosk:\n\
          \x20   image: {REPOSITORY}/kiosk@{kiosk}\n\
-         \x20   network_mode: none  # it only prints which release it is\n\
+         \x20   <<: *kiosk\n\
          \x20 harbour:\n\
          \x20   image: {REPOSITORY}/harbour@{harbour}\n\
-         \x20   network_mode: none\n"
+         \x20   <<: *kiosk\n"
     )
 }
 

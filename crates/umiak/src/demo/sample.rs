@@ -1,16 +1,18 @@
-//! The demo's sample: an information kiosk in two releases, and an extension of it.
+//! The demo's sample: an information kiosk in three releases, and an extension of the first.
 //!
 //! ```text
 //! kiosk:1          layer 1   /usr/bin/umiak and its libraries
 //!                  layer 2   /etc/kiosk, /srv/www with pages, a picture and a timetable, /srv/device
 //! kiosk:2          layer 1   the same
 //!                  layer 2   one page changed, one new, one gone; a timetable, settings, a link, a mode changed
+//! kiosk:3          layer 1   the same
+//!                  layer 2   a film; settings that name a page that nobody made: this release cannot open
 //! kiosk-harbour:1  layers of kiosk:1
 //!                  layer 3   pages of its own, settings of its own
 //! ```
 //!
-//! The container runs `umiak json` on `/srv/device`, which prints what release it is. Same machine and same umiak,
-//! same images.
+//! The container runs `umiak json` on `/srv/device`, which prints what release it is; as a service it runs `umiak kiosk`.
+//! Same machine and same umiak, same images.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,7 +30,8 @@ use super::payload::Payload;
 const PAGES: u32 = 120;
 const CHANGED_PAGE: u32 = 7;
 const DROPPED_PAGE: u32 = 12;
-const RELEASED: [i64; 2] = [1_735_689_600, 1_738_368_000];
+const FILM: usize = 2 << 20;
+const RELEASED: [i64; 3] = [1_735_689_600, 1_738_368_000, 1_740_787_200];
 
 const PROGRAM: &str = "/usr/bin/umiak";
 
@@ -55,7 +58,7 @@ enum Item {
 /// A layer's paths, relative, sorted.
 type Files = BTreeMap<String, Item>;
 
-/// Writes the three images as one layout into `directory`.
+/// Writes the images as one layout into `directory`.
 ///
 /// # Errors
 /// When this program cannot be read or the layout not be written.
@@ -73,9 +76,11 @@ pub fn write(directory: &Path) -> io::Result<Start> {
     let program = layout.layer(&layer(&program_files(payload))?)?;
     let first = layout.layer(&layer(&kiosk(1))?)?;
     let second = layout.layer(&layer(&kiosk(2))?)?;
+    let third = layout.layer(&layer(&kiosk(3))?)?;
     let harbour = layout.layer(&layer(&harbour())?)?;
     layout.image("kiosk-1", &[program.clone(), first.clone()], &config)?;
     layout.image("kiosk-2", &[program.clone(), second], &config)?;
+    layout.image("kiosk-3", &[program.clone(), third], &config)?;
     layout.image("harbour-1", &[program, first, harbour], &config)?;
     layout.finish()?;
     Ok(Start { arguments: vec![PROGRAM.into(), "json".into()], environment })
@@ -97,25 +102,29 @@ fn program_files(payload: Payload) -> Files {
     files
 }
 
-/// The application's own files in release 1 or 2.
+/// The application's own files in release 1, 2 or 3.
 fn kiosk(release: usize) -> Files {
     let mut files = Files::new();
     let mut put = |path: &str, item: Item| drop(files.insert(path.to_owned(), item));
-    let settings = json!({ "title": "Kiosk", "release": release, "start": "/srv/www/index.html" });
+    let start = if release == 3 { "start" } else { "000" };
+    let settings = json!({ "title": "Kiosk", "release": release, "start": format!("/srv/www/pages/{start}.html") });
     put("etc/kiosk/settings.json", file(format!("{settings:#}\n"), release));
     put("etc/kiosk/theme", Item::Link(if release == 1 { "/srv/www/day" } else { "/srv/www/night" }.to_owned()));
     let mode = if release == 1 { 0o644 } else { 0o600 };
     put("etc/kiosk/token", Item::File { content: b"set on the device\n".to_vec(), mode, mtime: RELEASED[0] });
-    put("srv/www/picture.bin", file(noise(256 << 10), 1));
+    put("srv/www/picture.bin", file(noise(1, 256 << 10), 1));
     put("srv/www/timetable.csv", file(timetable(release), release));
     for number in 0..PAGES {
-        let changed = number == CHANGED_PAGE && release == 2;
+        let changed = number == CHANGED_PAGE && release > 1;
         if number != DROPPED_PAGE || release == 1 {
             let release = if changed { 2 } else { 1 };
             put(&format!("srv/www/pages/{number:03}.html"), file(page(number, release), release));
         }
     }
-    if release == 2 {
+    if release == 3 {
+        put("srv/www/film.bin", file(noise(3, FILM), 3));
+    }
+    if release > 1 {
         put(&format!("srv/www/pages/{PAGES:03}.html"), file(page(PAGES, 2), 2));
     }
     let greeting = greeting(release);
@@ -212,8 +221,8 @@ fn timetable(release: usize) -> String {
 }
 
 /// Bytes that do not compress, as a picture's do not.
-fn noise(length: usize) -> Vec<u8> {
-    let mut noise = Noise(1);
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut noise = Noise(seed);
     (0..length).map(|_| noise.byte()).collect()
 }
 

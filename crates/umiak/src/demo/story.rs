@@ -1,14 +1,14 @@
 //! What the demo does, in order, and what it says of it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use umiak_ui::{Align, Diagnostic, Size, Table, Verbosity, span};
+use umiak_ui::{Align, Size, Table, span};
 
+use super::device;
 use super::kernel::{self, Proof};
+use super::teller::Teller;
 use super::{deltas, failed, project, sample, verify};
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
@@ -26,8 +26,7 @@ const HARBOUR_1: &str = "scratch/harbour/root.squashfs";
 /// Tells the whole story in the empty directory `root`.
 pub fn tell(context: &Context<'_>, root: &Path) -> Outcome {
     let started = Instant::now();
-    let program = std::env::current_exe().map_err(failed("find", Path::new("umiak")))?;
-    let teller = Teller { context, root, program };
+    let teller = Teller::new(context, root)?;
     let start = teller.images()?;
     teller.first_release()?;
     teller.second_release()?;
@@ -47,14 +46,8 @@ pub fn tell(context: &Context<'_>, root: &Path) -> Outcome {
     };
     let names = teller.check()?;
     let proof = teller.kernel(&start)?;
-    teller.sum_up(&figures, names, &proof, started)
-}
-
-/// Runs umiak's commands in the demo's directory.
-struct Teller<'a> {
-    context: &'a Context<'a>,
-    root: &'a Path,
-    program: PathBuf,
+    let device = device::tell(&teller, &proof)?;
+    teller.sum_up(&figures, names, &proof, &device, started)
 }
 
 /// Bytes of what was made.
@@ -236,7 +229,14 @@ impl Teller<'_> {
         }
     }
 
-    fn sum_up(&self, figures: &Figures, names: usize, proof: &Value, started: Instant) -> Outcome {
+    fn sum_up(
+        &self,
+        figures: &Figures,
+        names: usize,
+        proof: &Value,
+        device: &device::Figures,
+        started: Instant,
+    ) -> Outcome {
         let printer = self.context.printer;
         if printer.is_json() {
             return Ok(printer.document(&json!({
@@ -252,6 +252,7 @@ impl Teller<'_> {
                 "bundle_with_deltas_bytes": figures.bundles[1],
                 "names_compared": names,
                 "kernel": proof,
+                "device": device,
                 "milliseconds": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             }))?);
         }
@@ -276,59 +277,10 @@ impl Teller<'_> {
         let [whole, delta] = figures.bundles;
         table.row(["shop-1.5.0, bundle", &Size(whole).to_string(), "one file: both services' images, their project"]);
         table.row(["shop-1.5.0 from 1.4.2", &Size(delta).to_string(), "the same for who has the release before"]);
+        device.rows(&mut table);
         table.row(["package of everything", &Size(figures.package).to_string(), "kiosk.tgz"]);
         printer.plan(&table, &Value::Null);
         printer.fact("Done", &format!("in {}", span(started.elapsed())));
         Ok(())
-    }
-
-    fn heading(&self, text: &str) {
-        self.context.printer.heading(text);
-    }
-
-    /// Shows and runs one command of umiak.
-    fn umiak(&self, directory: &str, arguments: &[&str]) -> Outcome {
-        let setup = self.context.printer.setup();
-        let shown =
-            arguments.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
-        let shown = format!("umiak {}", shown.collect::<Vec<_>>().join(" "));
-        let prompt = if directory.is_empty() { "$".to_owned() } else { format!("{directory} $") };
-        self.context.printer.note(&format!("{prompt} {shown}"));
-        let silent = setup.json || setup.verbosity == Verbosity::Quiet;
-        let mut command = Command::new(&self.program);
-        command.env_clear().env("PVR_CONFIG_DIR", self.root.join("config")).env("TMPDIR", self.root);
-        command.arg(if setup.colour { "--color=always" } else { "--color=never" });
-        command.args(silent.then_some("-q")).args((setup.verbosity == Verbosity::Verbose).then_some("-v"));
-        command.args(arguments).current_dir(self.root.join(directory)).stdin(Stdio::null());
-        if silent {
-            command.stdout(Stdio::null());
-        }
-        let status = command.status().map_err(failed("run", &self.program))?;
-        if status.success() {
-            return Ok(());
-        }
-        let exit = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Kind::Environment as u8);
-        Err(Failure::Told(Box::new(Diagnostic {
-            message: format!("the demo stopped at `{shown}`"),
-            causes: Vec::new(),
-            outcome: None,
-            hints: Vec::new(),
-            exit,
-        })))
-    }
-
-    fn directory(&self, name: &str) -> Outcome {
-        let path = self.root.join(name);
-        fs::create_dir_all(&path).map_err(failed("make", &path))
-    }
-
-    fn size(&self, name: &str) -> Result<u64, Failure> {
-        let path = self.root.join(name);
-        fs::metadata(&path).map(|metadata| metadata.len()).map_err(failed("look at", &path))
-    }
-
-    fn read(&self, directory: &str, name: &str) -> Result<Vec<u8>, Failure> {
-        let path = self.root.join(directory).join(name);
-        fs::read(&path).map_err(failed("read", &path))
     }
 }
