@@ -277,8 +277,8 @@ impl Teller<'_> {
         let [whole, delta] = figures.bundles;
         table.row(["shop-1.5.0, bundle", &Size(whole).to_string(), "one file: both services' images, their project"]);
         table.row(["shop-1.5.0 from 1.4.2", &Size(delta).to_string(), "the same for who has the release before"]);
-        device.rows(&mut table);
         table.row(["package of everything", &Size(figures.package).to_string(), "kiosk.tgz"]);
+        device.rows(&mut table);
         printer.plan(&table, &Value::Null);
         printer.fact("Done", &format!("in {}", span(started.elapsed())));
         Ok(())

@@ -18,7 +18,9 @@ pub struct Figures {
     pub first: u64,
     /// What it was predicted to take on the disk, and took.
     pub first_disk: [u64; 2],
-    /// What was on the disk after the power was cut in the middle of it.
+    /// How often the power was cut.
+    pub cuts: u32,
+    /// What was on the disk when it was cut in the middle of the first release.
     pub kept: u64,
     /// Fetched for the second release.
     pub update: u64,
@@ -63,7 +65,12 @@ pub fn figure(plan: &Value, name: &str) -> u64 {
     plan["fileSystems"][0][name].as_u64().unwrap_or_default()
 }
 
-/// Bytes of disk that a directory takes with everything in it; none where there is none.
+/// Bytes of disk that a store takes, but for the space that it holds for what is to come.
+pub fn stored(store: &Path) -> u64 {
+    taken(store).saturating_sub(taken(&store.join("reserve")))
+}
+
+/// Bytes of disk that a file, or a directory, takes with everything in it; none where there is none.
 pub fn taken(directory: &Path) -> u64 {
     let own = fs::symlink_metadata(directory).map_or(0, |found| found.blocks() * 512);
     let below = fs::read_dir(directory).into_iter().flatten().flatten();

@@ -49,6 +49,8 @@ const ENTER: &str = r#"cd "$1" && shift && exec "$@""#;
 pub struct Machine {
     /// Its directory: configuration, store.
     place: PathBuf,
+    /// Where somebody stands who tells it commands.
+    desk: PathBuf,
     /// The program `umiakd`.
     program: PathBuf,
     /// Whether it is a namespace.
@@ -74,11 +76,12 @@ pub struct Said {
 }
 
 impl Machine {
-    /// A machine in the directory `place`, switched off, which is given the program `umiakd`: a copy of `program`.
+    /// A machine in the directory `place`, switched off, which is given the program `umiakd`: a copy of `program`. Its commands
+    /// are told from `desk`.
     ///
     /// # Errors
     /// The file system's.
-    pub fn new(place: &Path, program: &Path, containers: bool) -> io::Result<Self> {
+    pub fn new(place: &Path, desk: &Path, program: &Path, containers: bool) -> io::Result<Self> {
         let bin = place.join("bin");
         fs::create_dir_all(&bin)?;
         let umiakd = bin.join("umiakd");
@@ -90,7 +93,15 @@ impl Machine {
         } else {
             None
         };
-        Ok(Self { place: place.to_owned(), program: umiakd, containers, power: None, starts: 0, _alone: alone })
+        Ok(Self {
+            place: place.to_owned(),
+            desk: desk.to_owned(),
+            program: umiakd,
+            containers,
+            power: None,
+            starts: 0,
+            _alone: alone,
+        })
     }
 
     /// Its store.
@@ -208,12 +219,12 @@ impl Machine {
         let mut command = match &self.power {
             Some(power) => {
                 let mut command = inside(power);
-                command.args(["sh", "-c", ENTER, "sh"]).arg(&self.place).arg(&self.program);
+                command.args(["sh", "-c", ENTER, "sh"]).arg(&self.desk).arg(&self.program);
                 command
             }
             None => Command::new(&self.program),
         };
-        command.arg("--config=umiakd.toml").args(arguments).current_dir(&self.place);
+        command.arg("--config").arg(self.place.join("umiakd.toml")).args(arguments).current_dir(&self.desk);
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.env_clear().env("PATH", path);
         command

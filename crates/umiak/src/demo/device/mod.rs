@@ -10,6 +10,8 @@ mod machine;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use umiak_ui::Size;
@@ -19,7 +21,7 @@ pub use figures::Figures;
 use super::teller::{Teller, stopped_at};
 use super::{deltas, failed};
 use crate::error::{Failure, Kind, Outcome};
-use figures::{figure, taken};
+use figures::{figure, stored, taken};
 use machine::{Machine, Said};
 
 /// The device's directory.
@@ -27,6 +29,13 @@ const PLACE: &str = "edge";
 
 /// Programs that run containers, in the places where root has them.
 const PROGRAMS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+
+/// Bytes of disk that empty directories take at most.
+const FEW: u64 = 64 << 10;
+
+/// How long services may take to be well again after a release was taken back, and how often that is looked at.
+const SETTLING: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Exit codes that the chapter expects.
 const DONE: i32 = 0;
@@ -60,7 +69,8 @@ impl<'a> Chapter<'a> {
         teller.heading("A device of little space: what was published is fetched, staged, switched to, tested");
         let place = teller.root.join(PLACE);
         let runtime = proof["by"].as_str().and_then(program);
-        let machine = Machine::new(&place, &teller.program, runtime.is_some()).map_err(failed("make", &place))?;
+        let machine =
+            Machine::new(&place, teller.root, &teller.program, runtime.is_some()).map_err(failed("make", &place))?;
         let mut chapter = Self { teller, machine, runtime, figures: Figures::default() };
         if let Err(error) = chapter.machine.on() {
             chapter.leave_out(&error.to_string())?;
@@ -75,7 +85,8 @@ impl<'a> Chapter<'a> {
     fn leave_out(&mut self, why: &str) -> Outcome {
         let place = self.teller.root.join(PLACE);
         self.runtime = None;
-        self.machine = Machine::new(&place, &self.teller.program, false).map_err(failed("make", &place))?;
+        self.machine =
+            Machine::new(&place, self.teller.root, &self.teller.program, false).map_err(failed("make", &place))?;
         let text = format!("running containers, and taking back a bad release: {why}. Releases are staged and no more");
         self.teller.context.printer.fact("Left out", &text);
         self.figures.left_out = Some(why.to_owned());
@@ -85,7 +96,7 @@ impl<'a> Chapter<'a> {
     /// More than the device lets umiak have.
     fn refusal(&mut self) -> Outcome {
         self.configure(None)?;
-        self.done(&["target", "set", "oci:../shop:1.4.2"])?;
+        self.done(&["target", "set", "oci:shop:1.4.2"])?;
         let update = self.update();
         let plan = self.plan()?;
         let peak = figure(&plan, "peak");
@@ -99,22 +110,21 @@ impl<'a> Chapter<'a> {
         }
         self.fact("Refused", "before the first byte of a layer was fetched: there is none on the disk");
         // What stays free by the watermark, and room for the releases to come.
-        self.configure(Some(whole_mib(peak + peak / 3 + (8 << 20))))
+        self.configure(Some(whole_mib(peak + peak / 3 + (12 << 20))))
     }
 
     /// Cut off in the middle of fetching.
     fn first_release(&mut self) -> Outcome {
-        let before = taken(&self.machine.store());
+        let before = stored(&self.machine.store());
         let update = self.update();
         let half = before + self.figures.first_disk[0] / 2;
         let store = self.machine.store();
-        self.cut(&update, &move |_| taken(&store) > half)?;
-        self.figures.kept = taken(&self.machine.store()).saturating_sub(before);
-        let kept = format!("and everything on the device is gone but {} on its disk", Size(self.figures.kept));
-        self.fact("Power cut", &kept);
-        self.power_on()?;
+        let cut = self.cut(&update, &move |_| stored(&store) > half)?;
+        self.figures.kept = stored(&self.machine.store()).saturating_sub(before);
+        let kept = Size(self.figures.kept);
+        self.power_on(cut, &format!("in the middle of it: there is {kept} on the disk, and nothing else"))?;
         self.expect(&update, DONE)?;
-        self.figures.first_disk[1] = taken(&self.machine.store()).saturating_sub(before);
+        self.figures.first_disk[1] = stored(&self.machine.store()).saturating_sub(before);
         if self.runtime.is_some() {
             self.done(&["logs", "--tail=1"])?;
         }
@@ -123,21 +133,20 @@ impl<'a> Chapter<'a> {
 
     /// By a delta; where containers run, cut off between the two releases.
     fn second_release(&mut self) -> Outcome {
-        self.done(&["target", "set", "oci:../shop:1.5.0"])?;
+        self.done(&["target", "set", "oci:shop:1.5.0"])?;
         self.done(&["check"])?;
         let plan = self.plan()?;
         let update = self.update();
-        let before = taken(&self.machine.store());
+        let before = stored(&self.machine.store());
         self.figures.update = plan["download"].as_u64().unwrap_or_default();
         self.figures.full = plan["changes"][0]["full"].as_u64().unwrap_or_default();
         self.figures.update_disk = [figure(&plan, "after"), 0];
         if self.runtime.is_some() {
-            self.cut(&update, &|said| said.contains("Staged"))?;
-            self.fact("Power cut", "while services are switched: nothing runs, neither the one release nor the other");
-            self.power_on()?;
+            let cut = self.cut(&update, &|said| said.contains("Switched"))?;
+            self.power_on(cut, "while the next release is tested: it ran, and nobody trusts it yet")?;
         }
         self.expect(&update, DONE)?;
-        self.figures.update_disk[1] = taken(&self.machine.store()).saturating_sub(before);
+        self.figures.update_disk[1] = stored(&self.machine.store()).saturating_sub(before);
         if self.runtime.is_some() {
             self.done(&["logs", "--tail=1"])?;
         }
@@ -149,7 +158,7 @@ impl<'a> Chapter<'a> {
         self.teller.heading("A release that cannot work is tried, and taken back");
         self.teller.umiak("", &["copy", "oci:images:kiosk-3", "oci:shop:kiosk-3"])?;
         self.teller.umiak("shop-3", &["compose", "publish", "oci:../shop:1.6.0", "--delta-from=1.5.0"])?;
-        self.done(&["target", "set", "oci:../shop:1.6.0"])?;
+        self.done(&["target", "set", "oci:shop:1.6.0"])?;
         let update = self.update();
         let said = self.expect(&update, ROLLED_BACK)?;
         self.figures.stopped = said
@@ -157,8 +166,8 @@ impl<'a> Chapter<'a> {
             .split_once("(stopped ")
             .and_then(|(_, rest)| rest.split_once(')'))
             .map(|(time, _)| time.to_owned());
+        let status = self.settled()?;
         self.done(&["status"])?;
-        let status = self.machine.ask(&["status"]).map_err(failed("ask", Path::new("umiakd")))?;
         if status["apps"][0]["reference"].as_str().is_none_or(|reference| !reference.ends_with("1.5.0")) {
             return Err(Failure::new(Kind::Untrusted, format!("the device does not run 1.5.0 again: {status}")));
         }
@@ -168,13 +177,13 @@ impl<'a> Chapter<'a> {
     /// What nothing needs goes; what stays is verified, and compared with what was published.
     fn tidy(&mut self) -> Outcome {
         self.teller.heading("What nothing needs any more is pruned; what stays is what was published");
-        let before = taken(&self.machine.store());
+        let before = stored(&self.machine.store());
         self.done(&["prune"])?;
-        self.figures.pruned = before.saturating_sub(taken(&self.machine.store()));
+        self.figures.pruned = before.saturating_sub(stored(&self.machine.store()));
         self.done(&["fsck"])?;
         let images = self.teller.root.join("images");
         let config = deltas::config(&images, "kiosk-2")?;
-        self.done(&["export", config.get(..12).unwrap_or_default(), "oci:exported"])?;
+        self.done(&["export", config.get(..12).unwrap_or_default(), "oci:edge/exported"])?;
         let exported = self.teller.root.join(PLACE).join("exported/blobs/sha256");
         let blobs = deltas::contents(&images, "kiosk-2")?;
         for digest in &blobs {
@@ -213,12 +222,31 @@ impl<'a> Chapter<'a> {
         Ok(())
     }
 
+    /// What the device says of itself as soon as its app is well, or when it was not for a while.
+    fn settled(&self) -> Result<Value, Failure> {
+        let begun = Instant::now();
+        loop {
+            let status = self.machine.ask(&["status"]).map_err(failed("ask", Path::new("umiakd")))?;
+            if status["apps"][0]["condition"] == "healthy" || begun.elapsed() > SETTLING {
+                return Ok(status);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
     fn plan(&self) -> Result<Value, Failure> {
         let checked = self.machine.ask(&["check"]).map_err(failed("ask", Path::new("umiakd")))?;
         Ok(checked["plan"].clone())
     }
 
-    fn power_on(&mut self) -> Outcome {
+    /// After a cut, or what would have been one.
+    fn power_on(&mut self, cut: bool, when: &str) -> Outcome {
+        if cut {
+            self.figures.cuts += 1;
+            self.fact("Power cut", when);
+        } else {
+            self.fact("No cut", "it was done before the power could go");
+        }
         self.machine.on().map_err(failed("switch on", Path::new(PLACE)))
     }
 
@@ -232,17 +260,21 @@ impl<'a> Chapter<'a> {
         if said.code == Some(code) { Ok(said) } else { Err(self.stopped(arguments, &said)) }
     }
 
-    /// The same, until the power goes.
-    fn cut(&mut self, arguments: &[&str], when: &dyn Fn(&str) -> bool) -> Outcome {
+    /// The same, until the power goes; gives whether it went.
+    fn cut(&mut self, arguments: &[&str], when: &dyn Fn(&str) -> bool) -> Result<bool, Failure> {
         let said = self.umiakd(arguments, when)?;
-        // A machine may be so fast that there is no middle; then there was no cut, and nothing to survive.
-        if said.code.is_none_or(|code| code == DONE) { Ok(()) } else { Err(self.stopped(arguments, &said)) }
+        // A machine may be so fast that there is no middle.
+        match said.code {
+            None => Ok(true),
+            Some(DONE) => Ok(false),
+            Some(_) => Err(self.stopped(arguments, &said)),
+        }
     }
 
     fn umiakd(&mut self, arguments: &[&str], cut: &dyn Fn(&str) -> bool) -> Result<Said, Failure> {
         let printer = self.teller.context.printer;
         let silent = self.teller.is_silent();
-        printer.note(&format!("{PLACE} $ umiakd {}", arguments.join(" ")));
+        printer.note(&format!("$ umiakd {}", arguments.join(" ")));
         let colour = if printer.setup().colour { "--color=always" } else { "--color=never" };
         let mut told = |line: &str| {
             if !silent {
@@ -265,9 +297,6 @@ impl<'a> Chapter<'a> {
         self.teller.context.printer.fact(word, text);
     }
 }
-
-/// Empty directories take some blocks.
-const FEW: u64 = 64 << 10;
 
 fn whole_mib(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)
