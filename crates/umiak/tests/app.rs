@@ -205,6 +205,11 @@ fn the_demo_shows_that_a_patch_is_small_and_exact() {
     assert!(number("extension_bytes") * 100 < number("new_base_bytes"), "{told}");
     assert!(number("names_compared") > 140, "{told}");
     assert!(told["kernel"]["failed"].is_null(), "{told}");
+    let device = |name: &str| told["device"][name].as_u64().unwrap_or_else(|| panic!("{name} in {told}"));
+    assert!(device("update") * 100 < device("full") && device("full") * 10 < device("first"), "{told}");
+    assert!(device("cuts") > 0 && device("kept") > 0, "{told}");
+    let [predicted, took] = [0, 1].map(|index| told["device"]["update_disk"][index].as_u64().unwrap());
+    assert!(took > 0 && took <= predicted, "{told}");
     let left = fs::read_dir(place.path()).unwrap().count();
     assert_eq!(left, 0, "the demo leaves nothing in the current directory");
     place.write("full/file", "x");
@@ -217,6 +222,8 @@ fn as_root_the_demo_runs_the_app_from_base_and_patch() {
     let place = Place::new("demo-root");
     let told: serde_json::Value = serde_json::from_str(&place.done("--json demo").out).unwrap();
     assert_eq!(told["kernel"]["printed"]["release"], 2, "{told}");
+    assert!(told["device"]["left_out"].is_null() && told["device"]["stopped"].is_string(), "{told}");
+    assert_eq!(told["device"]["cuts"], 2, "{told}");
 }
 
 #[test]

@@ -19,6 +19,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Between two looks at whether to cut the power.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// How long is waited for the last lines of a command that ended, whose pipe something else holds.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Becomes the machine's first process: mounts of its own, a `/run` of its own, another start than the last one. It ends
 /// when nobody holds its standard input any more. Children that lost their parents are nobody's to wait for.
 const START: &str = r#"
@@ -184,7 +187,7 @@ impl Machine {
         let mut text = String::new();
         let mut ended = false;
         loop {
-            match lines.recv_timeout(LOOK) {
+            match lines.recv_timeout(if ended { LAST } else { LOOK }) {
                 Ok(line) => {
                     told(&line);
                     text.push_str(&line);
