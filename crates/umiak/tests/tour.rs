@@ -127,7 +127,9 @@ fn the_app_of_the_tour_runs_on_a_device() {
     let said = run(shell);
     assert!(said.contains("release 1: open") && said.contains("committed"), "{said}");
     assert!(place.path().join("tour/support.tar.gz").exists());
-    assert!(!device.join("lib/umiak/store/layers").read_dir().is_ok_and(|mut left| left.next().is_some()), "pruned");
+    let (_, at_last) = said.rsplit_once("target ").unwrap();
+    assert!(at_last.contains("engine  oci"), "{said}");
+    assert!(!said.rsplit_once("Revision").unwrap().1.contains("healthy"), "everything was stopped: {said}");
 }
 
 #[test]
