@@ -1,8 +1,8 @@
 //! umiakd, the device's command: what it should run, updates, ways back, and the daemon that does so by itself.
 //!
 //! This program parses, wires and prints. What is done is in `umiak-agent`; what is said goes through one printer
-//! (`umiak-ui`); the environment is read in one module ([`environment`]); errors become exit code and hint in one module
-//! ([`error`]). The same program is the command line, the daemon and, hidden, the watcher over one service.
+//! (`umiak-ui`); the environment is read in one module (`environment`); errors become exit code and hint in one module
+//! (`error`). The same program is the command line, the daemon and, hidden, the watcher over one service.
 //!
 //! It is a library for one reason: `umiak demo` has a device, and so the developer's program is this one as well, under
 //! the name `umiakd` (docs/decisions/0014-the-demo-has-a-device.md).
