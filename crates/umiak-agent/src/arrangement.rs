@@ -104,7 +104,7 @@ fn networks(service: &Service) -> impl Iterator<Item = &str> {
 }
 
 /// The services whose namespaces a service lives in.
-fn hosts(service: &Service) -> impl Iterator<Item = &str> {
+pub(crate) fn hosts(service: &Service) -> impl Iterator<Item = &str> {
     let network = if let Network::Service(name) = &service.network { Some(name.as_str()) } else { None };
     let spaces = &service.namespaces;
     let shared = [&spaces.pid, &spaces.ipc, &spaces.uts, &spaces.cgroup].into_iter().filter_map(|space| match space {

@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use umiak_engine::{Condition as Doing, Deployment, Health, Images, Observed};
 use umiak_spec::Digest;
-use umiak_spec::service::{Condition, Dependency};
+use umiak_spec::service::{Condition, Dependency, Service};
 use umiak_store::Store;
 
 use crate::agent::Agent;
-use crate::arrangement::{Arrangement, Settled};
+use crate::arrangement::{Arrangement, Settled, hosts};
 use crate::durable;
 use crate::error::AgentError;
 use crate::outcome::{AppStopped, Happening, Watcher};
 use crate::session::milliseconds;
 use crate::started;
+
+/// Looks at a service that another waits for, in the time between two of the testing window.
+const LOOKS_WHILE_STOPPED: u32 = 10;
 
 /// Bytes of an image's configuration.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -139,11 +142,15 @@ impl<'a> Placing<'a> {
         let begun = self.agent.clock.running();
         let mut touched = false;
         let mut first = None;
-        for found in self.stop_order(app, wanted, from, observed) {
+        for together in stop_order(app, wanted, from, observed) {
             touched = true;
-            let what = Happening::Stopping { app: app.to_owned(), service: found.service.clone() };
-            self.watcher.happened(&what);
-            self.note(&mut first, self.agent.engine.stop(app, &found.revision, &found.service).map_err(Into::into))?;
+            for found in &together {
+                let what = Happening::Stopping { app: app.to_owned(), service: found.service.clone() };
+                self.watcher.happened(&what);
+            }
+            let named: Vec<(&str, &str)> =
+                together.iter().map(|found| (found.revision.as_str(), found.service.as_str())).collect();
+            self.note(&mut first, self.agent.engine.stop_together(app, &named).map_err(Into::into))?;
         }
         for one in wanted.iter().filter(|one| self.waits(app, one, observed)) {
             touched = true;
@@ -163,26 +170,6 @@ impl<'a> Placing<'a> {
             }
             Ok(()) => Ok(()),
         }
-    }
-
-    /// What is not wanted and may run, each before those that it depends on.
-    fn stop_order<'o>(
-        &self,
-        app: &str,
-        wanted: &[Settled],
-        from: &Arrangement,
-        observed: &'o [Observed],
-    ) -> Vec<&'o Observed> {
-        let is_wanted = |found: &Observed| {
-            wanted.iter().any(|one| one.place.revision == found.revision && one.name() == found.service)
-        };
-        let mut gone: Vec<&Observed> =
-            observed.iter().filter(|found| found.app == app && is_alive(found) && !is_wanted(found)).collect();
-        let before = from.apps.get(app);
-        let order =
-            |found: &Observed| before.and_then(|services| services.iter().position(|one| one.name() == found.service));
-        gone.sort_by_key(|found| std::cmp::Reverse(order(found)));
-        gone
     }
 
     fn start(&self, app: &str, one: &Settled, to: &Arrangement) -> Result<(), AgentError> {
@@ -227,7 +214,8 @@ impl<'a> Placing<'a> {
             if waited >= self.agent.policy.dependency {
                 return refused(format!("{name}, which is not ready after {} s", waited.as_secs()));
             }
-            self.agent.clock.wait(self.agent.policy.look);
+            // The app does not run meanwhile: it is looked at more often than in the testing window.
+            self.agent.clock.wait(self.agent.policy.look / LOOKS_WHILE_STOPPED);
         }
     }
 
@@ -256,6 +244,38 @@ impl<'a> Placing<'a> {
         self.agent.supply.unpack(self.store, project, &directory)?;
         durable::seal_directory(disk, &directory, &marker).map_err(failed)
     }
+}
+
+/// What is not wanted of an app and may run: those that can be stopped at the same time together, each before those that it
+/// depends on.
+fn stop_order<'o>(
+    app: &str,
+    wanted: &[Settled],
+    from: &Arrangement,
+    observed: &'o [Observed],
+) -> Vec<Vec<&'o Observed>> {
+    let is_wanted =
+        |found: &Observed| wanted.iter().any(|one| one.place.revision == found.revision && one.name() == found.service);
+    let mut left: Vec<&Observed> =
+        observed.iter().filter(|found| found.app == app && is_alive(found) && !is_wanted(found)).collect();
+    let before = from.apps.get(app).map_or(&[][..], Vec::as_slice);
+    let needs = |who: &Observed, other: &Observed| {
+        let found = before.iter().find(|one| one.name() == who.service).map(|one| &one.part.service);
+        let needs = |service: &Service| {
+            service.depends_on.contains_key(&other.service) || hosts(service).any(|name| name == other.service)
+        };
+        who.service != other.service && found.is_some_and(needs)
+    };
+    let mut order = Vec::new();
+    while !left.is_empty() {
+        let (held, free): (Vec<&Observed>, Vec<&Observed>) =
+            left.iter().partition(|found| left.iter().any(|other| needs(other, found)));
+        // Those that wait for one another go together.
+        let (next, rest) = if free.is_empty() { (held, free) } else { (free, held) };
+        order.push(next);
+        left = rest;
+    }
+    order
 }
 
 impl Settled {

@@ -154,6 +154,19 @@ fn ports_are_read_in_both_forms() {
 }
 
 #[test]
+fn what_asks_for_ipv6_is_refused_by_its_key() {
+    for (lines, key) in [
+        ("    networks: {default: {ipv6_address: '2001:db8::5'}}\n", "services.web.networks.default.ipv6_address"),
+        ("    networks: [six]\nnetworks: {six: {enable_ipv6: true}}\n", "networks.six.enable_ipv6"),
+        ("    networks: [six]\nnetworks: {six: {enable_ipv4: false}}\n", "networks.six.enable_ipv4"),
+    ] {
+        let told = refused(lines);
+        assert!(told.len() == 1 && told[0].contains(key) && told[0].contains("no IPv6"), "{told:?}");
+    }
+    assert_eq!(refused("    networks: [four]\nnetworks: {four: {enable_ipv6: false}}\n"), Vec::<String>::new());
+}
+
+#[test]
 fn mounts_are_read_in_all_forms() {
     let lines = "    volumes:\n      - named:/named:ro\n      - ./conf:/etc/conf\n      - /dev/bus:/dev/bus:rslave\n      - /anonymous\n      - {type: bind, source: ./x, target: /x, bind: {create_host_path: false, propagation: shared}}\n      - {type: volume, source: named, target: /sub, volume: {nocopy: true, subpath: a/b}}\n      - {type: tmpfs, target: /cache, tmpfs: {size: 10m, mode: 01777}}\n      - host:/host\n      - boot:/boot\n    tmpfs: ['/run:size=1m,mode=755,noexec']\nvolumes:\n  named:\n  boot: {x-umiak-persistence: boot}\n  host: {driver_opts: {type: none, o: bind, device: /srv/host}}\n";
     let web = web(lines);

@@ -195,6 +195,15 @@ pub trait Engine: Send + Sync {
     /// It cannot be killed.
     fn stop(&self, app: &str, revision: &str, service: &str) -> Result<(), EngineError>;
 
+    /// Stops several services of an app at the same time, each by its revision and name, as [`Engine::stop`] does: together
+    /// they take as long as the one that takes longest. Returns when all are gone.
+    ///
+    /// # Errors
+    /// The first that cannot be killed; the others are stopped all the same.
+    fn stop_together(&self, app: &str, services: &[(&str, &str)]) -> Result<(), EngineError> {
+        services.iter().map(|(revision, service)| self.stop(app, revision, service)).fold(Ok(()), Result::and)
+    }
+
     /// Every service that umiak made ready here, in order of app, revision, service.
     ///
     /// # Errors

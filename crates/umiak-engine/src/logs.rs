@@ -21,6 +21,8 @@ pub struct Line {
     pub at: SystemTime,
     /// The service.
     pub service: String,
+    /// The revision that it ran in, twelve digits; none where that is not known.
+    pub revision: Option<String>,
     /// Where.
     pub stream: Stream,
     /// Its bytes, without the end of line.

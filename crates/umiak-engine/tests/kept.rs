@@ -1,4 +1,4 @@
-//! What is kept and what is shared: volumes, writable roots, images, networks, ports; and a runtime that hangs.
+//! What is kept and what is shared: volumes, writable roots, images, networks, ports.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
 
@@ -7,13 +7,10 @@ mod device;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use device::{Device, NEXT, NoImages, REVISION, shell, volume};
-use umiak_engine::oci::Oci;
 use umiak_engine::{Condition, Engine, EngineError, Placed};
-use umiak_spec::Digest;
 use umiak_spec::service::{
     Attachment, Bind, Mount, MountKind, Network, Persistence, Port, Private, Propagation, Protocol, Root, Service,
 };
@@ -211,24 +208,4 @@ fn a_first_process_collects_orphans(device: &mut Device) {
     let output = device.output("web");
     assert!(output.iter().any(|line| line.contains(".umiak-init")), "{output:?}");
     assert!(!output.iter().any(|line| line.contains(" Z ")), "{output:?}");
-}
-
-#[test]
-#[ignore = "needs: crun, squashfs-tools, busybox-static, iproute2, root"]
-fn a_runtime_that_hangs_is_given_up() {
-    device::on_device("crun", |device| {
-        let script = device.path("slow-runtime");
-        fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-        let mut options = device::options(device.scratch.path(), &script);
-        options.patience = Duration::from_millis(200);
-        device.engine = Oci::new(options).unwrap();
-        let began = Instant::now();
-        let error = device.start(&device.deployment(REVISION, [shell("web", "true")])).unwrap_err();
-        assert!(error.to_string().contains("slow-runtime"), "{error}");
-        assert!(began.elapsed() < Duration::from_secs(10));
-        assert!(matches!(device.see("web").condition, Condition::Failed { .. }));
-        let image = Digest::of(b"image");
-        assert_eq!(device.see("web").image, Some(image));
-    });
 }

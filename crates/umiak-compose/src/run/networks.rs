@@ -10,6 +10,9 @@ use crate::error::shown;
 
 pub(super) const KEYS: &[&str] = &["network_mode", "networks", "ports", "extra_hosts", "container_name"];
 
+/// Why addresses of version 6 are not given.
+const NO_IPV6: &str = "private networks have no IPv6";
+
 pub(super) fn read(service: &mut Service, field: &Field<'_>) {
     service.network = network(field);
     let hosts = field.get("extra_hosts");
@@ -70,7 +73,8 @@ fn attachment(name: &str, value: &Field<'_>) -> Attachment {
     for (key, value) in value.entries() {
         match key {
             "aliases" => attachment.aliases = value.texts(),
-            "ipv4_address" | "ipv6_address" => {
+            "ipv6_address" => value.leave_to_compose(NO_IPV6),
+            "ipv4_address" => {
                 attachment.address = value.parsed("an address", |text| text.parse().ok());
             }
             "priority" | "gw_priority" => value.pass_over("networks are attached in the order of their names"),
@@ -90,6 +94,7 @@ fn defined(user: &Field<'_>, mut attachment: Attachment) -> Attachment {
     let definition = Field { reading: user.reading, value, key: format!("networks.{}", attachment.network) };
     for (key, value) in definition.entries() {
         match key {
+            "enable_ipv4" if value.truth() == Some(false) => value.leave_to_compose(NO_IPV6),
             "name" | "labels" | "attachable" | "enable_ipv4" => value.pass_over("networks are the app's own"),
             "internal" => attachment.internal = value.truth().unwrap_or_default(),
             "driver" if matches!(value.text().as_deref(), Some("" | "bridge")) => {}
@@ -99,7 +104,8 @@ fn defined(user: &Field<'_>, mut attachment: Attachment) -> Attachment {
             }
             "external" => {}
             "enable_ipv6" if value.truth() == Some(false) => {}
-            "driver_opts" | "ipam" | "enable_ipv6" => {
+            "enable_ipv6" => value.leave_to_compose(NO_IPV6),
+            "driver_opts" | "ipam" => {
                 value.leave_to_compose("this setting of a network is not supported");
             }
             _ if key.starts_with("x-") => {}

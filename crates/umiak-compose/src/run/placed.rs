@@ -228,7 +228,7 @@ impl Maker<'_> {
         }
     }
 
-    /// Volumes without a name get theirs; memory that the device adds.
+    /// Volumes without a name get theirs; directories and memory that the device adds.
     fn mounts(&self, map: &mut Map, service: &Service) {
         let unnamed = |item: &Value| match item.as_map() {
             Some(item) => item.get("type").and_then(Value::as_text) == Some("volume") && item.get("source").is_none(),
@@ -252,6 +252,15 @@ impl Maker<'_> {
                         ("source".to_owned(), self.text(&volume.name)),
                         ("target".to_owned(), self.text(&mount.target)),
                     ]));
+                }
+                // Added by the device: what the author binds stands there already, and what is not made is a file of his.
+                MountKind::Bind(bind)
+                    if bind.create
+                        && bind.source.starts_with('/')
+                        && !volumes.iter().any(|item| is_at(item, &mount.target)) =>
+                {
+                    let access = if mount.read_only { ":ro" } else { "" };
+                    volumes.push(self.text(&format!("{}:{}{access}", bind.source, mount.target)));
                 }
                 MountKind::Tmpfs { size: None, mode: Some(mode), options }
                     if options.is_empty()

@@ -74,6 +74,7 @@ fn merge(
 struct Source {
     id: String,
     service: String,
+    revision: Option<String>,
     frames: BufReader<Frames<BufReader<Timed>>>,
 }
 
@@ -95,7 +96,9 @@ impl Source {
         }
         let frames = Frames { inner: answer.body, raw: inspected.has_terminal(), left: 0, stream: Stream::Out };
         let service = container.label(name::SERVICE).to_owned();
-        Ok(Some(Self { id: container.id.clone(), service, frames: BufReader::with_capacity(8 << 10, frames) }))
+        let revision = Some(name::short(container.label(name::REVISION)));
+        let frames = BufReader::with_capacity(8 << 10, frames);
+        Ok(Some(Self { id: container.id.clone(), service, revision, frames }))
     }
 
     /// The next line; none at the end. What has no time in front is passed over: it is the rest of a line that was cut.
@@ -109,7 +112,13 @@ impl Source {
             if let Some(at) = stamp {
                 let text = bytes.get(space + 1..).unwrap_or_default();
                 let text = text.strip_suffix(b"\r").unwrap_or(text).to_vec();
-                return Ok(Some(Line { at, service: self.service.clone(), stream, text }));
+                return Ok(Some(Line {
+                    at,
+                    service: self.service.clone(),
+                    revision: self.revision.clone(),
+                    stream,
+                    text,
+                }));
             }
         }
     }

@@ -256,6 +256,15 @@ impl Engine for Docker {
         Ok(())
     }
 
+    fn stop_together(&self, app: &str, services: &[(&str, &str)]) -> Result<(), EngineError> {
+        std::thread::scope(|scope| {
+            let stop = |(revision, service): &(&'_ str, &'_ str)| self.stop(app, revision, service);
+            let all: Vec<_> = services.iter().map(|one| scope.spawn(move || stop(one))).collect();
+            let failed = || client::said("stop a container", "a thread failed");
+            all.into_iter().map(|one| one.join().unwrap_or_else(|_| Err(failed()))).fold(Ok(()), Result::and)
+        })
+    }
+
     fn observe(&self) -> Result<Vec<Observed>, EngineError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]

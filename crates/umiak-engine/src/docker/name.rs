@@ -54,7 +54,8 @@ fn plain(app: &str) -> String {
     format!("{plain}-{}", &Digest::of(app.as_bytes()).hex()[..8])
 }
 
-fn short(revision: &str) -> String {
+/// Twelve digits that stand for a revision.
+pub(super) fn short(revision: &str) -> String {
     let digits = revision.rsplit(':').next().unwrap_or(revision);
     let fits = digits.len() >= 12 && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if fits { digits[..12].to_owned() } else { Digest::of(revision.as_bytes()).hex()[..12].to_owned() }

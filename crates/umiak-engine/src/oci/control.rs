@@ -114,6 +114,14 @@ pub(super) fn stop(engine: &Oci, instance: &Instance) -> Result<(), EngineError>
     wait_until_free(instance, &orders)
 }
 
+/// Tells the shim of an instance to stop, and does not wait. The number was read under the lock that the shim holds.
+pub(super) fn tell_to_stop(instance: &Instance) {
+    if let Some(pid) = locked(&instance.directory()).and_then(Pid::from_raw) {
+        // Whoever waits for it tells it again.
+        let _ = signals::send(pid, signals::TERM);
+    }
+}
+
 /// Tells the shim to stop and waits until it is gone.
 fn wait_until_free(instance: &Instance, orders: &Orders) -> Result<(), EngineError> {
     let directory = instance.directory();
@@ -165,7 +173,7 @@ pub(super) fn remove(engine: &Oci, app: &str, revision: &str) -> Result<(), Engi
     durable::remove_tree(&place::kept_for_revision(engine.directories(), app, &short))
 }
 
-fn instance(engine: &Oci, app: &str, revision: &str, service: &str) -> Result<Instance, EngineError> {
+pub(super) fn instance(engine: &Oci, app: &str, revision: &str, service: &str) -> Result<Instance, EngineError> {
     let key = Key { app: app.to_owned(), revision: revision.to_owned(), service: service.to_owned() };
     Instance::new(engine.directories(), key)
 }

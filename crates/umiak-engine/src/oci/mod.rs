@@ -138,6 +138,8 @@ impl Engine for Oci {
             }
         }
         let _lock = self.lock()?;
+        // One that does not answer is found out before anything is stopped for it.
+        self.runtime.answer(&self.directories().run.join("runtime.log"))?;
         prepare::all(self, deployment)
     }
 
@@ -148,9 +150,14 @@ impl Engine for Oci {
     }
 
     fn stop(&self, app: &str, revision: &str, service: &str) -> Result<(), EngineError> {
-        let key = place::Key { app: app.to_owned(), revision: revision.to_owned(), service: service.to_owned() };
-        let instance = place::Instance::new(self.directories(), key)?;
-        control::stop(self, &instance)
+        control::stop(self, &control::instance(self, app, revision, service)?)
+    }
+
+    fn stop_together(&self, app: &str, services: &[(&str, &str)]) -> Result<(), EngineError> {
+        let instance = |(revision, service): &(&str, &str)| control::instance(self, app, revision, service);
+        let instances = services.iter().map(instance).collect::<Result<Vec<_>, _>>()?;
+        instances.iter().for_each(control::tell_to_stop);
+        instances.iter().map(|instance| control::stop(self, instance)).fold(Ok(()), Result::and)
     }
 
     fn observe(&self) -> Result<Vec<Observed>, EngineError> {

@@ -188,6 +188,7 @@ fn init(engine: &Oci, service: &Service) -> Option<(PathBuf, Vec<String>)> {
 fn orders(engine: &Oci, instance: &Instance, service: &Service, attached: &Attached) -> Orders {
     Orders {
         service: service.name.clone(),
+        revision: instance.revision().to_owned(),
         container: instance.container(),
         runtime: engine.runtime.clone(),
         // Refused before where it is none.

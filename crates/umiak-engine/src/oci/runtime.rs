@@ -70,6 +70,13 @@ impl Runtime {
         })
     }
 
+    /// Whether it does what it is told at all.
+    pub(crate) fn answer(&self, log: &Path) -> Result<(), EngineError> {
+        let mut command = self.command(log);
+        command.args(["list", "--quiet"]);
+        self.finish(&mut command, "list its containers", log)
+    }
+
     /// Runs a call to its end, or kills it when it takes too long.
     fn finish(&self, command: &mut Command, act: &str, log: &Path) -> Result<(), EngineError> {
         forget(log);

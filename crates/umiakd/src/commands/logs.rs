@@ -1,5 +1,6 @@
 //! `umiakd logs`.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
@@ -24,7 +25,7 @@ pub fn run(context: &Context<'_>, agent: &Agent, arguments: &LogsArgs, stop: &At
     }
     let query = LogQuery { tail: Some(arguments.tail), since: None, follow: arguments.follow };
     for app in &apps {
-        let mut sink = Sink { printer: context.printer, app, stop };
+        let mut sink = Sink { printer: context.printer, app, stop, revisions: BTreeMap::new() };
         agent.logs(app, arguments.service.as_deref(), &query, &mut sink)?;
     }
     Ok(())
@@ -35,11 +36,28 @@ struct Sink<'a> {
     printer: &'a Printer,
     app: &'a str,
     stop: &'a AtomicBool,
+    /// The revision of the last line of each service.
+    revisions: BTreeMap<String, String>,
+}
+
+impl Sink<'_> {
+    /// A line before those of a revision, for people: in JSON each line has it.
+    fn heading(&mut self, line: &Line) -> String {
+        let Some(revision) = line.revision.as_ref().filter(|_| !self.printer.is_json()) else { return String::new() };
+        let last = self.revisions.insert(line.service.clone(), revision.clone());
+        if last.as_ref() == Some(revision) {
+            return String::new();
+        }
+        format!("{} {}/{}  -- revision {revision} --\n", self.at(line), self.app, line.service)
+    }
+
+    fn at(&self, line: &Line) -> String {
+        rfc3339(line.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+    }
 }
 
 impl LogSink for Sink<'_> {
     fn line(&mut self, line: &Line) -> ControlFlow<()> {
-        let at = line.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let text = String::from_utf8_lossy(&line.text);
         let shown = if self.printer.is_json() {
             let stream = match line.stream {
@@ -47,13 +65,16 @@ impl LogSink for Sink<'_> {
                 Stream::Err => "stderr",
                 Stream::Note => "note",
             };
-            format!(
-                "{}\n",
-                json!({ "at": at, "app": self.app, "service": line.service, "stream": stream, "text": text })
-            )
+            let at = line.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let (app, service, revision) = (self.app, &line.service, &line.revision);
+            let object = json!({
+                "at": at, "app": app, "service": service, "revision": revision, "stream": stream, "text": text
+            });
+            format!("{object}\n")
         } else {
             let mark = if line.stream == Stream::Note { "* " } else { "" };
-            format!("{} {}/{}  {mark}{}\n", rfc3339(at), self.app, line.service, printable(&text))
+            let heading = self.heading(line);
+            format!("{heading}{} {}/{}  {mark}{}\n", self.at(line), self.app, line.service, printable(&text))
         };
         match self.printer.data(&shown) {
             Ok(()) => self.idle(),

@@ -16,6 +16,9 @@ use crate::oci::runtime::Runtime;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Orders {
     pub service: String,
+    /// As it is in names.
+    #[serde(default)]
+    pub revision: String,
     pub container: String,
     pub runtime: Runtime,
     pub stop_signal: i32,

@@ -5,10 +5,10 @@
 //! ```text
 //! 2026-01-31T12:00:00.123456789Z stdout F a whole line
 //! 2026-01-31T12:00:00.123456789Z stdout P a part of a line: the next part, or F, follows
-//! 2026-01-31T12:00:00.123456789Z umiak F what the shim itself notes
+//! 2026-01-31T12:00:00.123456789Z umiak F:0123456789ab what the shim itself notes, with the revision that it watches
 //! ```
 //!
-//! `log` is being written; `log.1`, `log.2` … are older. A service that prints faster than it can be kept waits; one that
+//! What follows a note is of its revision; every file begins with one. `log` is being written; `log.1`, `log.2` … are older. A service that prints faster than it can be kept waits; one that
 //! prints without end loses its oldest lines; a full disk loses lines, never the service.
 
 use std::fs::File;
@@ -50,8 +50,15 @@ pub(super) struct Output {
 const NAMES: [&str; 2] = ["stdout", "stderr"];
 
 impl Output {
-    pub(super) fn new(directory: &Path, logs: Logs) -> Self {
-        let files = Files { directory: directory.to_owned(), logs, open: None, size: 0, lost: 0 };
+    pub(super) fn new(directory: &Path, logs: Logs, revision: &str) -> Self {
+        let files = Files {
+            directory: directory.to_owned(),
+            logs,
+            revision: revision.to_owned(),
+            open: None,
+            size: 0,
+            lost: 0,
+        };
         Self { pipes: [None, None], kept: None, parts: [vec![], vec![]], quiet_since: None, files }
     }
 
@@ -134,8 +141,7 @@ impl Output {
 
     /// Writes a line of the shim's own.
     pub(super) fn note(&mut self, text: &str, now: SystemTime) {
-        let mut lines = Vec::new();
-        line(&mut lines, now, "umiak", true, text.replace('\n', " ").as_bytes());
+        let lines = self.files.note(text, now);
         self.files.write(&lines, now);
     }
 }
@@ -170,6 +176,7 @@ fn line(into: &mut Vec<u8>, now: SystemTime, name: &str, whole: bool, text: &[u8
 struct Files {
     directory: PathBuf,
     logs: Logs,
+    revision: String,
     open: Option<File>,
     size: u64,
     /// Bytes that could not be written.
@@ -183,8 +190,7 @@ impl Files {
             return;
         }
         if self.lost > 0 && !lines.is_empty() {
-            let mut note = Vec::new();
-            line(&mut note, now, "umiak", true, format!("{} bytes of output could not be kept", self.lost).as_bytes());
+            let note = self.note(&format!("{} bytes of output could not be kept", self.lost), now);
             if self.append(&note) {
                 self.lost = 0;
             }
@@ -197,11 +203,20 @@ impl Files {
                 batch.start = batch.end;
                 if self.size > 0 {
                     self.rotate();
+                    // Nothing is said by it but whose lines follow.
+                    let note = self.note("", now);
+                    self.put(&note);
                 }
             }
             batch.end = end;
         }
         self.put(&lines[batch]);
+    }
+
+    /// A line of the shim's own.
+    fn note(&self, text: &str, now: SystemTime) -> Vec<u8> {
+        let revision = if self.revision.is_empty() { String::new() } else { format!(":{}", self.revision) };
+        format!("{} umiak F{revision} {}\n", stamp::write(now), text.replace('\n', " ")).into_bytes()
     }
 
     fn put(&mut self, lines: &[u8]) {

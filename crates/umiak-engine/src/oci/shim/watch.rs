@@ -53,7 +53,7 @@ pub(super) fn watch(directory: &Path, clock: &dyn Clock) -> io::Result<()> {
     // A shim must not be what the kernel takes when memory is short; without the right to say so it may be.
     let _ = crate::durable::tell_kernel("/proc/self/oom_score_adj", "-500");
     let orders = Orders::read(directory)?;
-    let output = Output::new(&orders.log_directory, orders.logs);
+    let output = Output::new(&orders.log_directory, orders.logs, &orders.revision);
     let mut watch = Watch {
         orders,
         directory: directory.to_owned(),
@@ -67,6 +67,8 @@ pub(super) fn watch(directory: &Path, clock: &dyn Clock) -> io::Result<()> {
         awaited: true,
     };
     watch.save();
+    // Nothing is said by it but whose lines follow: the service may print before its start is noted.
+    watch.note("");
     watch.all();
     Ok(())
 }

@@ -76,11 +76,13 @@ struct Reader {
     /// The file that was written last, by its number, and how far it was read.
     at: Option<(u64, u64)>,
     parts: Vec<Line>,
+    /// Whose lines are read, as the last note says.
+    revision: Option<String>,
 }
 
 impl Reader {
     fn new(service: &str, directory: &Path) -> Self {
-        Self { service: service.to_owned(), directory: directory.to_owned(), at: None, parts: vec![] }
+        Self { service: service.to_owned(), directory: directory.to_owned(), at: None, parts: vec![], revision: None }
     }
 
     /// All that is kept.
@@ -149,8 +151,13 @@ impl Reader {
                 break;
             }
             read += length as u64;
-            if let Some((line, whole)) = parse(&self.service, bytes.strip_suffix(b"\n").unwrap_or(&bytes)) {
-                self.join(line, whole, take);
+            if let Some((mut line, whole)) = parse(&self.service, bytes.strip_suffix(b"\n").unwrap_or(&bytes)) {
+                self.revision = line.revision.take().or_else(|| self.revision.take());
+                line.revision.clone_from(&self.revision);
+                // The beginning of a file.
+                if line.stream != Stream::Note || !line.text.is_empty() {
+                    self.join(line, whole, take);
+                }
             }
         }
         self.at = Some((inode, read));
@@ -190,11 +197,14 @@ fn parse(service: &str, bytes: &[u8]) -> Option<(Line, bool)> {
         b"umiak" => Stream::Note,
         _ => return None,
     };
-    let whole = match fields.next()? {
-        b"F" => true,
-        b"P" => false,
+    let tags = std::str::from_utf8(fields.next()?).ok()?;
+    let (whole, revision) = tags.split_once(':').map_or((tags, None), |(whole, revision)| (whole, Some(revision)));
+    let whole = match whole {
+        "F" => true,
+        "P" => false,
         _ => return None,
     };
+    let revision = revision.filter(|_| stream == Stream::Note).map(str::to_owned);
     let text = fields.next().unwrap_or_default().to_vec();
-    Some((Line { at, service: service.to_owned(), stream, text }, whole))
+    Some((Line { at, service: service.to_owned(), revision, stream, text }, whole))
 }

@@ -34,7 +34,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 #[test]
 fn what_is_printed_is_found_again() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut output = Output::new(scratch.path(), logs(1 << 20, 2));
+    let mut output = Output::new(scratch.path(), logs(1 << 20, 2), "");
     let ((out, out_write), (err, err_write)) = (pipe(), pipe());
     output.open(out, err);
     output.note("started", now());
@@ -60,7 +60,7 @@ fn what_is_printed_is_found_again() {
 #[test]
 fn files_end_and_the_oldest_go() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut output = Output::new(scratch.path(), logs(1000, 3));
+    let mut output = Output::new(scratch.path(), logs(1000, 3), "");
     for number in 0..200 {
         output.note(&format!("line {number}"), now());
     }
@@ -72,10 +72,10 @@ fn files_end_and_the_oldest_go() {
     assert_eq!(lines.last().unwrap().1, "line 199");
     let first: usize = lines[0].1.strip_prefix("line ").unwrap().parse().unwrap();
     assert_eq!(lines.len(), 200 - first, "what is left has no gap");
-    let mut alone = Output::new(&scratch.path().join("one"), logs(100, 1));
+    let mut alone = Output::new(&scratch.path().join("one"), logs(100, 1), "");
     (0..10).for_each(|_| alone.note("0123456789012345678901234567890123456789", now()));
     assert_eq!(read(&scratch.path().join("one"), &LogQuery::default()).len(), 1);
-    let mut none = Output::new(&scratch.path().join("none"), Logs::NONE);
+    let mut none = Output::new(&scratch.path().join("none"), Logs::NONE, "");
     none.note("nothing", now());
     assert!(!scratch.path().join("none").exists());
 }
@@ -85,7 +85,7 @@ fn a_disk_that_is_full_loses_lines_and_says_how_many() {
     let scratch = tempfile::tempdir().unwrap();
     let blocked = scratch.path().join("log-directory");
     fs::write(&blocked, "a file where the directory should be").unwrap();
-    let mut output = Output::new(&blocked, logs(1000, 2));
+    let mut output = Output::new(&blocked, logs(1000, 2), "");
     output.note("lost", now());
     fs::remove_file(&blocked).unwrap();
     output.note("kept", now());
@@ -97,7 +97,7 @@ fn a_disk_that_is_full_loses_lines_and_says_how_many() {
 #[test]
 fn following_sees_every_line_across_renames() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut output = Output::new(scratch.path(), logs(300, 20));
+    let mut output = Output::new(scratch.path(), logs(300, 20), "");
     output.note("first", now());
     struct Sink<'a>(Output, usize, &'a mut Vec<String>);
     impl crate::LogSink for Sink<'_> {
@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn lines_do_not_depend_on_reads(text in prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..3000), cuts in prop::collection::vec(1usize..700, 1..20)) {
         let scratch = tempfile::tempdir().unwrap();
-        let mut files = Files { directory: scratch.path().to_owned(), logs: logs(1 << 20, 2), open: None, size: 0, lost: 0 };
+        let mut files = Files { directory: scratch.path().to_owned(), logs: logs(1 << 20, 2), revision: String::new(), open: None, size: 0, lost: 0 };
         let (mut part, mut lines, mut rest) = (vec![], vec![], &text[..]);
         for cut in cuts.iter().cycle() {
             let (piece, tail) = rest.split_at(rest.len().min(*cut));
