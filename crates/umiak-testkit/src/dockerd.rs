@@ -87,6 +87,35 @@ impl Dockerd {
         Ok(daemon)
     }
 
+    /// Like [`Dockerd::start`], with networks: containers find one another, and published ports are open in the daemon's
+    /// own network ([`Dockerd::within`]).
+    ///
+    /// # Errors
+    /// As [`Dockerd::start`].
+    pub fn start_with_networks(root: &Path) -> io::Result<Self> {
+        // The last word on a setting counts.
+        let addresses = "--default-address-pool=base=172.31.0.0/16,size=24";
+        Self::start_with(root, &["--iptables=true", "--bridge=", "--bip=172.30.9.1/24", addresses])
+    }
+
+    /// A command in the daemon's network.
+    ///
+    /// # Errors
+    /// The daemon ended.
+    pub fn within(&self, program: &str) -> io::Result<Command> {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.inner()?)).arg(program).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Stops it in its tracks, or lets it go on: paused, it accepts connections and answers none, and containers run on.
+    ///
+    /// # Errors
+    /// The daemon ended.
+    pub fn pause(&self, paused: bool) -> io::Result<()> {
+        run(Command::new("kill").args([if paused { "-STOP" } else { "-CONT" }, &self.inner()?]))
+    }
+
     /// Its data root.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -246,12 +246,19 @@ impl Engine for Docker {
 
     fn stop(&self, app: &str, revision: &str, service: &str) -> Result<(), EngineError> {
         for one in self.containers(app, revision, Some(service))? {
-            // First: the daemon must not start it again, now or after a reboot.
-            self.set_restart(&one.id, Restart::No)?;
+            // First: the daemon must not start it again, now or after a reboot. One that just ended, and is being started
+            // again, cannot be told (`cannot update a stopped container`) until it is stopped.
+            let told = match self.set_restart(&one.id, Restart::No) {
+                Err(EngineError::Program { .. }) => false,
+                other => other.map(|()| true)?,
+            };
             let grace = one.label(name::GRACE).parse().unwrap_or(umiak_spec::service::STOP_GRACE.as_secs());
             let path = format!("/containers/{}/stop?t={grace}", one.id);
             let more = Duration::from_secs(grace);
             self.client.tell("POST", &path, None, "stop a container", &[204, 304, 404], more)?;
+            if !told {
+                self.set_restart(&one.id, Restart::No)?;
+            }
         }
         Ok(())
     }
