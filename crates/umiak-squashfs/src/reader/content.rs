@@ -1,6 +1,6 @@
 //! Contents of files: full blocks in a row from one place, and the rest of the file in a fragment block.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Arc, PoisonError};
 
@@ -66,27 +66,46 @@ impl StoredContent {
 /// Decompressed blocks used last, by where they start.
 pub(super) struct KeptBlocks {
     most: usize,
-    blocks: HashMap<u64, Arc<Vec<u8>>>,
-    order: VecDeque<u64>,
+    block_size: u32,
+    /// Each with the turn in which it was used last.
+    blocks: HashMap<u64, (Arc<Vec<u8>>, u64)>,
+    turn: u64,
 }
 
 impl KeptBlocks {
     /// At most so many bytes of blocks, but two blocks.
     pub(super) fn new(bytes: usize, block_size: u32) -> Self {
-        Self { most: (bytes / block_size as usize).max(2), blocks: HashMap::new(), order: VecDeque::new() }
+        Self { most: most(bytes, block_size), block_size, blocks: HashMap::new(), turn: 0 }
+    }
+
+    fn get(&mut self, start: u64) -> Option<Arc<Vec<u8>>> {
+        self.turn += 1;
+        let (block, used) = self.blocks.get_mut(&start)?;
+        *used = self.turn;
+        Some(Arc::clone(block))
     }
 
     fn keep(&mut self, start: u64, block: &Arc<Vec<u8>>) {
-        if self.blocks.insert(start, Arc::clone(block)).is_some() {
-            return;
-        }
-        self.order.push_back(start);
-        if self.order.len() > self.most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.blocks.remove(&oldest);
+        self.blocks.insert(start, (Arc::clone(block), self.turn));
+        self.shrink();
+    }
+
+    fn limit(&mut self, bytes: usize) {
+        self.most = most(bytes, self.block_size);
+        self.shrink();
+    }
+
+    /// Lets go what was not used for longest. A block was decompressed before that: looking through all costs little.
+    fn shrink(&mut self) {
+        while self.blocks.len() > self.most {
+            let oldest = self.blocks.iter().min_by_key(|(_, (_, used))| *used).map(|(start, _)| *start);
+            oldest.map(|start| self.blocks.remove(&start));
         }
     }
+}
+
+fn most(bytes: usize, block_size: u32) -> usize {
+    (bytes / block_size as usize).max(2)
 }
 
 impl<R: ReadAt> Image<R> {
@@ -144,10 +163,15 @@ impl<R: ReadAt> Image<R> {
         self.fragment(index).ok_or(Error::damaged("a fragment does not exist", self.superblock.fragment_table))
     }
 
+    /// From now on so many bytes of decompressed blocks are kept, but two blocks at least.
+    pub fn keep(&self, bytes: usize) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).limit(bytes);
+    }
+
     fn kept_block(&self, place: u64, word: u32, expected: Option<usize>) -> Result<Arc<Vec<u8>>, Error> {
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(block) = lock().blocks.get(&place) {
-            return Ok(Arc::clone(block));
+        if let Some(block) = lock().get(place) {
+            return Ok(block);
         }
         let mut plain = Vec::new();
         self.with_decoder(|decoder| self.load(decoder, place, word, expected, &mut Vec::new(), &mut plain))?;
@@ -232,5 +256,27 @@ impl<R: ReadAt> Read for ContentReader<'_, R> {
         buffer[..count].copy_from_slice(&self.plain[self.used..self.used + count]);
         self.used += count;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let mut kept = KeptBlocks::new(3 << 10, 1 << 10);
+        let block = Arc::new(vec![0; 1 << 10]);
+        for start in [1, 2, 3] {
+            assert!(kept.get(start).is_none());
+            kept.keep(start, &block);
+        }
+        assert!(kept.get(1).is_some());
+        assert!(kept.get(4).is_none());
+        kept.keep(4, &block);
+        assert!(kept.get(2).is_none(), "it was used before the others");
+        assert!(kept.get(1).is_some() && kept.get(3).is_some() && kept.get(4).is_some());
+        kept.limit(0);
+        assert!(kept.get(1).is_none() && kept.get(3).is_some() && kept.get(4).is_some(), "two stay at least");
     }
 }

@@ -79,6 +79,13 @@ fn parts(base: &NamedBase) -> Parts {
     }
 }
 
+impl Gathered<'_> {
+    /// From now on so many bytes of decompressed blocks are kept, of all bases together.
+    pub(crate) fn keep(&self, bytes: usize) {
+        self.contents.keep(bytes);
+    }
+}
+
 impl Container for Gathered<'_> {
     fn parts(&self) -> &Parts {
         &self.parts

@@ -12,7 +12,8 @@
 //!
 //! Guarantees: a layer gets its name as [`Store::ingest_layer`] gives it, so what was made was compared with the diff ID. A base that is
 //! missing is told before anything is made; a damaged one is a failure, never another layer. Memory: what
-//! [`mod@umiak_delta::apply`] takes, the tables of the bases (about 250 bytes a file), 2 MiB of blocks for each of their images.
+//! [`mod@umiak_delta::apply`] takes, the tables of the bases (about 250 bytes a file), and until everything that changed is
+//! made 24 MiB of blocks of their images.
 
 mod gathered;
 mod scratch;
@@ -32,6 +33,10 @@ use crate::store::Store;
 use gathered::Gathered;
 use scratch::Scratches;
 use stored::StoredTar;
+
+/// Bytes of decompressed blocks of all bases that are kept while changed contents are made: a program is made of pieces
+/// of another from anywhere in it.
+const SOURCES: usize = 24 << 20;
 
 /// A delta that makes a layer.
 #[derive(Clone, Copy)]
@@ -83,7 +88,10 @@ impl Store {
         let materials = self.materials(diff_id, &wanted, delta.names, &scratches, options, observer)?;
         let bases = materials.containers();
         let space = scratches.file().map_err(|error| failed(error.into()))?;
+        materials.keep(SOURCES);
         let spool = spool(&opened, &bases, &space, &scratches, observer).map_err(&failed)?;
+        // From here on they are read in order.
+        materials.keep(0);
         let tar = Made::new(&spool, &bases, &space).map_err(&failed)?;
         let layer = self.ingest_layer(diff_id, &tar, keep, options, observer)?;
         Ok(Applied { layer, spooled: scratches.most() })
@@ -125,6 +133,14 @@ enum Materials<'s> {
 }
 
 impl Materials<'_> {
+    /// From now on about so many bytes of decompressed blocks are kept of all bases together.
+    fn keep(&self, bytes: usize) {
+        match self {
+            Self::Stored(bases) => bases.iter().for_each(|base| base.keep(bytes / bases.len().max(1))),
+            Self::Gathered(bases) => bases.iter().for_each(|base| base.keep(bytes)),
+        }
+    }
+
     fn containers(&self) -> Vec<&dyn Container> {
         match self {
             Self::Stored(bases) => bases.iter().map(|base| base as &dyn Container).collect(),

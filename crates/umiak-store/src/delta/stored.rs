@@ -46,6 +46,11 @@ impl StoredTar {
         };
         Ok(Self { layer, parts, pieces })
     }
+
+    /// From now on so many bytes of decompressed blocks are kept.
+    pub(crate) fn keep(&self, bytes: usize) {
+        self.layer.keep(bytes);
+    }
 }
 
 fn opened(layer: &Layer, number: u32) -> io::Result<Content> {

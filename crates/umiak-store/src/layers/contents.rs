@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use umiak_spec::{Digest, Limits};
 
 use super::content::Content;
+use super::files::KEPT;
 use super::kind;
 use super::layer::Layer;
 use super::skeleton::Rest;
@@ -40,6 +42,8 @@ pub struct Contents<'s> {
     layers: Vec<Digest>,
     blobs: Vec<Digest>,
     open: Mutex<BTreeMap<u32, Arc<Layer>>>,
+    /// Bytes of blocks that each of them keeps.
+    kept: AtomicUsize,
 }
 
 impl Store {
@@ -68,7 +72,8 @@ impl Store {
         }
         rows.sort_unstable();
         rows.shrink_to_fit();
-        Ok(Contents { store: self, limits: *limits, rows, layers, blobs, open: Mutex::default() })
+        let (open, kept) = (Mutex::default(), AtomicUsize::new(KEPT));
+        Ok(Contents { store: self, limits: *limits, rows, layers, blobs, open, kept })
     }
 
     /// One look-up; for several make [`Store::contents`] once.
@@ -116,6 +121,14 @@ impl Contents<'_> {
         !self.rows_of(prefix).is_empty()
     }
 
+    /// From now on so many bytes of decompressed blocks are kept of all layers together.
+    pub(crate) fn keep(&self, bytes: usize) {
+        let each = bytes / MOST_OPEN;
+        self.kept.store(each, Ordering::Relaxed);
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().for_each(|layer| layer.keep(each));
+    }
+
     fn rows_of(&self, prefix: &[u8; PREFIX]) -> &[Row] {
         let start = self.rows.partition_point(|row| row.prefix < *prefix);
         let end = self.rows.partition_point(|row| row.prefix <= *prefix);
@@ -146,6 +159,7 @@ impl Contents<'_> {
             return Some(Arc::clone(layer));
         }
         let layer = Arc::new(self.store.layer(diff_id, &self.limits).ok()??);
+        layer.keep(self.kept.load(Ordering::Relaxed));
         if open.len() >= MOST_OPEN {
             open.pop_first();
         }

@@ -28,7 +28,7 @@ pub(crate) const RECORD: &str = "record";
 const PIECE: usize = 256 << 10;
 
 /// Bytes of decompressed blocks that each open image keeps: an update has up to a dozen open at a time.
-const KEPT: usize = 2 << 20;
+pub(crate) const KEPT: usize = 2 << 20;
 
 /// A squashfs image that is open for reading.
 pub(crate) type OpenImage = Arc<Image<File>>;

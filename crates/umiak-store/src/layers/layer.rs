@@ -151,6 +151,14 @@ impl Layer {
         self.image.content(inode)
     }
 
+    /// From now on so many bytes of decompressed blocks of its contents are kept, of a patch twice.
+    pub(crate) fn keep(&self, bytes: usize) {
+        self.image.image.keep(bytes);
+        if let Some(base) = &self.base {
+            base.image.keep(bytes);
+        }
+    }
+
     pub(crate) fn image(&self) -> &OpenImage {
         &self.image.image
     }

@@ -96,7 +96,7 @@ pub fn bench(options: &Options) -> Result<(), Failure> {
     let mut shell = Shell::new(&target, "agent")?;
     shell.set("UMIAK", umiak.as_os_str());
     shell.set("HOME", shell.directory().join("home").as_os_str());
-    let releases = Releases::start(&mut shell)?;
+    let releases = Releases::start(&mut shell, &umiak, options.peers_cache.as_deref())?;
     let mut bench = Bench { options, shell, releases, umiakd, rows: Vec::new() };
     for pair in pairs::chosen(options)?.iter().filter(|pair| PAIRS.contains(&&*pair.name)) {
         bench.pair(pair)?;
@@ -131,9 +131,7 @@ impl Bench<'_> {
     /// From a pair's base to its target.
     fn pair(&mut self, pair: &pairs::Layout) -> Result<(), Failure> {
         let name = &pair.name;
-        let line = Line::start(self.releases.port())?;
-        eprintln!("publishing {name}");
-        self.releases.publish(&self.shell, pair, &line.address())?;
+        let line = self.releases.publish(&self.shell, pair)?;
         let app = |tag: &str| format!("{}/team/app-{name}:{tag}", line.address());
         if ["disk", "fetch", "said", "memory", "stopped"].iter().any(|measure| self.options.wants(measure)) {
             let device = self.device(&format!("update-{name}"))?;

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 use crate::Failure;
 
@@ -30,6 +31,7 @@ const NEVER: u64 = u64::MAX;
 pub struct Line {
     shared: Arc<Shared>,
     port: u16,
+    listening: Option<JoinHandle<()>>,
 }
 
 impl Line {
@@ -38,14 +40,22 @@ impl Line {
     /// # Errors
     /// The system has no port.
     pub fn start(port: u16) -> Result<Self, Failure> {
+        Self::start_at(0, port)
+    }
+
+    /// Starts a line from the port `own` to `port`.
+    ///
+    /// # Errors
+    /// Somebody has that port.
+    pub fn start_at(own: u16, port: u16) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| format!("cannot listen: {error}");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, own)).map_err(failed)?;
         let own = listener.local_addr().map_err(failed)?.port();
         let cut = AtomicU64::new(NEVER);
         let shared =
             Arc::new(Shared { port, cut, passed: AtomicU64::new(0), cuts: AtomicU64::new(0), closing: false.into() });
         let serving = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let listening = std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if serving.closing.load(Ordering::SeqCst) {
                     break;
@@ -55,12 +65,17 @@ impl Line {
                 std::thread::spawn(move || drop(serving.carry(&client)));
             }
         });
-        Ok(Self { shared, port: own })
+        Ok(Self { shared, port: own, listening: Some(listening) })
     }
 
     /// `127.0.0.1:PORT`
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it begins.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Cuts all connections, once, when so many more bytes have come.
@@ -115,7 +130,8 @@ impl Shared {
 impl Drop for Line {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
-        // Wakes who listens.
+        // Wakes who listens; then the port is free.
         drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+        drop(self.listening.take().map(JoinHandle::join));
     }
 }
