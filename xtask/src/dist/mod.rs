@@ -46,6 +46,9 @@ pub fn run(options: &[&str]) -> Result<(), Failure> {
     for program in PROGRAMS {
         let built = target.built(program);
         check_static(&built)?;
+        if target.is_this_machine() {
+            check_starts(&built)?;
+        }
         let name = format!("{program}-{}-{}", env!("CARGO_PKG_VERSION"), target.debian());
         made.push(copy(&built, &out.join(name))?);
     }
@@ -99,6 +102,16 @@ fn last_change() -> Result<u64, Failure> {
 fn check_static(program: &Path) -> Result<(), Failure> {
     let bytes = fs::read(program).map_err(|error| format!("cannot read {}: {error}", program.display()))?;
     if dynamic(&bytes) { Err(format!("{} needs a dynamic linker", program.display())) } else { Ok(()) }
+}
+
+/// Fails for a program that does not say what it is.
+fn check_starts(program: &Path) -> Result<(), Failure> {
+    let output = Command::new(program).arg("version").env_clear().output();
+    let output = output.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+    if output.status.success() && String::from_utf8_lossy(&output.stdout).contains(env!("CARGO_PKG_VERSION")) {
+        return Ok(());
+    }
+    Err(format!("{} does not say its version: {}", program.display(), output.status))
 }
 
 /// Whether a little-endian 64-bit ELF file names an interpreter (program header of type 3).

@@ -11,22 +11,14 @@ pub struct Target {
     debian: &'static str,
     /// The C compiler: its package and its name.
     compiler: (&'static str, &'static str),
-    /// Link with the linker that comes with Rust: the compiler's own wants another C library.
-    own_linker: bool,
 }
 
 const TARGETS: [Target; 2] = [
-    Target {
-        triple: "x86_64-unknown-linux-musl",
-        debian: "amd64",
-        compiler: ("musl-tools", "musl-gcc"),
-        own_linker: false,
-    },
+    Target { triple: "x86_64-unknown-linux-musl", debian: "amd64", compiler: ("musl-tools", "musl-gcc") },
     Target {
         triple: "aarch64-unknown-linux-musl",
         debian: "arm64",
         compiler: ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
-        own_linker: true,
     },
 ];
 
@@ -83,11 +75,17 @@ impl Target {
         }
     }
 
-    /// Tells cargo which compiler and linker to use.
+    /// Whether programs for it start on this machine.
+    pub fn is_this_machine(&self) -> bool {
+        self.triple.starts_with(std::env::consts::ARCH)
+    }
+
+    /// Tells cargo which compiler and linker to use. The linker is the one that comes with Rust: of the compilers' own one
+    /// wants another C library, and musl-gcc makes programs with an interpreter, which fall over when they start.
     pub fn tools(&self, cargo: &mut Command) {
         let upper = self.triple.replace('-', "_");
         cargo.env(format!("CC_{upper}"), self.compiler.1);
         let linker = format!("CARGO_TARGET_{}_LINKER", upper.to_uppercase());
-        cargo.env(linker, if self.own_linker { "rust-lld" } else { self.compiler.1 });
+        cargo.env(linker, "rust-lld");
     }
 }
