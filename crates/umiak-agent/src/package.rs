@@ -3,6 +3,7 @@
 //! A package is one stream, so that all that is wanted of it is taken in one pass. Guarantees: nothing is written but
 //! through the store, which verifies; entries that are neither the state nor objects are passed over; limits hold.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -92,6 +93,21 @@ pub(crate) fn fetch(
         } else {
             Ok(())
         }
+    })
+}
+
+/// Brings those objects that are still `open` and no longer than `limit` into the store, in place of damaged ones, and takes
+/// them off the list.
+pub(crate) fn documents(
+    store: &umiak_store::Store,
+    path: &Path,
+    open: &mut BTreeSet<Digest>,
+    limit: u64,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<(), ResolveError> {
+    objects(path, limits, observer, &mut |digest, size, content| {
+        if size <= limit && open.remove(digest) { keep(store, path, digest, size, content, observer) } else { Ok(()) }
     })
 }
 

@@ -75,6 +75,9 @@ impl Supply for Sources {
 
     fn describe(&self, store: &Store, app: &TargetApp) -> Result<Described, SupplyError> {
         let content = self.stored(store, app)?;
+        if let Made::Pvr(pvr) = &content.made {
+            return Ok(Described { parts: pvr.parts(app, self.runs_compose)?, project: None });
+        }
         let services = services(&content, self)?;
         let mut parts = Vec::new();
         for service in services {

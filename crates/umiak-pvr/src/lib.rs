@@ -1,5 +1,5 @@
 //! The documents of the pvr world as values: the state of a device, canonical JSON, parts, an app's `src.json` and
-//! what is rendered from it.
+//! what is rendered from it, and what a device with an OCI runtime runs of a state ([`device`]).
 //!
 //! Everything here is pure: parsing, checking, printing. No file is opened, no time asked, no environment read. The
 //! directory that holds a state (`.pvr/`), its object pool and packages are the crate `umiak-repository`.
@@ -7,6 +7,7 @@
 //! The byte forms follow pvr's 2023-04 sources; `docs/formats/pvr.md` lists where umiak deliberately differs.
 
 pub mod app;
+pub mod device;
 pub mod glob;
 pub mod json;
 pub mod parts;

@@ -20,7 +20,7 @@ use crate::error::SupplyError;
 use crate::fetch::{Cause, Fetch, FetchError, StoredBlob, Wanted};
 use crate::package;
 use crate::supply::Planned;
-use crate::target::{Content, ResolveError};
+use crate::target::{Content, Made, Reader, ResolveError};
 
 /// A layer that is not in the store.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ impl Sources {
         let reader = self.reader(store, true, observer);
         let contents = target.apps.iter().map(|app| reader.read(app)).collect::<Result<Vec<_>, _>>()?;
         for content in &contents {
-            self.objects(store, content, observer)?;
+            self.objects(&reader, content, observer)?;
         }
         let (forms, ways) = chosen(planned);
         let missing = missing_layers(store, &contents, &forms);
@@ -54,9 +54,13 @@ impl Sources {
         self.whole_layers(store, &missing, &fetch, observer)
     }
 
-    /// The objects of a pvr state, in one pass through its package.
-    fn objects(&self, store: &Store, content: &Content, observer: &dyn Observer) -> Result<(), SupplyError> {
-        let Origin::Package(path) = &content.app.origin else { return Ok(()) };
+    /// The objects of a pvr state, in one pass through its package, and what is made of them.
+    fn objects(&self, reader: &Reader<'_>, content: &Content, observer: &dyn Observer) -> Result<(), SupplyError> {
+        let (Origin::Package(path), Made::Pvr(pvr)) = (&content.app.origin, &content.made) else { return Ok(()) };
+        let store = reader.store;
+        for (cover, _) in pvr.covers().filter(|(cover, _)| !store.has_blob(cover)) {
+            reader.make_cover(pvr, &cover)?;
+        }
         let missing: BTreeSet<Digest> =
             content.closure().blobs.into_iter().filter(|digest| !store.has_blob(digest)).collect();
         if missing.is_empty() {

@@ -14,7 +14,7 @@ use super::arrive::{MissingLayer, forget};
 use crate::error::{Class, SupplyError};
 use crate::fetch::{Fetch, StoredBlob};
 use crate::package;
-use crate::target::{Content, Made, ResolveError};
+use crate::target::{Content, ResolveError};
 
 impl Sources {
     pub(super) fn again(
@@ -47,12 +47,14 @@ impl Sources {
         for app in apps() {
             // An object may be mounted just now: it stays where it is until the good one takes its name.
             let Origin::Package(path) = &app.origin else { continue };
-            let state = match self.stored(store, app) {
-                Ok(Content { made: Made::Pvr(state), .. }) => state,
-                _ => continue,
-            };
-            if state.objects().contains(digest) {
+            let reader = self.reader(store, false, observer);
+            if reader.state(app).is_ok_and(|state| state.objects().contains(digest)) {
                 return Ok(package::replace(store, path, digest, &self.limits, observer)?);
+            }
+            if let Ok(pvr) = reader.pvr(app)
+                && reader.make_cover(&pvr, digest)?
+            {
+                return Ok(());
             }
         }
         store

@@ -3,20 +3,17 @@
 //! Guarantees: every document was compared with the digest that led to it, a bundle with its index; the same app gives the
 //! same value with and without network, once it was read with it.
 
-use std::collections::BTreeSet;
-use std::io;
-
-use umiak_pvr::State;
 use umiak_registry::{Error, ErrorKind, Image};
 use umiak_spec::app::measures::Measures;
 use umiak_spec::app::{AppManifest, BundleIndex, LayersMeta};
-use umiak_spec::target::{Kind, Origin, TargetApp};
+use umiak_spec::target::{Kind, TargetApp};
 use umiak_spec::{Descriptor, Digest, Document, ImageReference, Observer, Platform};
 use umiak_store::{Closure, Store};
 
 use super::bundle::Bundle;
 use super::documents::Documents;
 use super::error::ResolveError;
+use super::state::PvrApp;
 use super::{places, project};
 use crate::fetch::Fetch;
 use crate::sources::Sources;
@@ -36,7 +33,7 @@ pub(crate) enum Made {
     /// One image.
     Image(Box<ServiceImage>),
     /// A pvr state.
-    Pvr(State),
+    Pvr(Box<PvrApp>),
 }
 
 /// A Compose App.
@@ -94,7 +91,7 @@ impl Content {
         match &self.made {
             Made::Compose(app) => closure.blobs.extend(app.own.iter().map(|document| document.digest)),
             Made::Image(_) => {}
-            Made::Pvr(state) => closure.blobs.extend(state.objects()),
+            Made::Pvr(pvr) => closure.blobs.extend(pvr.blobs()),
         }
         for image in self.images() {
             closure.blobs.extend(image.documents.iter().map(|document| document.digest));
@@ -130,7 +127,7 @@ impl<'a> Reader<'a> {
                 let image = self.image(&app.name, &documents, &app.top, &self.sources.platform, places)?;
                 Made::Image(Box::new(image))
             }
-            (Kind::Pvr, _) => Made::Pvr(self.state(app)?),
+            (Kind::Pvr, _) => Made::Pvr(Box::new(self.pvr(app)?)),
             (_, None) => {
                 let why = "a package holds a pvr state and nothing else".to_owned();
                 return Err(ResolveError::Missing { what: app.name.clone(), why });
@@ -246,67 +243,5 @@ impl<'a> Reader<'a> {
             documents: documents.used(),
             places,
         })
-    }
-
-    /// The state of a package.
-    fn state(&self, app: &TargetApp) -> Result<State, ResolveError> {
-        let limit = self.sources.limits.document;
-        let unusable =
-            |source: Box<dyn std::error::Error + Send + Sync>| ResolveError::State { app: app.name.clone(), source };
-        if let Ok(Some(bytes)) = self.store.document(&app.top.digest, limit) {
-            return State::parse(&bytes, limit).map_err(|error| unusable(error.into()));
-        }
-        let Origin::Package(path) = &app.origin else {
-            return Err(unusable("it is not in a package".into()));
-        };
-        if !self.online {
-            let why = "nothing is fetched for this question".to_owned();
-            return Err(ResolveError::Missing { what: format!("the state of {}", app.name), why });
-        }
-        let state = crate::package::state(path, &self.sources.limits, self.observer)?;
-        let bytes = state.canonical().into_bytes();
-        let found = Digest::of(&bytes);
-        if found != app.top.digest {
-            let reference = app.origin.to_string();
-            return Err(ResolveError::Digest { reference, wanted: app.top.digest, found });
-        }
-        self.store.put_blob(&found, &bytes)?;
-        Ok(state)
-    }
-
-    /// Lengths of the objects of a state that are not in the store: those of the package.
-    pub(crate) fn object_sizes(
-        &self,
-        app: &TargetApp,
-        state: &State,
-    ) -> Result<std::collections::BTreeMap<Digest, u64>, ResolveError> {
-        let mut sizes = std::collections::BTreeMap::new();
-        let mut open: BTreeSet<Digest> = BTreeSet::new();
-        for digest in state.objects() {
-            match self.store.blob(&digest)? {
-                Some(blob) => drop(sizes.insert(digest, blob.size())),
-                None => drop(open.insert(digest)),
-            }
-        }
-        if let (false, Origin::Package(path)) = (open.is_empty(), &app.origin) {
-            crate::package::objects(
-                path,
-                &self.sources.limits,
-                self.observer,
-                &mut |digest, size, _: &mut dyn io::Read| {
-                    if open.remove(digest) {
-                        sizes.insert(*digest, size);
-                    }
-                    Ok(())
-                },
-            )?;
-        }
-        match open.first() {
-            None => Ok(sizes),
-            Some(digest) => Err(ResolveError::Missing {
-                what: format!("the object {} of {}", digest.short(), app.name),
-                why: "its package has it not".to_owned(),
-            }),
-        }
     }
 }

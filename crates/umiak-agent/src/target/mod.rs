@@ -13,12 +13,14 @@
 
 mod bundle;
 mod content;
+mod cover;
 mod deltas;
 mod documents;
 mod error;
 mod pin;
 mod places;
 mod project;
+mod state;
 mod unpack;
 mod vouch;
 mod wanted;

@@ -57,21 +57,21 @@ pub(crate) fn named(origin: &Origin) -> String {
     }
 }
 
+/// What the app is called that a package is, where nobody calls it otherwise. Not by the file: its name has the release in
+/// it, and what the app keeps is found by the app's name.
+const DEVICE: &str = "device";
+
 /// A name for an app of which no document says one.
 pub(crate) fn name_of(origin: &Origin) -> String {
     let text = match origin {
         Origin::Image(reference) => umiak_spec::app::app_name(reference),
-        Origin::Package(path) => path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-    };
-    let stem = match origin {
-        Origin::Package(_) => text.split('.').next().unwrap_or("").to_owned(),
-        Origin::Image(_) => text,
+        Origin::Package(_) => return DEVICE.to_owned(),
     };
     let plain = |letter: char| match letter.to_ascii_lowercase() {
         letter @ ('a'..='z' | '0'..='9' | '.' | '_' | '-') => letter,
         _ => '-',
     };
-    let name: String = stem.chars().map(plain).take(umiak_spec::target::MAX_NAME).collect();
+    let name: String = text.chars().map(plain).take(umiak_spec::target::MAX_NAME).collect();
     let name = name.trim_start_matches(['.', '_', '-']);
     if name.is_empty() { "app".to_owned() } else { name.to_owned() }
 }
@@ -85,7 +85,7 @@ mod tests {
         for (origin, name) in [
             ("registry.example/team/shop:1", "shop"),
             ("registry.example/a/b/c", "b-c"),
-            ("pvr:/media/Maps.pvrexport.tgz", "maps"),
+            ("pvr:/media/maps-1.4-2.arm64.tgz", "device"),
             ("oci-archive:/media/shop.tar", "shop"),
             ("oci:/..", "app"),
         ] {

@@ -50,7 +50,7 @@ pub(crate) fn named(bundle: &Bundle) -> Result<Vec<Named>, ComposeError> {
     }
 }
 
-/// What the services of an app are to run as, in the order of the compose file.
+/// What the services of an app of images are to run as, in the order of the compose file.
 ///
 /// # Errors
 /// [`ResolveError::Refused`]: each key that nobody here does, by name and place.
@@ -59,10 +59,8 @@ pub(crate) fn services(content: &Content, sources: &Sources) -> Result<Vec<Servi
     let (texts, environment) = match &content.made {
         Made::Compose(app) => (app.bundle.texts.clone(), &sources.environment),
         Made::Image(_) => (BTreeMap::from([(COMPOSE_FILE.to_owned(), alone(name).into_bytes())]), &sources.environment),
-        Made::Pvr(_) => {
-            let refusals = vec!["a pvr state, which this umiak keeps and does not run".to_owned()];
-            return Err(ResolveError::Refused { app: name.clone(), refusals });
-        }
+        // Its services are read with the state: they come with their roots.
+        Made::Pvr(_) => return Ok(Vec::new()),
     };
     let unusable = |error: ComposeError| ResolveError::Project { app: name.clone(), source: error.into() };
     let files = [COMPOSE_FILE.to_owned()];

@@ -16,9 +16,10 @@ impl Reader<'_> {
         let (own, bundle) = match &content.made {
             Made::Compose(compose) => (compose_blobs(app.top.digest, compose), Some(compose.bundle.unpacked.clone())),
             Made::Image(_) => (Vec::new(), None),
-            Made::Pvr(state) => {
-                let sizes = self.object_sizes(app, state)?;
-                let objects = sizes.into_iter().map(|(digest, size)| Blob::new(BlobKind::Object, digest, size));
+            Made::Pvr(pvr) => {
+                // Covers are made here of files that come, and take their place as if they came.
+                let sizes = self.object_sizes(app, pvr)?.into_iter().chain(pvr.covers());
+                let objects = sizes.map(|(digest, size)| Blob::new(BlobKind::Object, digest, size));
                 let state = Blob::new(BlobKind::Manifest, app.top.digest, app.top.size);
                 ([state].into_iter().chain(objects).collect(), None)
             }

@@ -90,7 +90,7 @@ impl<'a> Arguments<'a> {
 }
 
 /// What a Go template's `if` takes for true.
-pub(super) fn is_truthy(value: &Value) -> bool {
+pub(crate) fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(flag) => *flag,

@@ -10,6 +10,7 @@ mod src;
 mod storage;
 
 pub use args::Arguments;
+pub(crate) use args::is_truthy;
 pub use src::{SourceDocument, SourceError, SourceKind};
 pub use storage::{LXC_OVERLAY, Persistence, Storage, Volume, VolumeError, parse_volume};
 

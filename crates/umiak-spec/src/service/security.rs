@@ -17,6 +17,9 @@ pub struct Security {
     pub no_new_privileges: bool,
     /// Whether the paths in `/proc` and `/sys` that engines mask are shown.
     pub unmasked_paths: bool,
+    /// Whether `/sys` can be written, and is shown whole. Control groups in it stay as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writable_sys: bool,
     /// Devices that it gets besides the usual ones.
     pub devices: Vec<Device>,
     /// Rules for devices that may come later.

@@ -68,7 +68,8 @@ pub(super) fn all(service: &Service, facts: &Facts<'_>) -> Value {
     });
     if !security.privileged {
         if !security.unmasked_paths {
-            linux["maskedPaths"] = json!(MASKED);
+            let hidden = |path: &&str| !(security.writable_sys && path.starts_with("/sys/"));
+            linux["maskedPaths"] = MASKED.into_iter().filter(hidden).collect();
             linux["readonlyPaths"] = json!(READ_ONLY);
         }
         if !security.seccomp_unconfined && facts.host.seccomp {
@@ -111,10 +112,14 @@ fn sysctls(service: &Service, facts: &Facts<'_>) -> BTreeMap<String, String> {
 }
 
 pub(super) fn capabilities(service: &Service, uid: u32) -> Value {
+    let known = all_capabilities();
     let given: Vec<&str> = if service.security.privileged {
-        all_capabilities()
+        known
     } else {
-        service.security.capabilities.effective().into_iter().collect()
+        let given = service.security.capabilities.effective();
+        // All is what there is; one that is asked for by its name and is not there, the runtime says itself.
+        let all = service.security.capabilities.add.iter().any(|name| name == "ALL");
+        given.into_iter().filter(|name| !all || known.contains(name)).collect()
     };
     if uid == 0 {
         json!({"bounding": given, "effective": given, "permitted": given})
@@ -124,11 +129,12 @@ pub(super) fn capabilities(service: &Service, uid: u32) -> Value {
     }
 }
 
-/// All that this kernel has: a name that it does not know makes runtimes fail.
+/// All that can be given here: a name that this kernel does not know, or that we ourselves may not have, makes runtimes fail.
 fn all_capabilities() -> Vec<&'static str> {
-    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
-    let last = last.trim().parse::<usize>().unwrap_or(CAPABILITIES.len() - 1);
-    CAPABILITIES.into_iter().take(last + 1).collect()
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bounds = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapBnd:")?.trim(), 16).ok());
+    let bounds = bounds.unwrap_or(u64::MAX);
+    CAPABILITIES.into_iter().enumerate().filter(|(bit, _)| bounds >> bit & 1 == 1).map(|(_, name)| name).collect()
 }
 
 pub(super) fn rlimits(ulimits: &BTreeMap<String, Ulimit>) -> Value {

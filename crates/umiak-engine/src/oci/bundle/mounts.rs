@@ -40,13 +40,13 @@ fn usual(service: &Service) -> Vec<Value> {
     let privileged = service.security.privileged;
     let safe = ["nosuid", "noexec", "nodev"];
     let fixed = |target: &str, kind: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": kind, "options": options});
-    let system = if privileged { ["nosuid", "noexec", "nodev", "rw"] } else { ["nosuid", "noexec", "nodev", "ro"] };
+    let system = |written: bool| ["nosuid", "noexec", "nodev", if written { "rw" } else { "ro" }];
     let mut mounts = vec![
         fixed("/proc", "proc", &safe),
         fixed("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         fixed("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-        fixed("/sys", "sysfs", &system),
-        fixed("/sys/fs/cgroup", "cgroup", &system),
+        fixed("/sys", "sysfs", &system(privileged || service.security.writable_sys)),
+        fixed("/sys/fs/cgroup", "cgroup", &system(privileged)),
     ];
     if service.namespaces.ipc == Sharing::Host {
         mounts.push(bind("/dev/mqueue", &PathBuf::from("/dev/mqueue"), &["rbind"]));

@@ -70,6 +70,30 @@ fn a_privileged_one_is_not() {
 }
 
 #[test]
+fn a_service_may_have_all_capabilities_and_write_to_sys() {
+    let host = host(2);
+    let mut service = service();
+    service.security.capabilities.add = vec!["ALL".to_owned()];
+    service.security.capabilities.drop = vec!["CAP_CHOWN".to_owned()];
+    service.security.writable_sys = true;
+    let config = config(&service, &facts(&host));
+    let given = config["process"]["capabilities"]["bounding"].as_array().unwrap();
+    assert!(given.iter().all(|one| one != "CAP_CHOWN"));
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap().trim();
+    let own = u64::from_str_radix(own, 16).unwrap();
+    assert_eq!(given.len(), (own & !1).count_ones() as usize, "what we may have ourselves, without the first");
+    let options = |target: &str| {
+        let mounts = config["mounts"].as_array().unwrap();
+        let found = mounts.iter().find(|mount| mount["destination"] == target).unwrap();
+        found["options"].as_array().unwrap().iter().any(|option| option == "rw")
+    };
+    assert!(options("/sys") && !options("/sys/fs/cgroup"));
+    let masked = config["linux"]["maskedPaths"].as_array().unwrap();
+    assert!(masked.iter().any(|path| path == "/proc/kcore") && masked.iter().all(|path| path != "/sys/firmware"));
+}
+
+#[test]
 fn who_is_not_root_has_only_bounds() {
     let host = host(2);
     let mut facts = facts(&host);

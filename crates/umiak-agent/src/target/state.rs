@@ -1,0 +1,205 @@
+//! pvr states: which containers run, from which images, and what of a package has to be read to know it.
+//!
+//! Guarantees: only documents are taken from the package before there is a plan (the state, configurations, files that
+//! are laid over roots), each of bounded size and verified; what was read once is read again without the package.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use umiak_pvr::device::{self, Container, Device};
+use umiak_pvr::{State, state::Entry};
+use umiak_spec::Digest;
+use umiak_spec::target::{Origin, TargetApp};
+
+use super::content::Reader;
+use super::cover;
+use super::error::ResolveError;
+use crate::package;
+use crate::supply::{Part, Root};
+
+/// A pvr state, and what this device is to run of it.
+pub(crate) struct PvrApp {
+    /// The state.
+    pub state: State,
+    device: Device,
+    /// By container: the image of the files that are laid over its root.
+    covers: BTreeMap<String, Cover>,
+}
+
+#[derive(Clone, Copy)]
+struct Cover {
+    digest: Digest,
+    size: u64,
+}
+
+impl PvrApp {
+    /// What the store has to hold besides the state.
+    pub(crate) fn blobs(&self) -> BTreeSet<Digest> {
+        self.state.objects().into_iter().chain(self.covers().map(|(digest, _)| digest)).collect()
+    }
+
+    /// The images that are made here, with their lengths.
+    pub(crate) fn covers(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
+        self.covers.values().map(|cover| (cover.digest, cover.size))
+    }
+
+    /// The containers as services with their roots.
+    ///
+    /// # Errors
+    /// [`ResolveError::Refused`]: each key that nobody here does, by file; an engine that keeps images itself.
+    pub(crate) fn parts(&self, app: &TargetApp, keeps_images: bool) -> Result<Vec<Part>, ResolveError> {
+        let mut refusals: Vec<String> = self.device.refusals.iter().map(ToString::to_string).collect();
+        if keeps_images {
+            let why =
+                "a pvr state runs from its own squashfs images: with crun or runc (engine = \"oci\"), not with Docker";
+            refusals.insert(0, why.to_owned());
+        }
+        if !refusals.is_empty() {
+            return Err(ResolveError::Refused { app: app.name.clone(), refusals });
+        }
+        Ok(self.device.containers.iter().map(|container| self.part(container)).collect())
+    }
+
+    fn part(&self, container: &Container) -> Part {
+        let cover = self.covers.get(&container.service.name).map(|cover| cover.digest);
+        let images = cover.into_iter().chain(container.lowers.iter().copied()).collect();
+        // There is no image's configuration: what says how it runs stands for it.
+        Part { service: container.service.clone(), image: container.conf, root: Root::Blobs(images) }
+    }
+}
+
+impl Reader<'_> {
+    /// The state of a package, and what is to be run of it.
+    pub(crate) fn pvr(&self, app: &TargetApp) -> Result<PvrApp, ResolveError> {
+        let state = self.state(app)?;
+        if self.online {
+            self.bring_documents(app, &state)?;
+        }
+        let limit = self.sources.limits.document;
+        let device = device::read(&state, &|digest| self.store.document(digest, limit).ok().flatten());
+        let mut covers = BTreeMap::new();
+        for container in device.containers.iter().filter(|container| !container.files.is_empty()) {
+            let image = self.cover(app, container)?;
+            let cover = Cover { digest: Digest::of(&image), size: image.len() as u64 };
+            covers.insert(container.service.name.clone(), cover);
+        }
+        Ok(PvrApp { state, device, covers })
+    }
+
+    /// Makes the cover `digest` and puts it into the store; whether it is one of this state.
+    pub(crate) fn make_cover(&self, pvr: &PvrApp, digest: &Digest) -> Result<bool, ResolveError> {
+        let found = pvr.covers.iter().find(|(_, cover)| cover.digest == *digest);
+        let container = found.and_then(|(name, _)| pvr.device.containers.iter().find(|one| one.service.name == *name));
+        let Some(container) = container else { return Ok(false) };
+        let image = self.image_of(container)?;
+        self.store.put_blob(digest, &image)?;
+        Ok(true)
+    }
+
+    /// The image of a container's files.
+    fn cover(&self, app: &TargetApp, container: &Container) -> Result<Vec<u8>, ResolveError> {
+        self.image_of(container).map_err(|error| match error {
+            ResolveError::State { source, .. } => ResolveError::State { app: app.name.clone(), source },
+            error => error,
+        })
+    }
+
+    fn image_of(&self, container: &Container) -> Result<Vec<u8>, ResolveError> {
+        let name = &container.service.name;
+        let unusable =
+            |source: Box<dyn std::error::Error + Send + Sync>| ResolveError::State { app: name.clone(), source };
+        let mut files = BTreeMap::new();
+        let mut left = cover::MAX_FILES;
+        for (path, entry) in &container.files {
+            let bytes = match entry {
+                // As a device writes it: the bytes that signatures are over.
+                Entry::Inline(value) => value.canonical().into_bytes(),
+                Entry::Object(digest) => self.document(digest, &format!("_config/{name}/{path}"))?,
+            };
+            let more = left.checked_sub(bytes.len() as u64);
+            let most = || format!("the files of _config/{name}/ have more than {} bytes", cover::MAX_FILES);
+            left = more.ok_or_else(|| unusable(most().into()))?;
+            files.insert(path.clone(), bytes);
+        }
+        cover::image(&files).map_err(|error| unusable(error.into()))
+    }
+
+    fn document(&self, digest: &Digest, what: &str) -> Result<Vec<u8>, ResolveError> {
+        let found = self.store.document(digest, self.sources.limits.document)?;
+        found.ok_or_else(|| ResolveError::Missing { what: what.to_owned(), why: "its package was not read".to_owned() })
+    }
+
+    /// Configurations and files that are laid over roots, from the package; damaged ones are replaced.
+    fn bring_documents(&self, app: &TargetApp, state: &State) -> Result<(), ResolveError> {
+        let limit = self.sources.limits.document;
+        let mut open: BTreeSet<Digest> = device::documents(state)
+            .into_iter()
+            .filter(|digest| !matches!(self.store.document(digest, limit), Ok(Some(_))))
+            .collect();
+        let Origin::Package(path) = &app.origin else { return Ok(()) };
+        if open.is_empty() {
+            return Ok(());
+        }
+        package::documents(self.store, path, &mut open, limit, &self.sources.limits, self.observer)?;
+        match open.first() {
+            None => Ok(()),
+            Some(digest) => Err(ResolveError::Missing {
+                what: format!("the object {} of {}", digest.short(), app.name),
+                why: format!("its package has none of at most {limit} bytes"),
+            }),
+        }
+    }
+
+    /// The state of a package.
+    pub(crate) fn state(&self, app: &TargetApp) -> Result<State, ResolveError> {
+        let limit = self.sources.limits.document;
+        let unusable =
+            |source: Box<dyn std::error::Error + Send + Sync>| ResolveError::State { app: app.name.clone(), source };
+        if let Ok(Some(bytes)) = self.store.document(&app.top.digest, limit) {
+            return State::parse(&bytes, limit).map_err(|error| unusable(error.into()));
+        }
+        let Origin::Package(path) = &app.origin else {
+            return Err(unusable("it is not in a package".into()));
+        };
+        if !self.online {
+            let why = "nothing is fetched for this question".to_owned();
+            return Err(ResolveError::Missing { what: format!("the state of {}", app.name), why });
+        }
+        let state = package::state(path, &self.sources.limits, self.observer)?;
+        let bytes = state.canonical().into_bytes();
+        let found = Digest::of(&bytes);
+        if found != app.top.digest {
+            let reference = app.origin.to_string();
+            return Err(ResolveError::Digest { reference, wanted: app.top.digest, found });
+        }
+        self.store.put_blob(&found, &bytes)?;
+        Ok(state)
+    }
+
+    /// Lengths of the objects of a state: those of the store, else those of the package.
+    pub(crate) fn object_sizes(&self, app: &TargetApp, pvr: &PvrApp) -> Result<BTreeMap<Digest, u64>, ResolveError> {
+        let mut sizes = BTreeMap::new();
+        let mut open: BTreeSet<Digest> = BTreeSet::new();
+        for digest in pvr.state.objects() {
+            match self.store.blob(&digest)? {
+                Some(blob) => drop(sizes.insert(digest, blob.size())),
+                None => drop(open.insert(digest)),
+            }
+        }
+        if let (false, Origin::Package(path)) = (open.is_empty(), &app.origin) {
+            package::objects(path, &self.sources.limits, self.observer, &mut |digest, size, _: &mut dyn io::Read| {
+                if open.remove(digest) {
+                    sizes.insert(*digest, size);
+                }
+                Ok(())
+            })?;
+        }
+        match open.first() {
+            None => Ok(sizes),
+            Some(digest) => Err(ResolveError::Missing {
+                what: format!("the object {} of {}", digest.short(), app.name),
+                why: "its package has it not".to_owned(),
+            }),
+        }
+    }
+}
