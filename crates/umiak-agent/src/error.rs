@@ -87,7 +87,7 @@ pub enum AgentError {
     #[error("several images are called {0}: say APP/SERVICE, or more digits")]
     SeveralImages(String),
     /// It is made of squashfs images.
-    #[error("{0} is not made of layers: there is nothing to export")]
+    #[error("{0} is not made of layers: it came in a package, and goes out as one")]
     NoLayers(String),
     /// Several revisions begin like this.
     #[error("several revisions begin with {0}")]
@@ -207,6 +207,7 @@ impl AgentError {
             Self::NoTarget => "set one: umiakd target set NAME…",
             Self::NoSuchRevision(_) | Self::Ambiguous(_) => "umiakd status lists the revisions",
             Self::Refused(Refusal::Failed { .. }) => "publish another release, or try this one again: --again",
+            Self::NoLayers(_) => "umiakd export APP pvr:FILE",
             Self::Unreadable { .. } => "umiakd fsck --repair",
             Self::Store(StoreError::Busy { .. }) => "wait until it is done: umiakd status",
             Self::Store(error) if error.is_full() => "make room on the disk: umiakd prune",

@@ -82,7 +82,7 @@ fn an_app_arrives_as_its_author_meant_it() {
     package.app(
         "web",
         r##"{"#spec":"service-manifest-src@1","args":{"PV_LXC_CAP_DROP":["SYS_BOOT"],"PV_LXC_EXTRA_ENV":["B=2"]},
-        "persistence":{"/data/":"revision","lxc-overlay":"permanent"},"docker_digest":"x@sha256:0",
+        "persistence":{"/data/":"revision","ovl:/var/lib":"permanent","lxc-overlay":"permanent"},"docker_digest":"x@sha256:0",
         "docker_config":{"Entrypoint":["/docker-entrypoint.sh"],"Cmd":["nginx","-g","daemon off;"],"WorkingDir":"/srv",
         "Env":["A=b=c"],"Volumes":{"/var/www":{}}}}"##,
     );
@@ -111,6 +111,7 @@ fn an_app_arrives_as_its_author_meant_it() {
 
 fn kind(kind: &MountKind) -> String {
     match kind {
+        MountKind::Volume(volume) if volume.above => format!("volume above {} {:?}", volume.name, volume.persistence),
         MountKind::Volume(volume) => format!("volume {} {:?}", volume.name, volume.persistence),
         MountKind::Bind(bind) => format!("bind {}", bind.source),
         MountKind::Tmpfs { mode, .. } => format!("tmpfs {:o}", mode.unwrap_or_default()),
@@ -224,6 +225,10 @@ fn every_line_that_is_not_done_is_refused_by_its_name_and_number() {
         ("lxc.mount.entry = /srv ../x none bind 0 0", "lxc.mount.entry: cannot be mounted at `../x`"),
         ("lxc.mount.entry = proc x proc rw 0 0", "lxc.mount.entry: file systems of type `proc` are not mounted here"),
         ("lxc.mount.entry = /srv x none bind,foo=1 0 0", "lxc.mount.entry: option `foo=1` is not done here"),
+        (
+            "lxc.mount.entry = x v overlay lowerdir=/volumes/web/root.squashfs/w,upperdir=/volumes/web/docker--data/upper 0 0",
+            "lxc.mount.entry: only what is kept is laid above /v here, and above that alone",
+        ),
         ("lxc.rootfs.path = dir:/x", "lxc.rootfs.path: only overlayfs is stacked here"),
         ("free text", "is not KEY = VALUE"),
     ] {

@@ -73,7 +73,7 @@ fn anonymous(service: &str, target: &str) -> MountKind {
     let digest = Digest::of(target.as_bytes()).to_string();
     let hex = digest.rsplit(':').next().unwrap_or_default();
     let name = format!("anonymous-{service}-{}", hex.get(..16).unwrap_or_default());
-    MountKind::Volume(Volume { name, persistence: Persistence::Persistent, copy: true, subpath: None })
+    MountKind::Volume(Volume { name, persistence: Persistence::Persistent, copy: true, subpath: None, above: false })
 }
 
 /// `[SOURCE:]TARGET[:OPTIONS]`

@@ -208,10 +208,13 @@ impl Engine for Docker {
             refused.push(Refused::new(key::HEALTHCHECK, "Docker's probes are programs in the service (`test`)"));
         }
         for mount in &service.mounts {
-            if let MountKind::Volume(volume) = &mount.kind
-                && volume.persistence == Persistence::Boot
-            {
+            let MountKind::Volume(volume) = &mount.kind else { continue };
+            if volume.persistence == Persistence::Boot {
                 let why = format!("Docker keeps volume {} over a reboot; use a tmpfs", volume.name);
+                refused.push(Refused::new(key::VOLUMES, why));
+            }
+            if volume.above {
+                let why = format!("Docker lays volume {} above nothing", volume.name);
                 refused.push(Refused::new(key::VOLUMES, why));
             }
         }

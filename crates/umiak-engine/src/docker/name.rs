@@ -110,7 +110,8 @@ mod tests {
         assert_ne!(project("Shop", &revision), project("shop", &revision));
         assert_ne!(project("a.b", &revision), project("a_b", &revision));
         assert_ne!(project("shop", "r1"), project("shop", "r2"));
-        let mut kept = Volume { name: "v".into(), persistence: Persistence::Persistent, copy: true, subpath: None };
+        let mut kept =
+            Volume { name: "v".into(), persistence: Persistence::Persistent, copy: true, subpath: None, above: false };
         assert_eq!(volume("shop", "r1", &kept), volume("shop", "r2", &kept));
         assert!(!of_volume("shop", "r1", &kept).contains_key(REVISION));
         kept.persistence = Persistence::Revision;

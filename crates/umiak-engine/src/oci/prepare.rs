@@ -64,6 +64,7 @@ fn one(
     let mut sources = Vec::with_capacity(service.mounts.len());
     for mount in &service.mounts {
         sources.push(match &mount.kind {
+            MountKind::Volume(volume) if volume.above => volumes::above(instance, volume, &root, &mount.target)?,
             MountKind::Volume(volume) => Source::Path(volumes::ready(instance, volume, &root, &mount.target)?),
             MountKind::Bind(bind) => Source::Path(bind_source(deployment, service, bind)?),
             MountKind::Tmpfs { mode, .. } => {

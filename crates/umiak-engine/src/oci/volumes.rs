@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use umiak_spec::service::{Persistence, Volume};
 
+use super::bundle::Source;
 use super::inside;
 use super::place::{Instance, check_name};
 use crate::error::At;
@@ -44,6 +46,28 @@ pub(crate) fn ready(
         None => Ok(directory),
         Some(subpath) => below(&directory, subpath, &instance.key.service),
     }
+}
+
+/// Makes a volume that lies above what the image has at `target`. It has two directories of its own.
+pub(crate) fn above(instance: &Instance, volume: &Volume, root: &OwnedFd, target: &str) -> Result<Source, EngineError> {
+    let plain = Volume { copy: false, subpath: None, ..volume.clone() };
+    let directory = ready(instance, &plain, root, target)?;
+    let [upper, work] = ["upper", "work"].map(|name| directory.join(name));
+    durable::open_directory(&upper)?;
+    durable::directory(&work)?;
+    let service = || instance.key.service.clone();
+    let refused = |why: String| EngineError::Service { service: service(), why };
+    // Found as the service would find it: a link in the image leads to nothing of the device's.
+    let found = inside::make_directories(root, Path::new(target), (0, 0))
+        .and_then(|()| inside::open(root, Path::new(target), OFlags::PATH | OFlags::DIRECTORY))
+        .and_then(|found| rustix::fs::readlink(format!("/proc/self/fd/{}", found.as_raw_fd()), Vec::new()));
+    let found = found.map_err(|error| refused(format!("{target} is no directory of the image: {error}")))?;
+    let lower = PathBuf::from(OsStr::from_bytes(found.as_bytes()));
+    let written = [&lower, &upper].into_iter().map(|path| path.to_string_lossy());
+    if written.into_iter().any(|path| path.contains([':', ',', '\\', '"'])) {
+        return Err(refused(format!("overlayfs cannot be told of {target}")));
+    }
+    Ok(Source::Above { lower, upper, work })
 }
 
 /// Where a volume lies.
@@ -235,7 +259,7 @@ mod tests {
     }
 
     fn volume(persistence: Persistence) -> Volume {
-        Volume { name: "stock".into(), persistence, copy: true, subpath: None }
+        Volume { name: "stock".into(), persistence, copy: true, subpath: None, above: false }
     }
 
     #[test]

@@ -242,7 +242,7 @@ macro_rules! both {
 
 /// A volume of a service.
 pub fn volume(name: &str, persistence: umiak_spec::service::Persistence, target: &str) -> umiak_spec::service::Mount {
-    let volume = Volume { name: name.into(), persistence, copy: true, subpath: None };
+    let volume = Volume { name: name.into(), persistence, copy: true, subpath: None, above: false };
     umiak_spec::service::Mount {
         target: target.into(),
         read_only: false,

@@ -78,7 +78,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 /// Reads an entry; `None` where nothing is to be mounted, or it was refused.
 pub(super) fn entry(value: &str, manifests: &BTreeMap<String, Manifest>, at: &At<'_>) -> Option<Mount> {
     let fields: Vec<String> = value.split_whitespace().map(field).collect();
-    let [source, target, kind, options, ..] = fields.as_slice() else {
+    let [source, target, kind, options_text, ..] = fields.as_slice() else {
         at.refuse(KEY, "is not SOURCE TARGET TYPE OPTIONS");
         return None;
     };
@@ -86,7 +86,7 @@ pub(super) fn entry(value: &str, manifests: &BTreeMap<String, Manifest>, at: &At
         at.refuse(KEY, format!("cannot be mounted at `{target}`"));
         return None;
     };
-    let options = Options::parse(options);
+    let options = Options::parse(options_text);
     if kind != "overlay" && !options.unknown.is_empty() {
         at.refuse(KEY, format!("option `{}` is not done here", options.unknown.join(",")));
         return None;
@@ -99,10 +99,7 @@ pub(super) fn entry(value: &str, manifests: &BTreeMap<String, Manifest>, at: &At
             MountKind::Tmpfs { size: options.size, mode, options: said.cloned().collect() }
         }
         ("none" | "bind", true) => bound(source, &target, &options, manifests, at)?,
-        ("overlay", _) => {
-            at.refuse(KEY, format!("an overlay above {target} alone is not made here"));
-            return None;
-        }
+        ("overlay", false) => MountKind::Volume(above(options_text, &target, manifests, at)?),
         (other, _) => {
             at.refuse(KEY, format!("file systems of type `{other}` are not mounted here"));
             return None;
@@ -146,6 +143,29 @@ fn bound(
     Some(MountKind::Bind(Bind { source, create: false, recursive: options.recursive, propagation }))
 }
 
+/// A volume that lies above what the container's root has at `target`: `lowerdir=/volumes/NAME/root.squashfs/TARGET`,
+/// `upperdir=/volumes/NAME/KEY/upper`. What shows through is all of the root here, patches included.
+fn above(options: &str, target: &str, manifests: &BTreeMap<String, Manifest>, at: &At<'_>) -> Option<Volume> {
+    let (mut lower, mut upper, mut unknown) = (None, None, vec![]);
+    for word in options.split(',').filter(|word| !word.is_empty()) {
+        match word.split_once('=') {
+            Some(("lowerdir", path)) => lower = Some(path),
+            Some(("upperdir", path)) => upper = Some(path),
+            Some(("workdir", _)) | Some(("create", "dir")) => {}
+            _ => unknown.push(word),
+        }
+    }
+    let shown = lower.and_then(|path| path.strip_prefix("/volumes/")?.splitn(3, '/').nth(2));
+    let kept = upper.and_then(|path| path.strip_prefix("/volumes/")?.strip_suffix("/upper"));
+    let (Some(kept), true, true) = (kept, shown.and_then(absolute).as_deref() == Some(target), unknown.is_empty())
+    else {
+        at.refuse(KEY, format!("only what is kept is laid above {target} here, and above that alone"));
+        return None;
+    };
+    let volume = volume(kept, &Options::default(), manifests, at)?;
+    Some(Volume { above: true, ..volume })
+}
+
 /// A path of the device; what only a Pantavisor has is none.
 fn host(source: &str) -> Option<String> {
     let source = absolute(source).filter(|_| source.starts_with('/'))?;
@@ -165,7 +185,13 @@ fn volume(path: &str, options: &Options, manifests: &BTreeMap<String, Manifest>,
             at.refuse(KEY, format!("option `{}` is not done here for what is kept", options.memory.join(",")));
             return None;
         }
-        return Some(Volume { name: format!("{container}.{name}"), persistence: *persistence, copy: false, subpath });
+        return Some(Volume {
+            name: format!("{container}.{name}"),
+            persistence: *persistence,
+            copy: false,
+            subpath,
+            above: false,
+        });
     }
     let image = manifest.is_some_and(|manifest| manifest.volumes.iter().any(|volume| volume == name));
     match (image, options.optional) {

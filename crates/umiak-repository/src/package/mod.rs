@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use umiak_spec::Digest;
 
-pub use export::{ExportReport, Format};
+pub use export::{ExportReport, Format, write};
 pub use import::{ImportMode, ImportReport};
 
 pub(crate) use import::{peek, read};

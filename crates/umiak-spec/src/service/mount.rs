@@ -67,6 +67,9 @@ pub struct Volume {
     pub copy: bool,
     /// The directory in it that is mounted; relative, clean.
     pub subpath: Option<String>,
+    /// Whether it keeps only what is changed of what the image has at the target, which shows through it: an overlay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub above: bool,
 }
 
 /// A file or directory from outside of the service's root.

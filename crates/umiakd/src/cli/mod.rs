@@ -239,14 +239,15 @@ pub struct FsckArgs {
     pub repair: bool,
 }
 
-/// Write an image that is stored as an OCI layout
+/// Write an image that is stored as an OCI layout, or an app that came in a package as one
 ///
-/// Layers are uncompressed; diff IDs and image ID are the image's own.
+/// Layers are uncompressed; diff IDs and image ID are the image's own. A package is the one that the app came in, bit for
+/// bit of its state and objects.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// APP, APP/SERVICE, or an image ID (the digest of its config) or its first digits
+    /// APP, APP/SERVICE, or an image ID (the digest of its config) or its first digits; of a package APP or its digest
     pub image: String,
-    /// Where to: oci:DIR, oci-archive:FILE, or a directory
+    /// Where to: oci:DIR, oci-archive:FILE, or a directory; a package: pvr:FILE (gzip for .tgz and .gz)
     pub output: String,
 }
 

@@ -15,6 +15,8 @@ const SHM_SIZE: u64 = 64 << 20;
 pub(crate) enum Source {
     /// A path on the device.
     Path(PathBuf),
+    /// An overlay of one directory: what shows through, what is written, the kernel's own.
+    Above { lower: PathBuf, upper: PathBuf, work: PathBuf },
     /// Memory.
     Memory,
 }
@@ -78,6 +80,12 @@ fn one(mount: &Mount, source: &Source) -> Value {
             bind(&mount.target, path, &[how, spread(*propagation, *recursive), write])
         }
         (_, Source::Path(path)) => bind(&mount.target, path, &["rbind", "rprivate", write]),
+        (_, Source::Above { lower, upper, work }) => {
+            let option = |key: &str, path: &PathBuf| format!("{key}={}", path.display());
+            let options =
+                [write.to_owned(), option("lowerdir", lower), option("upperdir", upper), option("workdir", work)];
+            json!({"destination": mount.target, "type": "overlay", "source": "overlay", "options": options})
+        }
         // A volume always has a path; nothing is shown where that were not so.
         (_, Source::Memory) => json!({"destination": mount.target, "type": "tmpfs", "source": "tmpfs"}),
     }

@@ -1,0 +1,240 @@
+//! pvr packages on a device: made by `umiak`, run by `umiakd` with a real runtime; patched, extended, configured, bad, damaged.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test works in a scratch directory")]
+
+mod device;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use device::Device;
+use umiak_layer::LayerWriter;
+use umiak_spec::Limits;
+use umiak_testkit::sample::{SampleImage, SampleLayer, image, layout};
+use umiak_tree::{Metadata, TreePath};
+
+/// The configuration of a device that knows of `package.tgz` only.
+const PACKAGE: &str = "package.tgz";
+
+/// Says what it finds, keeps a line of each start in three volumes, and runs until it is told to end.
+fn script(release: &str, end: &str) -> String {
+    format!(
+        "#!/bin/sh\ntrap 'exit 0' TERM\nset -- /bin/busybox\n\
+         for kept in data once lost srv; do echo start >> /$kept/log; done\n\
+         echo \"{release}: page $($1 cat /srv/page), old $($1 ls /srv | $1 tr '\\n' ' '), \
+         config $($1 cat /etc/app.conf)$($1 cat /etc/more.json), data $($1 wc -l < /data/log), srv $($1 wc -l < /srv/log), once $($1 wc -l < /once/log)\"\n\
+         echo written > /root-is-written || exit 9\n{end}\n"
+    )
+}
+
+const STAYS: &str = "while :; do $1 sleep 0.1; done";
+
+fn layer(files: &[(&str, &[u8])]) -> SampleLayer {
+    let mut archive = LayerWriter::new(Vec::new());
+    for (path, content) in files {
+        let path = TreePath::from_archive(path.as_bytes(), &Limits::default()).unwrap();
+        let metadata = Metadata::root_owned(if path.to_string().starts_with("bin") { 0o755 } else { 0o644 });
+        archive.file(&path, &metadata, content.len() as u64, &mut &content[..]).unwrap();
+    }
+    SampleLayer::plain(archive.finish().unwrap())
+}
+
+/// A workbench of the developer beside the device.
+struct Bench<'d> {
+    device: &'d Device,
+    base: SampleLayer,
+}
+
+impl<'d> Bench<'d> {
+    fn new(device: &'d Device) -> Self {
+        let busybox = fs::read("/bin/busybox").unwrap();
+        let base = layer(&[("bin/busybox", &busybox), ("bin/sh", &busybox)]);
+        let bench = Self { device, base };
+        fs::create_dir(device.path("work")).unwrap();
+        bench.umiak("init");
+        bench
+    }
+
+    /// `umiak` as it was built beside this test.
+    fn umiak(&self, line: &str) {
+        let test = std::env::current_exe().unwrap();
+        let program: PathBuf = test.parent().and_then(Path::parent).unwrap().join("umiak");
+        assert!(program.exists(), "cargo build -p umiak");
+        let mut command = Command::new(program);
+        command.args(line.split_whitespace()).current_dir(self.device.path("work"));
+        let output = command
+            .env("PVR_CONFIG_DIR", self.device.path("umiak"))
+            .env("HOME", self.device.path("umiak"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "umiak {line}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A layout of the base and what is above it.
+    fn image(&self, name: &str, above: &[&[(&str, &[u8])]]) {
+        let layers = [self.base.clone()].into_iter().chain(above.iter().map(|files| layer(files))).collect();
+        let platform = umiak_spec::Platform::host().to_string();
+        layout(&self.device.path(name), "1", &image(&SampleImage { platform, layers })).unwrap();
+    }
+
+    fn release(&self, name: &str, end: &str, pages: &[(&str, &[u8])]) {
+        let script = script(name, end);
+        let app: &[(&str, &[u8])] = &[("bin/app", script.as_bytes())];
+        self.image(name, &[app, pages]);
+    }
+
+    fn config(&self, path: &str, text: &str) {
+        let path = self.device.path("work/_config").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// The package of what is on the bench, in place of the one before.
+    fn publish(&self) {
+        self.umiak("-q add .");
+        self.umiak("-q commit");
+        self.umiak(&format!("export ../{PACKAGE}"));
+    }
+}
+
+/// The last line that a container printed.
+fn last(device: &Device, container: &str) -> String {
+    let told = device.done(&format!("logs device/{container}"));
+    told.lines().last().unwrap_or_default().to_owned()
+}
+
+/// A package of three: a base that is only mounted, an extension of it, and `web`.
+fn first(bench: &Bench<'_>) {
+    bench.release("one", STAYS, &[("srv/page", b"1"), ("srv/gone", b""), ("etc/app.conf", b"image")]);
+    let base: &[(&str, &[u8])] = &[("srv/below", b"base"), ("srv/shared", b"base")];
+    let more = "#!/bin/sh\ntrap 'exit 0' TERM\nset -- /bin/busybox\n\
+                echo \"extended: $($1 cat /srv/below /srv/shared)\"\nwhile :; do $1 sleep 0.1; done\n";
+    bench.image("below", &[base]);
+    bench.image("above", &[base, &[("bin/app", more.as_bytes()), ("srv/shared", b"above")]]);
+    bench.umiak("app add --from=oci:../one:1 --volume /data:permanent --volume /once:revision --volume /lost:boot --volume ovl:/srv:permanent web");
+    bench.umiak("app add --group data --status-goal MOUNTED --from=oci:../below:1 below");
+    bench.umiak("app add --base below --from=oci:../above:1 ext");
+    bench.config("web/etc/app.conf", "device");
+    bench.config("web/etc/more.json", "{ \"a\": 1 }");
+    bench.publish();
+}
+
+#[test]
+#[ignore = "needs: crun, busybox-static, root"]
+fn a_package_is_run_patched_taken_back_and_configured() {
+    let device = Device::new();
+    let bench = Bench::new(&device);
+    first(&bench);
+    device.done(&format!("target set {PACKAGE}"));
+    device.done("check --explain");
+    let told = device.done("update");
+    assert!(told.contains("Committed"), "{told}");
+    assert_eq!(last(&device, "ext"), "device/ext  extended: baseabove");
+    let says = |release: &str, page: &str, config: &str, data: u32, once: u32| {
+        format!("device/web  {release}: page {page}, config {config}{{\"a\":1}}, data {data}, srv {data}, once {once}")
+    };
+    assert_eq!(last(&device, "web"), says("one", "1, old gone log page ", "device", 1, 1));
+
+    // A patch: one page changed, one gone. What did not change goes on; what the app keeps is there, and what was of the
+    // revision is not.
+    bench.release("two", STAYS, &[("srv/page", b"2"), ("etc/app.conf", b"image")]);
+    bench.umiak("app update --patch --from=oci:../two:1 web");
+    bench.publish();
+    let planned = device.done("check");
+    assert!(planned.contains("device"), "{planned}");
+    device.done("update");
+    assert_eq!(last(&device, "web"), says("two", "2, old log page ", "device", 2, 1));
+    let starts = device.done("logs device/ext").matches("extended").count();
+    assert_eq!(starts, 1, "the extension did not notice");
+
+    // A bad one.
+    bench.release("bad", "exit 3", &[("srv/page", b"3"), ("etc/app.conf", b"image")]);
+    bench.umiak("app update --patch --from=oci:../bad:1 web");
+    bench.publish();
+    let failed = device.run("update");
+    assert_eq!(failed.code, Some(6), "{}", failed.text);
+    let now = last(&device, "web");
+    assert!(now.starts_with("device/web  two: page 2") && now.ends_with("once 2"), "{now}");
+
+    // By hand back to the first, and on with another configuration only.
+    device.done("rollback");
+    let now = last(&device, "web");
+    assert!(now.starts_with("device/web  one: page 1") && now.ends_with("once 2"), "{now}");
+    bench.umiak("app update --patch --from=oci:../two:1 web");
+    bench.config("web/etc/app.conf", "changed");
+    bench.publish();
+    device.done("update");
+    let now = last(&device, "web");
+    assert!(now.contains("two: page 2") && now.contains("config changed{"), "{now}");
+    assert_eq!(device.done("logs device/ext").matches("extended").count(), 1, "the extension did not notice");
+
+    device.done("prune");
+    assert!(device.done("fsck").contains("Verified"));
+    // Out again as it came in, bit for bit, and of no use as an image.
+    device.done("export device pvr:out.tgz");
+    assert_eq!(fs::read(device.path("out.tgz")).unwrap(), fs::read(device.path(PACKAGE)).unwrap());
+    assert!(device.run("export device out").text.contains("pvr:FILE"));
+    let status = device.status();
+    let services: Vec<&str> =
+        status["apps"][0]["services"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(services, ["ext", "web"], "the base is mounted, not started");
+}
+
+#[test]
+#[ignore = "needs: crun, busybox-static, root"]
+fn damaged_objects_come_again_from_the_package() {
+    let device = Device::new();
+    let bench = Bench::new(&device);
+    first(&bench);
+    device.done(&format!("target set {PACKAGE}"));
+    device.done("update");
+    let blobs = device.path("data/store/blobs/sha256");
+    let mut damaged = 0;
+    for entry in walk(&blobs) {
+        let mut bytes = fs::read(&entry).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        fs::write(&entry, bytes).unwrap();
+        damaged += 1;
+        let found = device.run("fsck");
+        assert_ne!(found.code, Some(0), "{}: {}", entry.display(), found.text);
+        device.run("fsck --repair");
+        assert!(device.done("fsck").contains("Verified"), "{}", entry.display());
+    }
+    // Three images and a cover, two configurations, two files, the state, the revision.
+    assert!(damaged >= 9, "{damaged}");
+}
+
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        if entry.path().is_dir() {
+            found.extend(walk(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+#[ignore = "needs: crun, busybox-static, root"]
+fn what_is_not_done_is_refused_before_anything_is_fetched() {
+    let device = Device::new();
+    let bench = Bench::new(&device);
+    first(&bench);
+    bench.umiak("app rm ext");
+    bench.umiak("app add --from=oci:../one:1 --arg PV_DRIVERS_REQUIRED=wifi --arg PV_LXC_NETWORK_TYPE=phys ext");
+    bench.publish();
+    device.done(&format!("target set {PACKAGE}"));
+    let refused = device.run("update");
+    assert_eq!(refused.code, Some(2), "{}", refused.text);
+    for words in ["ext/run.json: drivers.required", "ext/lxc.container.conf:", "type `phys`"] {
+        assert!(refused.text.contains(words), "{words}: {}", refused.text);
+    }
+    let fetched: u64 =
+        walk(&device.path("data/store/blobs/sha256")).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(fetched < 100_000, "{fetched} bytes");
+}
