@@ -14,7 +14,7 @@ use umiak_sign::Policy;
 use umiak_spec::delta::{Content, LAYER_DELTA, Part};
 use umiak_spec::target::{Kind, Target};
 use umiak_spec::{DeltaManifest, Descriptor, Digest, Limits, media_type};
-use umiak_store::{Closure, Store};
+use umiak_store::{Closure, Object, Store};
 use umiak_testkit::sample;
 
 /// All that a target needs.
@@ -145,31 +145,83 @@ fn a_bundle_needs_no_network() {
     assert!(world.server.requests().is_empty());
 }
 
+/// A package of one container with a file above its root, beside which lies what is none of its objects.
+fn package(world: &World, object: &[u8], above: &str) {
+    let conf = "lxc.rootfs.path = overlayfs:/volumes/maps/root.squashfs:/volumes/maps/lxc-overlay/upper\n\
+                lxc.init.cmd = /bin/maps \"-v\"\n";
+    let digest = |bytes: &[u8]| Digest::of(bytes).hex();
+    let run = r##"{"#spec":"service-manifest-run@1","name":"maps","type":"lxc","config":"lxc.container.conf",
+        "root-volume":"root.squashfs","volumes":[],"storage":{"lxc-overlay":{"persistence":"boot"}}}"##;
+    let state = format!(
+        r##"{{"#spec":"pantavisor-service-system@1","maps/root.squashfs":"{}","maps/run.json":{run},
+        "maps/lxc.container.conf":"{}","_config/maps/etc/maps.conf":"{}","_config/maps/etc/b.json":{{"b": 1}}}}"##,
+        digest(object),
+        digest(conf.as_bytes()),
+        digest(above.as_bytes()),
+    );
+    let name = |bytes: &[u8]| format!("objects/{}", digest(bytes));
+    let (root, conf_name, file) = (name(object), name(conf.as_bytes()), name(above.as_bytes()));
+    let files: [(&str, &[u8]); 5] = [
+        ("json", state.as_bytes()),
+        (&root, object),
+        (&conf_name, conf.as_bytes()),
+        (&file, above.as_bytes()),
+        ("objects/README", b"none"),
+    ];
+    fs::write(world.path().join("maps-1.4.pvrexport.tar"), tar(&files)).unwrap();
+}
+
 #[test]
-fn a_package_brings_state_and_objects() {
+fn a_package_brings_state_objects_and_what_lies_above_roots() {
     let world = World::new();
     let (sources, store) = (sources(), world.store());
     let object = noise(300_000, 5);
-    let state = format!(
-        r##"{{"#spec":"pantavisor-service-system@1","maps/root.squashfs":"{}","maps/run.json":{{"name":"maps"}}}}"##,
-        Digest::of(&object).hex()
-    );
-    let name = format!("objects/{}", Digest::of(&object).hex());
-    let package = tar(&[("json", state.as_bytes()), (&name, &object), ("objects/README", b"none")]);
-    fs::write(world.path().join("maps.pvrexport.tar"), package).unwrap();
-    let asked = asked(&["maps.pvrexport.tar".into()], world.path(), &Limits::default()).unwrap();
+    package(&world, &object, "colour = 1\n");
+    let asked = asked(&["maps-1.4.pvrexport.tar".into()], world.path(), &Limits::default()).unwrap();
     let target = sources.resolve(&store, &asked, &Silently).unwrap();
-    assert_eq!((target.apps[0].name.as_str(), target.apps[0].kind), ("maps", Kind::Pvr));
+    assert_eq!((target.apps[0].name.as_str(), target.apps[0].kind), ("device", Kind::Pvr));
+    assert!(!store.has_blob(&Digest::of(&object)), "only documents come before there is a plan");
+    let described = sources.describe(&store, &target.apps[0]).unwrap();
+    let [part] = described.parts.as_slice() else { panic!("{described:?}") };
+    assert_eq!(part.service.process.args, ["/bin/maps", "-v"]);
+    let Root::Blobs(images) = &part.root else { panic!("{:?}", part.root) };
+    assert_eq!((images.len(), images[1]), (2, Digest::of(&object)), "what is above comes first");
     let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
+    assert!(planned.download >= 300_000 && planned.download < 305_000, "{}", planned.download);
     sources.fetch(&store, &target, &planned, &Silently).unwrap();
     let closure = closure(&sources, &store, &target);
-    assert!(closure.blobs.contains(&Digest::of(&object)) && store.missing(&closure).is_empty());
+    assert!(images.iter().all(|image| closure.blobs.contains(image)) && store.missing(&closure).is_empty());
+    assert_eq!(sources.lowers(&store, &part.root).unwrap().len(), 2);
+    // Another file above it: another image, and nothing else is fetched.
+    package(&world, &object, "colour = 2\n");
+    let next = sources.resolve(&store, &asked, &Silently).unwrap();
+    let planned = sources.plan(&store, &next, std::slice::from_ref(&target), &Silently).unwrap();
+    assert!(planned.refusal.is_none() && planned.download < 10_000, "{}", planned.download);
+    let Root::Blobs(changed) = &sources.describe(&store, &next.apps[0]).unwrap().parts[0].root else { panic!() };
+    assert!(changed[0] != images[0] && changed[1] == images[1]);
+    // A damaged image of ours is made again.
+    fs::write(store.blob(&images[0]).unwrap().unwrap().path(), b"damaged").unwrap();
+    let targets = std::slice::from_ref(&target);
+    sources.repair(&store, &Object::Blob(images[0]), targets, &Silently).unwrap();
+    assert!(store.document(&images[0], 1 << 20).unwrap().is_some());
     // The medium is gone: what is here is read all the same, and what is not says where it should be.
-    fs::remove_file(world.path().join("maps.pvrexport.tar")).unwrap();
+    fs::remove_file(world.path().join("maps-1.4.pvrexport.tar")).unwrap();
     assert!(sources.plan(&store, &target, &[], &Silently).is_ok());
-    store.forget_partial(&Digest::of(b"")).unwrap();
+    assert_eq!(sources.describe(&store, &target.apps[0]).unwrap(), described);
     let other = World::new();
     assert!(sources.plan(&other.store(), &target, &[], &Silently).is_err());
+}
+
+#[test]
+fn a_pvr_state_needs_an_engine_that_mounts() {
+    let world = World::new();
+    let (mut sources, store) = (sources(), world.store());
+    package(&world, &noise(3000, 5), "");
+    let asked = asked(&["maps-1.4.pvrexport.tar".into()], world.path(), &Limits::default()).unwrap();
+    let target = sources.resolve(&store, &asked, &Silently).unwrap();
+    sources.runs_compose = true;
+    let error = sources.describe(&store, &target.apps[0]).unwrap_err();
+    assert!(error.to_string().contains("not with Docker"), "{error}");
 }
 
 /// Publishes an artifact that says it is a delta from one layer to another, and is none.

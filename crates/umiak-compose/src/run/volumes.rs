@@ -15,7 +15,8 @@ pub(super) fn named(user: &Field<'_>, name: &str) -> Option<MountKind> {
         user.refuse(format!("`{}` is no name of a volume: letters, digits, `.`, `_`, `-`", shown(name)));
         return None;
     }
-    let mut volume = Volume { name: name.to_owned(), persistence: Persistence::Persistent, copy: true, subpath: None, above: false };
+    let mut volume =
+        Volume { name: name.to_owned(), persistence: Persistence::Persistent, copy: true, subpath: None, above: false };
     let Some(value) = user.reading.project.model.at(&["volumes", name]) else {
         user.refuse(format!("the project defines no volume `{}`", shown(name)));
         return None;

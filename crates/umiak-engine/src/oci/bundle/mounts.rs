@@ -50,11 +50,11 @@ fn usual(service: &Service) -> Vec<Value> {
         fixed("/sys", "sysfs", &system(privileged || service.security.writable_sys)),
         fixed("/sys/fs/cgroup", "cgroup", &system(privileged)),
     ];
+    // Of the namespace that the service is in; many devices do not have the device's own mounted.
+    mounts.push(fixed("/dev/mqueue", "mqueue", &safe));
     if service.namespaces.ipc == Sharing::Host {
-        mounts.push(bind("/dev/mqueue", &PathBuf::from("/dev/mqueue"), &["rbind"]));
         mounts.push(bind("/dev/shm", &PathBuf::from("/dev/shm"), &["rbind"]));
     } else {
-        mounts.push(fixed("/dev/mqueue", "mqueue", &safe));
         let size = format!("size={}", service.resources.shm_size.unwrap_or(SHM_SIZE));
         mounts.push(fixed("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
     }
