@@ -30,6 +30,9 @@ impl Agent {
         observer: &dyn Observer,
     ) -> Result<Descriptor, AgentError> {
         let store = self.reading()?.ok_or_else(|| AgentError::NoSuchImage(what.to_owned()))?;
+        if self.packaged(&store, what)?.is_some() {
+            return Err(AgentError::NoLayers(what.to_owned()));
+        }
         let part = self.part(&store, what)?;
         let Root::Layers(layers) = &part.root else {
             return Err(AgentError::NoLayers(what.to_owned()));

@@ -46,7 +46,7 @@ impl Agent {
     }
 
     /// The app that is meant, of all revisions that are kept.
-    fn packaged(&self, store: &Store, what: &str) -> Result<Option<TargetApp>, AgentError> {
+    pub(crate) fn packaged(&self, store: &Store, what: &str) -> Result<Option<TargetApp>, AgentError> {
         let journal = read_journal(store)?;
         let digits = what.strip_prefix("sha256:").unwrap_or(what);
         for revision in journal.state.kept(&self.policy.rules()) {
