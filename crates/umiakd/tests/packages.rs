@@ -100,15 +100,18 @@ impl<'d> Bench<'d> {
     }
 }
 
-/// The last line of a container, as soon as it is one that it printed itself since it was started.
+/// The last line of a container, as soon as it has printed one for each time that it was started.
 fn last(device: &Device, container: &str) -> String {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(30);
     loop {
         let told = device.done(&format!("logs device {container}"));
-        let line = told.lines().last().and_then(|line| line.split_once(' ')).map_or("", |(_, line)| line);
-        if Instant::now() > end || !line.contains("  * ") && !line.is_empty() {
-            return line.to_owned();
+        let lines = || told.lines().filter_map(|line| line.split_once(' ').map(|(_, line)| line));
+        let starts = lines().filter(|line| line.contains("  * started")).count();
+        let printed: Vec<&str> = lines().filter(|line| !line.contains("  * ")).collect();
+        if starts > 0 && printed.len() >= starts {
+            return printed.last().map_or_else(String::new, |line| (*line).to_owned());
         }
+        assert!(Instant::now() < end, "{container} says nothing:\n{told}{}", device.done("status"));
         std::thread::sleep(Duration::from_millis(50));
     }
 }

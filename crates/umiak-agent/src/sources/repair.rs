@@ -44,18 +44,27 @@ impl Sources {
         observer: &dyn Observer,
     ) -> Result<(), SupplyError> {
         let apps = || targets.iter().flat_map(|target| &target.apps);
+        let mut failed = None;
         for app in apps() {
             // An object may be mounted just now: it stays where it is until the good one takes its name.
             let Origin::Package(path) = &app.origin else { continue };
             let reader = self.reader(store, false, observer);
             if reader.state(app).is_ok_and(|state| state.objects().contains(digest)) {
-                return Ok(package::replace(store, path, digest, &self.limits, observer)?);
+                match package::replace(store, path, digest, &self.limits, observer) {
+                    Ok(()) => return Ok(()),
+                    // The package of another revision may have it.
+                    Err(error) => failed = Some(error),
+                }
+                continue;
             }
             if let Ok(pvr) = reader.pvr(app)
                 && reader.make_cover(&pvr, digest)?
             {
                 return Ok(());
             }
+        }
+        if let Some(error) = failed {
+            return Err(error.into());
         }
         store
             .discard_damage(&Damage {
