@@ -105,7 +105,12 @@ fn an_app_arrives_as_its_author_meant_it() {
         service.mounts.iter().map(|mount| format!("{} {}", mount.target, kind(&mount.kind))).collect();
     assert_eq!(
         mounts,
-        ["/run tmpfs 755", "/data volume web.docker--data Revision", "/var/www volume web.docker--var-www Persistent",]
+        [
+            "/run tmpfs 755",
+            "/data volume web.docker--data Revision",
+            "/var/www volume web.docker--var-www Persistent",
+            "/var/lib volume above web.dockerovl--var-lib Persistent",
+        ]
     );
 }
 

@@ -70,7 +70,7 @@ impl Groups {
 
     /// Where a container is that names none: in the last one.
     pub(super) fn last(&self) -> Option<(usize, &Group)> {
-        self.0.iter().enumerate().last()
+        self.0.iter().enumerate().next_back()
     }
 }
 

@@ -171,7 +171,7 @@ fn host(source: &str) -> Option<String> {
     let source = absolute(source).filter(|_| source.starts_with('/'))?;
     let of_pantavisor = ["/exports", "/pv", "/pantavisor", "/storage", "/configs"];
     let below = |top: &&str| source.strip_prefix(*top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    (!of_pantavisor.iter().any(|top| below(&top))).then_some(source)
+    (!of_pantavisor.iter().any(below)).then_some(source)
 }
 
 /// What stands behind `/volumes/`: a container, what it keeps, perhaps a directory in that.
