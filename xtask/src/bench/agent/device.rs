@@ -56,7 +56,7 @@ pub struct Update {
     pub staging: Run,
     /// And of switching.
     pub switching: Run,
-    /// Seconds that the service did not run, where somebody looked.
+    /// Seconds that the service did not run at most, where somebody looked.
     pub stopped: f64,
 }
 
@@ -131,7 +131,7 @@ impl Device {
         let staging = self.costs(&["update", "--stage-only"]);
         let gap = word.map(Gap::watch);
         let switching = staging.is_ok().then(|| self.costs(&["update", "--yes"])).transpose();
-        let stopped = gap.map_or(Ok(0.0), Gap::longest)?;
+        let stopped = gap.map_or(Ok(0.0), |gap| gap.longest().map(|found| found.most))?;
         let most = room.most()?;
         let staging = staging?;
         let switching = switching?.unwrap_or(staging);
@@ -201,7 +201,7 @@ impl Device {
         Ok((mib("VmRSS:")?, mib("RssAnon:")?))
     }
 
-    /// Ends what watches over services; that ends them.
+    /// Ends what watches over services, which ends them, and unmounts what they ran from.
     fn end(&self) {
         let words = self.run.display().to_string();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -214,6 +214,14 @@ impl Device {
             while entry.path().join("exe").exists() && Instant::now() < deadline {
                 std::thread::sleep(MOMENT);
             }
+        }
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        let mut ours: Vec<&str> = points.filter(|point| Path::new(point).starts_with(&self.run)).collect();
+        // What was mounted last may lie on what was mounted before.
+        ours.reverse();
+        for point in ours {
+            let _ = command::run_quietly(Command::new("umount").arg("-l").arg(point));
         }
     }
 }

@@ -14,7 +14,17 @@ const MOMENT: Duration = Duration::from_millis(2);
 /// Looks for a process that has a word on its command line.
 pub struct Gap {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Duration>,
+    thread: JoinHandle<Length>,
+}
+
+/// The longest time between two sights of a process, in seconds. A look takes time itself, and much of it on a machine
+/// that has other work.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Length {
+    /// From the end of a look to the beginning of the next that saw one.
+    pub least: f64,
+    /// From the beginning of a look to the end of the next.
+    pub most: f64,
 }
 
 impl Gap {
@@ -23,28 +33,33 @@ impl Gap {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let (mut longest, mut last, mut known) = (Duration::ZERO, Instant::now(), None);
-            while !stopped.load(Ordering::Relaxed) {
+            let (mut longest, mut known) = (Length::default(), None);
+            let mut last = (Instant::now(), Instant::now());
+            loop {
                 let begun = Instant::now();
                 known = running(&word, known.as_deref());
                 if known.is_some() {
-                    longest = longest.max(begun.saturating_duration_since(last));
-                    last = Instant::now();
+                    let ended = Instant::now();
+                    longest.least = longest.least.max(begun.saturating_duration_since(last.1).as_secs_f64());
+                    longest.most = longest.most.max(ended.saturating_duration_since(last.0).as_secs_f64());
+                    last = (begun, ended);
+                }
+                if stopped.load(Ordering::Relaxed) {
+                    return longest;
                 }
                 std::thread::sleep(MOMENT);
             }
-            longest
         });
         Self { stop, thread }
     }
 
-    /// The longest time in seconds between two sights of one.
+    /// The longest.
     ///
     /// # Errors
     /// The watch ended.
-    pub fn longest(self) -> Result<f64, Failure> {
+    pub fn longest(self) -> Result<Length, Failure> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map(|time| time.as_secs_f64()).map_err(|_| "the watch ended".to_owned())
+        self.thread.join().map_err(|_| "the watch ended".to_owned())
     }
 }
 
@@ -91,7 +106,7 @@ mod tests {
         let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
         until_runs(&word).unwrap();
         let gap = Gap::watch(word);
-        assert!(gap.longest().unwrap() < 1.0);
+        assert!(gap.longest().unwrap().least < 1.0);
         drop(child.stdin.take());
         child.wait().unwrap();
     }
