@@ -57,7 +57,7 @@ mount -t overlay -o lowerdir=/etc,upperdir="$1/etc",workdir="$1/work" overlay /e
 mount --bind lib /var/lib
 mount -t tmpfs tmpfs /run
 leave() {
-    kill -TERM -1 2>/dev/null
+    kill -TERM -1 2>/dev/null || true
     for turn in $(seq 200); do
         set -- /proc/[0-9]*
         [ "$#" -gt 1 ] || break

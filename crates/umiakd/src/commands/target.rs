@@ -24,7 +24,10 @@ pub fn run(context: &Context<'_>, agent: &Agent, command: &TargetCommand) -> Res
 
 fn set(context: &Context<'_>, agent: &Agent, arguments: &TargetSetArgs) -> Result<(), Failure> {
     let asked = asked(&arguments.targets)?;
-    let names = || asked.apps.iter().map(|app| app.origin.to_string()).collect::<Vec<_>>().join(" ");
+    let names = || match asked.apps.as_slice() {
+        [] => "nothing".to_owned(),
+        apps => apps.iter().map(|app| app.origin.to_string()).collect::<Vec<_>>().join(" "),
+    };
     if context.talk.dry_run {
         context.printer.fact("Would", &format!("set the target to {}", names()));
         return Ok(());

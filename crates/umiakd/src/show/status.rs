@@ -65,7 +65,8 @@ fn device(status: &Status) -> Table {
     match &status.target {
         Some(target) => {
             let since = target.at.map_or_else(String::new, |at| format!(" (set {})", moment(Some(at))));
-            table.row(["target", &format!("{}{since}", target.asked.join(" "))]);
+            let asked = if target.asked.is_empty() { "nothing".to_owned() } else { target.asked.join(" ") };
+            table.row(["target", &format!("{asked}{since}")]);
         }
         None => table.row(["target", "none: umiakd target set NAME…"]),
     }
