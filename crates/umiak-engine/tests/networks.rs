@@ -17,6 +17,7 @@ use umiak_spec::service::{Attachment, Network, Private, Service};
 both! {
     who_stays_finds_who_was_changed
     what_a_cut_left_is_taken_up
+    numbers_of_the_gone_are_taken_when_none_is_left
     engines_of_two_stores_share_a_machine
 }
 
@@ -111,6 +112,25 @@ fn what_a_cut_left_is_taken_up(device: &mut Device) {
     assert!(links().contains(&"umiak1".to_owned()), "{:?}", links());
     device.engine.remove(&device.app, REVISION).unwrap();
     assert!(links().contains(&"umiak0".to_owned()) && !links().contains(&"umiak1".to_owned()), "{:?}", links());
+}
+
+fn numbers_of_the_gone_are_taken_when_none_is_left(device: &mut Device) {
+    let batch: String = (0..256)
+        .map(|number| {
+            let directory = if number == 77 { "/nonexistent/run" } else { "/" };
+            let note = format!("umiak: network default of shop ({directory})");
+            format!("link add umiak{number} type bridge\nlink set umiak{number} alias \"{note}\"\n")
+        })
+        .collect();
+    fs::write(device.path("batch"), batch).unwrap();
+    let file = device.path("batch").display().to_string();
+    assert!(Command::new("ip").args(["-batch", &file]).status().unwrap().success());
+    device.engine.ready(&device.deployment(REVISION, [serving("one")]), &NoImages).unwrap();
+    assert!(device.path("run/networks/77").exists());
+    let mut next = serving("two");
+    next.network = Network::Private(Private { attached: vec![Attachment::new("other")], ports: vec![] });
+    let error = device.engine.ready(&device.deployment(NEXT, [next]), &NoImages).unwrap_err();
+    assert!(error.to_string().contains("all 256 networks"), "{error}");
 }
 
 fn engines_of_two_stores_share_a_machine(device: &mut Device) {

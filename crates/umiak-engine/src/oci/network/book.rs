@@ -6,7 +6,8 @@
 //!
 //! One number is one network of the machine: the kernel makes one bridge of a name, so engines of several stores that take
 //! numbers at the same time get different ones. Whose a bridge is says its hardware address, which is made of the run
-//! directory's path: a bridge of ours of which nothing is noted was left by a cut, and goes; others' are not touched.
+//! directory's path: a bridge of ours of which nothing is noted was left by a cut, and goes; others' are not touched. Only where no number is
+//! left those are taken whose engine's run directory, which is noted at the bridge, is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -22,6 +23,9 @@ use crate::{EngineError, durable};
 
 /// The highest number of a network: those of the pool.
 const NETWORK_LAST: u8 = 255;
+
+/// How that begins which is noted at a bridge for people; the run directory of its engine ends it, in brackets.
+const NOTE: &str = "umiak: network ";
 
 /// The addresses of services in a network.
 const HOSTS: std::ops::RangeInclusive<u8> = 2..=253;
@@ -162,7 +166,7 @@ impl<'a> Book<'a> {
             None => self.take(definition)?,
         };
         let Definition { app, name, .. } = definition;
-        let what = format!("umiak: network {name} of {app} ({})", self.directories.run.display());
+        let what = format!("{NOTE}{name} of {app} ({})", self.run().display());
         link::bridge(&network.bridge(), pool.address(network.number, 1), &what)
             .at("make the network", Path::new(name))?;
         Ok(network)
@@ -193,19 +197,43 @@ impl<'a> Book<'a> {
         Ok(there.then_some(network))
     }
 
-    /// The lowest number that nobody has.
+    /// The lowest number that nobody has; if there is none, the lowest that only somebody has who is gone.
     fn take(&self, definition: &Definition) -> Result<Numbered, EngineError> {
+        for again in [false, true] {
+            if again {
+                self.take_from_the_gone()?;
+            }
+            if let Some(network) = self.take_free(definition)? {
+                return Ok(network);
+            }
+        }
+        let why = "all 256 networks of this device are in use".to_owned();
+        Err(EngineError::Service { service: definition.app.clone(), why })
+    }
+
+    /// Removes bridges that engines made whose run directories are not there any more.
+    fn take_from_the_gone(&self) -> Result<(), EngineError> {
+        for (name, link) in link::all().at("list", Path::new("network devices"))? {
+            let run = link.note.strip_prefix(NOTE).and_then(|rest| rest.strip_suffix(')')?.rsplit_once('('));
+            let gone = run.is_some_and(|(_, run)| run.starts_with('/') && !Path::new(run).exists());
+            if gone && (0..=NETWORK_LAST).any(|number| bridge(number) == name) {
+                link::remove(&name).at("remove the network", Path::new(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_free(&self, definition: &Definition) -> Result<Option<Numbered>, EngineError> {
         let noted: BTreeSet<u8> = self.networks().iter().map(|network| network.number).collect();
         for number in (0..=NETWORK_LAST).filter(|number| !noted.contains(number)) {
             if self.claim(number)? {
                 let noted = Noted { definition: definition.clone(), boot: place::boot_id(), members: BTreeMap::new() };
                 let network = Numbered { number, noted };
                 self.write(&network)?;
-                return Ok(network);
+                return Ok(Some(network));
             }
         }
-        let why = "all 256 networks of this device are in use".to_owned();
-        Err(EngineError::Service { service: definition.app.clone(), why })
+        Ok(None)
     }
 
     fn claim(&self, number: u8) -> Result<bool, EngineError> {
@@ -233,14 +261,17 @@ impl<'a> Book<'a> {
         self.directories.run.join("networks").join(number.to_string())
     }
 
+    fn run(&self) -> PathBuf {
+        std::path::absolute(&self.directories.run).unwrap_or_else(|_| self.directories.run.clone())
+    }
+
     fn owns(&self, number: u8, link: &link::Interface) -> bool {
         link.hardware == self.hardware(number)
     }
 
     /// The hardware address of a bridge of ours: locally administered, and made of where we are.
     fn hardware(&self, number: u8) -> link::Hardware {
-        let run = std::path::absolute(&self.directories.run).unwrap_or_else(|_| self.directories.run.clone());
-        let digest = Digest::of(run.as_os_str().as_encoded_bytes());
+        let digest = Digest::of(self.run().as_os_str().as_encoded_bytes());
         let [a, b, c, d, ..] = *digest.as_bytes();
         [0x06, a, b, c, d, number]
     }

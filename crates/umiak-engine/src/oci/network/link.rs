@@ -51,12 +51,14 @@ pub(super) struct Cable {
 }
 
 /// An interface.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Interface {
     index: u32,
     pub hardware: Hardware,
     /// The number of a cable's other end.
     other: u32,
+    /// What is noted for people.
+    pub note: String,
 }
 
 /// All interfaces of the network that this thread is in, by name.
@@ -71,6 +73,9 @@ pub(super) fn all() -> io::Result<BTreeMap<String, Interface>> {
                 IFLA_IFNAME => name = String::from_utf8(value.strip_suffix(b"\0").unwrap_or(value).to_vec()).ok(),
                 IFLA_ADDRESS => found.hardware = value.try_into().unwrap_or_default(),
                 IFLA_LINK => found.other = number(value),
+                IFLA_IFALIAS => {
+                    found.note = String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned();
+                }
                 _ => {}
             }
         }
@@ -109,8 +114,8 @@ pub(super) fn remove(name: &str) -> io::Result<()> {
 /// Lays a cable into the namespace of `keeper`; its inner end gets an address. Repeatable: one that is there stays.
 pub(super) fn lay(keeper: &Path, cable: &Cable) -> io::Result<()> {
     let (name, address, gateway) = (cable.inside.as_str(), cable.address, cable.gateway);
-    let outer = all()?.get(&cable.outside).copied();
-    let inner = namespace::in_network(keeper, all)??.get(name).copied();
+    let outer = all()?.remove(&cable.outside);
+    let inner = namespace::in_network(keeper, all)??.remove(name);
     let is_laid = inner
         .is_some_and(|inner| inner.hardware == cable.hardware && outer.is_some_and(|outer| outer.index == inner.other));
     if !is_laid {
