@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::{Failure, command, tidy};
 
 /// Package and what it is here for.
-const PACKAGES: [(&str, &str); 35] = [
+const PACKAGES: [(&str, &str); 36] = [
     ("attr", "getfattr and setfattr: extended attributes as others see them"),
     ("binutils", "strip: a test's program without its tables, small enough for a virtual machine's memory"),
     ("bsdiff", "bsdiff and bspatch: the delta of two files that ours is measured with"),
@@ -37,6 +37,7 @@ const PACKAGES: [(&str, &str); 35] = [
     ("runc", "the other OCI runtime"),
     ("skopeo", "makes and copies layouts, archives, registry contents"),
     ("squashfs-tools", "mksquashfs and unsquashfs: the format's own reader and writer"),
+    ("systemd", "systemd-analyze: the daemon's unit as systemd reads it"),
     ("tar", "GNU tar: layers as others write and read them"),
     ("time", "wall, CPU and peak memory of a measured command, all its processes together"),
     ("umoci", "unpacks images: the tree that others make of them"),

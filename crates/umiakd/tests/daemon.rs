@@ -112,7 +112,7 @@ fn watchers(device: &Device) -> BTreeSet<i32> {
 }
 
 #[test]
-#[ignore = "needs: crun, busybox-static, root"]
+#[ignore = "needs: crun, busybox-static, iproute2, mount, root"]
 fn the_daemon_follows_its_target_and_leaves_containers_alone_when_it_ends() {
     let device = Device::configured(POLLING);
     device.release("one", RUNS, 1);
@@ -145,7 +145,7 @@ fn the_daemon_follows_its_target_and_leaves_containers_alone_when_it_ends() {
 }
 
 #[test]
-#[ignore = "needs: crun, busybox-static, root"]
+#[ignore = "needs: crun, busybox-static, iproute2, mount, root"]
 fn the_socket_has_the_command_lines_verbs_for_root_and_a_group() {
     // Any group that every device has.
     const GROUP: &str = "games";
@@ -209,7 +209,7 @@ fn user(device: &Device, group: u32, line: &str) -> Said {
 }
 
 #[test]
-#[ignore = "needs: crun, busybox-static, root"]
+#[ignore = "needs: crun, busybox-static, iproute2, mount, root"]
 fn told_to_end_in_an_update_it_ends_and_the_next_start_goes_on() {
     let device = Device::configured(POLLING);
     device.release("one", RUNS, 1);
@@ -234,7 +234,7 @@ fn told_to_end_in_an_update_it_ends_and_the_next_start_goes_on() {
 }
 
 #[test]
-#[ignore = "needs: crun, busybox-static, root"]
+#[ignore = "needs: crun, busybox-static, iproute2, mount, root"]
 fn outside_of_its_window_it_waits_and_in_it_a_wake_while_it_is_busy_is_not_lost() {
     // The day is another one, whatever day it is; a clock that was never set is none of this test's.
     let today = (std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400 + 3) % 7;

@@ -19,7 +19,7 @@ fn released() -> Device {
 }
 
 #[test]
-#[ignore = "needs: crun, busybox-static, root"]
+#[ignore = "needs: crun, busybox-static, iproute2, mount, root"]
 fn a_device_updates_goes_back_by_itself_and_by_hand() {
     let device = released();
     device.done("target set oci:one");
@@ -52,7 +52,7 @@ fn a_device_updates_goes_back_by_itself_and_by_hand() {
 }
 
 #[test]
-#[ignore = "needs: crun, busybox-static, root"]
+#[ignore = "needs: crun, busybox-static, iproute2, mount, root"]
 fn an_update_that_is_cut_off_goes_on_with_the_same_command() {
     let device = released();
     device.done("target set oci:one");

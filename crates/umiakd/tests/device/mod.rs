@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use umiak_layer::LayerWriter;
@@ -18,13 +17,9 @@ pub const RUNS: &str = "#!/bin/sh\ntrap 'exit 0' TERM\necho release\nwhile :; do
 /// A service that is never well.
 pub const FAILS: &str = "#!/bin/sh\necho cannot; exit 3\n";
 
-/// One device at a time: a machine is one, and its network devices are numbered by one engine.
-static MACHINE: Mutex<()> = Mutex::new(());
-
 /// A device in a directory. Its services go with it.
 pub struct Device {
     scratch: tempfile::TempDir,
-    _alone: MutexGuard<'static, ()>,
 }
 
 /// What one run said.
@@ -40,8 +35,7 @@ impl Device {
 
     /// A device of which more is decided, see [`Device::configure`].
     pub fn configured(more: &str) -> Self {
-        let alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-        let device = Self { scratch: tempfile::tempdir().unwrap(), _alone: alone };
+        let device = Self { scratch: tempfile::tempdir().unwrap() };
         device.configure(more);
         device
     }
@@ -120,12 +114,24 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // What watches over services ends them; mounts go with the last of them.
+        // What watches over services ends them.
         for (pid, _) in self.processes() {
             let _ = Command::new("kill").arg(pid.to_string()).status();
             let end = Instant::now() + Duration::from_secs(20);
             while Path::new(&format!("/proc/{pid}/exe")).exists() && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        // What it left in the kernel: mounts, the topmost first, and bridges, at which their device is noted.
+        let place = self.scratch.path().display().to_string();
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        for point in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&place))
+        {
+            let _ = Command::new("umount").args(["--lazy", point]).status();
+        }
+        for link in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
+            if fs::read_to_string(link.path().join("ifalias")).is_ok_and(|note| note.contains(&place)) {
+                let _ = Command::new("ip").args(["link", "delete"]).arg(link.file_name()).status();
             }
         }
     }
