@@ -24,7 +24,7 @@ use cut::{At, Cut, Deed, Known, Run, Scene, attempt, cuts, every};
 use releases::scene::{Space, real};
 use umiak_agent::{Outcome, Silently, UpdateOptions};
 use umiak_store::{RealDisk, Store, StoreOptions};
-use umiak_testkit::crash::Loss;
+use umiak_testkit::crash::{CrashDisk, Loss};
 
 /// What is published as `front`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,4 +284,21 @@ fn what_goes_on_after_a_cut_is_cut_off_as_well() {
     let bad = enumerate_twice(&scene("sick", Deed::Update, Form::Layers).0, 31, 19);
     println!("crash points: cut off twice, {good} in a good update, {bad} in a bad one");
     assert!(good > 20 && bad > 20);
+}
+
+#[test]
+fn a_disk_that_lies_is_noticed() {
+    let scene = real("run", Space::Enough);
+    let losses = [Loss::Everything, Loss::Contents].into_iter().chain((1..=6).map(Loss::Some));
+    let noticed = losses.filter(|loss| {
+        let mut run = Run::new(&scene);
+        let disk = CrashDisk::new(&run.device.disk).unwrap().lying();
+        assert!(!run.until_cut(&disk, false) && run.told.commit());
+        let gone = std::panic::AssertUnwindSafe(|| {
+            run.cut(Cut::Power(*loss), &disk);
+            run.go_on();
+        });
+        std::panic::catch_unwind(gone).is_err()
+    });
+    assert_eq!(noticed.count(), 8, "what holds without a single sync is not what these tests look at");
 }

@@ -278,12 +278,18 @@ impl<'a> Run<'a> {
 
     /// Acts until the cut, after a start of the device where `started`; whether there was a cut.
     pub fn until(&self, at: At, started: bool) -> (CrashDisk, bool) {
-        let engine = &self.device.engine;
         let disk = CrashDisk::new(&self.device.disk).unwrap();
         let disk = if let At::Disk(number) = at { disk.cut_at(number) } else { disk };
         if let At::Engine(number) = at {
-            engine.cut.store(number, Ordering::SeqCst);
+            self.device.engine.cut.store(number, Ordering::SeqCst);
         }
+        let cut = self.until_cut(&disk, started);
+        (disk, cut)
+    }
+
+    /// The same with a disk at hand.
+    pub fn until_cut(&self, disk: &CrashDisk, started: bool) -> bool {
+        let engine = &self.device.engine;
         // The engine hears nothing of a dead process, the disk nothing of one that died in the engine's call.
         let watched = disk.clone();
         engine.dies_with(move || watched.was_cut());
@@ -296,8 +302,7 @@ impl<'a> Run<'a> {
             let _ = agent.resume(&self.told);
         }
         let _ = self.act(&agent);
-        let cut = disk.was_cut() || engine.dead.load(Ordering::SeqCst);
-        (disk, cut)
+        disk.was_cut() || engine.dead.load(Ordering::SeqCst)
     }
 
     /// Makes the device what is found afterwards.

@@ -46,6 +46,7 @@ struct State {
     operations: u64,
     cut: Option<u64>,
     log: Vec<String>,
+    lies: bool,
 }
 
 impl CrashDisk {
@@ -55,8 +56,14 @@ impl CrashDisk {
     /// # Errors
     /// The directory cannot be read.
     pub fn new(root: &Path) -> io::Result<Self> {
-        let state =
-            State { model: Model::import(root)?, root: root.to_owned(), operations: 0, cut: None, log: Vec::new() };
+        let state = State {
+            model: Model::import(root)?,
+            root: root.to_owned(),
+            operations: 0,
+            cut: None,
+            log: Vec::new(),
+            lies: false,
+        };
         Ok(Self { state: Arc::new(Mutex::new(state)) })
     }
 
@@ -64,6 +71,13 @@ impl CrashDisk {
     #[must_use]
     pub fn cut_at(self, number: u64) -> Self {
         self.state().cut = Some(number);
+        self
+    }
+
+    /// It says that things are durable and does nothing for it: for seeing that a test would notice.
+    #[must_use]
+    pub fn lying(self) -> Self {
+        self.state().lies = true;
         self
     }
 
@@ -219,7 +233,9 @@ impl Disk for CrashDisk {
             || Ok(()),
             |state| {
                 let node = state.model.node(&state.root, path)?;
-                state.model.sync_directory(node);
+                if !state.lies {
+                    state.model.sync_directory(node);
+                }
                 Ok(Change::Nothing)
             },
         )
@@ -235,7 +251,9 @@ impl Disk for CrashDisk {
                     let root = state.root.clone();
                     state.model.adopt(&root, path)?;
                 }
-                state.model.sync_all();
+                if !state.lies {
+                    state.model.sync_all();
+                }
                 Ok(Change::Nothing)
             },
         )
@@ -287,7 +305,9 @@ impl DiskFile for CrashFile {
             &self.path,
             || Ok(()),
             |state| {
-                state.model.sync_file(self.node);
+                if !state.lies {
+                    state.model.sync_file(self.node);
+                }
                 Ok(Change::Nothing)
             },
         )
