@@ -98,7 +98,7 @@ impl Agent {
         Inbox::new(&self.root, &*self.disk)
     }
 
-    /// Plans the update to the target and changes nothing that runs: documents are fetched, nothing else.
+    /// Plans the update to the target and changes nothing: documents are fetched to read them, and nothing is written down.
     ///
     /// # Errors
     /// No target, not found, no network, refused by the engine. That it does not fit is no error.

@@ -44,6 +44,7 @@ impl Session<'_> {
                         let stopped = std::mem::take(&mut stopped);
                         outcome = Some(Outcome::Committed { revision: target, previous, stopped });
                         self.tidy_up(watcher);
+                        self.settle_forms(watcher);
                     }
                 }
                 Duty::Return(failed) => outcome = Some(self.take_back(failed, watcher)?),

@@ -76,12 +76,21 @@ fn parse(bytes: &[u8]) -> Result<Kept, String> {
     Ok(Kept { target, places: document.places, arrangement })
 }
 
-/// Writes a revision down.
-pub(crate) fn write(store: &Store, revision: &Digest, kept: &Kept) -> Result<(), AgentError> {
+/// Bytes of what is written down.
+pub(crate) fn size(kept: &Kept) -> u64 {
+    to_bytes(kept).len() as u64
+}
+
+fn to_bytes(kept: &Kept) -> Vec<u8> {
     let target = String::from_utf8(kept.target.to_bytes()).expect("JSON is text");
     let services = serde_json::to_value(&kept.arrangement).expect("services can be written as JSON");
     let document = Document { version: VERSION, target, places: kept.places.clone(), services };
-    let bytes = serde_json::to_vec(&document).expect("texts and numbers can always be written as JSON");
+    serde_json::to_vec(&document).expect("texts and numbers can always be written as JSON")
+}
+
+/// Writes a revision down.
+pub(crate) fn write(store: &Store, revision: &Digest, kept: &Kept) -> Result<(), AgentError> {
+    let bytes = to_bytes(kept);
     // Told again with every try: nothing is written where nothing changed.
     if store.record(&name(revision))?.as_deref() != Some(&bytes) {
         store.put_record(&name(revision), &bytes)?;

@@ -18,6 +18,7 @@ mod error;
 mod export;
 pub mod fetch;
 mod finish;
+mod forms;
 mod hold;
 mod inbox;
 mod journal;
@@ -59,7 +60,7 @@ pub use revision::{Revision, RevisionApp, RevisionError};
 pub use status::{
     AppStatus, Condition, RevisionStatus, Role, ServiceStatus, Space, Status, TargetStatus, Trouble, Underway,
 };
-pub use supply::{Change, Described, How, Part, Planned, Root, Supply};
+pub use supply::{Change, Described, Fetched, How, Occasion, Part, Planned, Root, Supply};
 pub use support::Piece;
 pub use survey::Survey;
 pub use tidy::Obsolete;

@@ -1,11 +1,10 @@
 //! The supply of revisions: registries, layouts, bundles and packages behind the agent's one seam.
 //!
 //! What it is made of: [`crate::target`] resolves and reads, [`crate::fetch`] brings blobs. Here the two are joined with
-//! the planner and the store. Guarantees: what the plan chose is tried first; a layer whose delta cannot be fetched or
-//! applied comes whole, each for itself; everything can be called again after a cut at any point.
+//! the planner and the store. Guarantees: the plan's steps are what is done, in their order; where a delta turns out to be of
+//! no use the update is planned again without it; everything can be called again after a cut at any point.
 
 mod arrive;
-mod deltas;
 mod inventory;
 mod plan;
 mod repair;
@@ -18,13 +17,15 @@ use umiak_registry::Context;
 use umiak_sign::Policy as Trust;
 use umiak_spec::target::{Asked, Target, TargetApp};
 use umiak_spec::{Digest, Limits, Observer, Platform, Silent};
-use umiak_store::{Closure, LayerOptions, Object, Store, StoreError};
+use umiak_store::{Closure, LayerOptions, Object, Reservation, Store, StoreError};
 
 use crate::error::{Class, SupplyError};
 use crate::fetch::FetchOptions;
 use crate::outcome::Watcher;
-use crate::supply::{Described, Part, Planned, Root, Supply};
+use crate::supply::{Described, Fetched, Occasion, Part, Planned, Root, Supply};
 use crate::target::{Content, Made, Reader, ResolveError, class_of_store, services};
+
+pub(crate) use arrive::hold;
 
 /// Tells what the device is: file systems, engine, watermark. What is stored is filled in here.
 pub type Survey = dyn Fn(&Store) -> io::Result<umiak_plan::Device> + Send + Sync;
@@ -97,10 +98,10 @@ impl Supply for Sources {
         &self,
         store: &Store,
         target: &Target,
-        kept: &[Target],
+        occasion: &Occasion,
         watcher: &dyn Watcher,
     ) -> Result<Planned, SupplyError> {
-        self.planned(store, target, kept, &Watching(watcher))
+        self.planned(store, target, occasion, &Watching(watcher))
     }
 
     fn fetch(
@@ -108,9 +109,10 @@ impl Supply for Sources {
         store: &Store,
         target: &Target,
         planned: &Planned,
+        space: &Reservation<'_>,
         watcher: &dyn Watcher,
-    ) -> Result<(), SupplyError> {
-        self.arrive(store, target, planned, &Watching(watcher))
+    ) -> Result<Fetched, SupplyError> {
+        self.arrive(store, target, planned, space, &Watching(watcher))
     }
 
     fn repair(
@@ -149,6 +151,10 @@ impl Supply for Sources {
     fn layer<'s>(&self, store: &'s Store, diff_id: &Digest) -> io::Result<Box<dyn Read + Send + 's>> {
         let tar: Box<dyn Read + Send> = store.layer_reader(diff_id, &self.limits).map_err(io::Error::other)?;
         Ok(tar)
+    }
+
+    fn layer_options(&self) -> LayerOptions {
+        self.layers
     }
 
     fn unpack(&self, store: &Store, project: &Digest, into: &Path) -> Result<(), SupplyError> {

@@ -6,21 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use umiak_plan::Action;
 use umiak_spec::target::Target;
-use umiak_spec::{Cancelled, Digest, Observer};
-use umiak_store::{Closure, PruneRequest, StoreError};
+use umiak_spec::{Cancelled, Digest, Observer, Size};
+use umiak_store::{Closure, PruneRequest, Reservation, StoreError};
 
 use crate::agent::Agent;
 use crate::arrangement::{Arrangement, Places};
-use crate::error::AgentError;
+use crate::error::{AgentError, Class, SupplyError};
 use crate::hold;
 use crate::kept::{self, Kept};
 use crate::outcome::{Happening, Watcher};
 use crate::place::{Manner, Placing};
 use crate::revision::Revision;
 use crate::session::{Session, milliseconds};
-use crate::started;
-use crate::supply::{Described, Planned};
+use crate::supply::{Described, Fetched, Occasion, Planned};
+use crate::{sources, started};
 
 /// What the documents of a target say.
 pub(crate) struct Read {
@@ -64,13 +65,31 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The targets of the revisions that stay, as far as they can be read.
+    /// The targets of the revisions that stay, as far as they can be read; the current one first.
     pub(crate) fn kept_targets(&self) -> Result<Vec<Target>, AgentError> {
+        let current = self.journal.state.current;
+        let others = self.kept().into_iter().filter(|revision| Some(*revision) != current);
         let mut targets = Vec::new();
-        for revision in self.kept() {
+        for revision in current.into_iter().chain(others) {
             targets.extend(kept::read(&self.store, &revision)?.map(|kept| kept.target));
         }
         Ok(targets)
+    }
+
+    /// What an update to a target is planned beside.
+    pub(crate) fn occasion(&self, target: &Target) -> Result<Occasion, AgentError> {
+        let read = |revision: &Digest| Ok::<_, AgentError>(kept::read(&self.store, revision)?.map(|kept| kept.target));
+        let (current, wanted) = (self.journal.state.current, Revision::of(target).digest());
+        let others = self.kept().into_iter().filter(|revision| Some(*revision) != current && *revision != wanted);
+        let journal = self.journal.to_bytes().len() as u64;
+        let mut occasion = Occasion { journal, ..Occasion::default() };
+        if let Some(current) = &current {
+            occasion.current = read(current)?;
+        }
+        for revision in others {
+            occasion.others.extend(read(&revision)?);
+        }
+        Ok(occasion)
     }
 
     /// Makes a target whole in the store and ready to start.
@@ -82,16 +101,22 @@ impl Session<'_> {
         self.refuse(&described)?;
         self.store.put_blob(&digest, &revision.to_bytes())?;
         closure.blobs.insert(digest);
-        if !self.store.missing(&closure).is_empty() {
-            self.bring(target, &closure, watcher)?;
+        let (kept, arrangement) = self.settled(&digest, target, &described)?;
+        let brought = match self.store.missing(&closure).is_empty() {
+            true => None,
+            false => Some(self.bring(target, &closure, kept::size(&kept), watcher)?),
+        };
+        if let Some(brought) = &brought {
+            brought.hold(Action::Name)?;
         }
-        let arrangement =
-            Arrangement::settle(&digest, &described, &self.current_places()?, self.agent.engine.networks_last());
-        let places = arrangement.places();
-        let kept = Kept { target: target.clone(), places, arrangement: Some(arrangement.clone()) };
         kept::write(&self.store, &digest, &kept)?;
         if self.store.closure(&kept::name(&digest))?.as_ref() != Some(&closure) {
             self.store.set_ref(&kept::name(&digest), &closure)?;
+        }
+        if let Some(brought) = brought {
+            // What engine and projects need is seen to be there; they write past the store, so it is given back to them.
+            brought.hold(Action::Load)?;
+            brought.hold(Action::Switch)?;
         }
         let observed = self.agent.engine.observe()?;
         self.placing(watcher, Manner::Strict).ready(&arrangement, &observed)?;
@@ -100,27 +125,57 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Plans and fetches.
-    fn bring(&self, target: &Target, closure: &Closure, watcher: &dyn Watcher) -> Result<(), AgentError> {
+    /// What is written down of a target, with its services as they are to be placed.
+    pub(crate) fn settled(
+        &self,
+        revision: &Digest,
+        target: &Target,
+        described: &BTreeMap<String, Described>,
+    ) -> Result<(Kept, Arrangement), AgentError> {
+        let networks = self.agent.engine.networks_last();
+        let arrangement = Arrangement::settle(revision, described, &self.current_places()?, networks);
+        let places = arrangement.places();
+        Ok((Kept { target: target.clone(), places, arrangement: Some(arrangement.clone()) }, arrangement))
+    }
+
+    /// Plans and fetches; again without them where parts of deltas are of no use.
+    fn bring(
+        &self,
+        target: &Target,
+        closure: &Closure,
+        record: u64,
+        watcher: &dyn Watcher,
+    ) -> Result<Brought<'_>, AgentError> {
         let supply = &self.agent.supply;
-        let planned = supply.plan(&self.store, target, &self.kept_targets()?, watcher)?;
-        if let Some(refusal) = &planned.refusal {
-            return Err(AgentError::DoesNotFit(refusal.clone()));
-        }
-        watcher.planned(&planned);
-        if planned.reclaim {
-            self.reclaim(&planned, closure)?;
-        }
-        watcher.check()?;
-        let _held = match self.store.reserve(planned.reserve) {
-            Ok(held) => held,
-            Err(StoreError::NoSpace { wanted, free }) => {
-                let text = format!("{wanted} bytes were to be reserved, {free} are free");
-                return Err(AgentError::DoesNotFit(text));
+        let mut occasion = Occasion { record, ..self.occasion(target)? };
+        loop {
+            let planned = supply.plan(&self.store, target, &occasion, watcher)?;
+            if let Some(refusal) = &planned.refusal {
+                return Err(AgentError::DoesNotFit(refusal.clone()));
             }
-            Err(error) => return Err(error.into()),
-        };
-        Ok(supply.fetch(&self.store, target, &planned, watcher)?)
+            watcher.planned(&planned);
+            if planned.reclaim {
+                self.reclaim(&planned, closure)?;
+            }
+            watcher.check()?;
+            let space = match self.store.reserve(planned.reserve) {
+                Ok(space) => space,
+                Err(StoreError::NoSpace { wanted, free }) => {
+                    let text = format!("{} were to be reserved, {} are free", Size(wanted), Size(free));
+                    return Err(AgentError::DoesNotFit(text));
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let useless = match supply.fetch(&self.store, target, &planned, &space, watcher)? {
+                Fetched::All => return Ok(Brought { space, planned }),
+                Fetched::Without(useless) => useless,
+            };
+            let known = occasion.useless.len();
+            occasion.useless.extend(useless);
+            if occasion.useless.len() == known {
+                return Err(SupplyError::new(Class::Environment, "the same part of a delta was of no use twice").into());
+            }
+        }
     }
 
     /// Makes room: what no kept revision and not this update needs.
@@ -161,6 +216,24 @@ impl Session<'_> {
     pub(crate) fn placing<'s>(&'s self, watcher: &'s dyn Watcher, manner: Manner) -> Placing<'s> {
         let first = started::is_first(self.agent);
         Placing { agent: self.agent, store: &self.store, watcher, manner, first }
+    }
+}
+
+/// All that the plan's steps fetch and make is in the store; what is held goes when this does.
+struct Brought<'s> {
+    space: Reservation<'s>,
+    planned: Planned,
+}
+
+impl Brought<'_> {
+    /// Holds what the first step of this kind and those after it need.
+    fn hold(&self, action: Action) -> Result<(), AgentError> {
+        let answer = &self.planned.answer;
+        let mut steps = answer.steps.iter().zip(&answer.holds);
+        match steps.find(|(step, _)| step.action == action) {
+            Some((step, hold)) => Ok(sources::hold(&self.space, hold.before, &step.what)?),
+            None => Ok(()),
+        }
     }
 }
 

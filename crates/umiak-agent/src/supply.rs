@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use umiak_spec::Digest;
 use umiak_spec::service::Service;
 use umiak_spec::target::{Asked, Target, TargetApp};
-use umiak_store::{Closure, Object, Store};
+use umiak_store::{Closure, LayerOptions, Object, Reservation, Store};
 
 use crate::error::SupplyError;
 use crate::outcome::Watcher;
@@ -101,6 +101,37 @@ pub struct Planned {
     pub uses: BTreeSet<Digest>,
 }
 
+/// What an update is planned beside.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Occasion {
+    /// The revision that runs; `None` on a device that has run nothing yet.
+    pub current: Option<Target>,
+    /// The others that stay.
+    pub others: Vec<Target>,
+    /// Parts of deltas, by the digests of their blobs, that were tried in vain.
+    pub useless: BTreeSet<Digest>,
+    /// Bytes of what is written down of the revision beside its name.
+    pub record: u64,
+    /// Bytes of the journal.
+    pub journal: u64,
+}
+
+impl Occasion {
+    /// All revisions that stay, the one that runs first.
+    pub fn stays(&self) -> impl Iterator<Item = &Target> {
+        self.current.iter().chain(&self.others)
+    }
+}
+
+/// How the steps of a plan ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// All that the plan's steps bring is here.
+    All,
+    /// These parts of deltas, by the digests of their blobs, are of no use: what they were to make is to be planned again.
+    Without(BTreeSet<Digest>),
+}
+
 /// Resolves, plans, fetches and reads targets.
 pub trait Supply: Send + Sync {
     /// Pins what is asked and brings all documents into the store (manifests, configurations, bundles, states): tags become
@@ -122,8 +153,7 @@ pub trait Supply: Send + Sync {
     /// A document is not in the store, or asks what is not understood.
     fn describe(&self, store: &Store, app: &TargetApp) -> Result<Described, SupplyError>;
 
-    /// What the update takes. `kept` are the revisions that stay, the current one among them. May ask the network which
-    /// deltas there are.
+    /// What the update takes. May ask the network which deltas there are.
     ///
     /// # Errors
     /// As for [`Supply::resolve`]. That it does not fit is no error: see [`Planned::refusal`].
@@ -131,11 +161,12 @@ pub trait Supply: Send + Sync {
         &self,
         store: &Store,
         target: &Target,
-        kept: &[Target],
+        occasion: &Occasion,
         watcher: &dyn Watcher,
     ) -> Result<Planned, SupplyError>;
 
-    /// Brings everything that the target's closures name into the store.
+    /// Brings everything that the target's closures name into the store: the plan's steps, one after the other. Before each
+    /// as much of `space` is held as the plan says.
     ///
     /// # Errors
     /// No network, no space, wrong bytes. What came is kept for the next try.
@@ -144,8 +175,9 @@ pub trait Supply: Send + Sync {
         store: &Store,
         target: &Target,
         planned: &Planned,
+        space: &Reservation<'_>,
         watcher: &dyn Watcher,
-    ) -> Result<(), SupplyError>;
+    ) -> Result<Fetched, SupplyError>;
 
     /// Brings one damaged or missing object of these targets into the store again.
     ///
@@ -170,6 +202,11 @@ pub trait Supply: Send + Sync {
     /// # Errors
     /// It is not in the store, or damaged.
     fn layer<'s>(&self, store: &'s Store, diff_id: &Digest) -> io::Result<Box<dyn Read + Send + 's>>;
+
+    /// How layers are written that are kept in another form.
+    fn layer_options(&self) -> LayerOptions {
+        LayerOptions::default()
+    }
 
     /// Unpacks an app's project into a directory that is there and empty.
     ///

@@ -12,8 +12,8 @@ use crate::outcome::{Happening, Outcome, UpdateOptions, Watcher};
 use crate::revision::Revision;
 use crate::session::Session;
 use crate::stage::Turning;
-use crate::supply::Planned;
-use crate::{hold, trouble};
+use crate::supply::{Occasion, Planned};
+use crate::{hold, kept, target, trouble};
 
 /// How often an update turns to a target that was set while it ran, before it leaves the rest to the next one.
 const TURNS: usize = 64;
@@ -58,7 +58,7 @@ impl Session<'_> {
     /// See [`crate::Agent::check`].
     pub(crate) fn check(&mut self, watcher: &dyn Watcher) -> Result<Checked, AgentError> {
         let asking = self.asking()?;
-        let target = self.look_up(&asking, watcher)?;
+        let (target, _) = self.look_up(&asking, watcher)?;
         let revision = Revision::of(&target).digest();
         let state = &self.journal.state;
         let failed = state.failed.get(&revision).map(|failure| failure.why.clone());
@@ -66,8 +66,9 @@ impl Session<'_> {
         let read = self.read(&checked.target)?;
         self.refuse(&read.described)?;
         if checked.current != Some(revision) && !self.store.missing(&read.closure).is_empty() {
-            let kept = self.kept_targets()?;
-            checked.planned = Some(self.agent.supply.plan(&self.store, &checked.target, &kept, watcher)?);
+            let (kept, _) = self.settled(&revision, &checked.target, &read.described)?;
+            let occasion = Occasion { record: kept::size(&kept), ..self.occasion(&checked.target)? };
+            checked.planned = Some(self.agent.supply.plan(&self.store, &checked.target, &occasion, watcher)?);
         }
         Ok(checked)
     }
@@ -118,7 +119,8 @@ impl Session<'_> {
     fn turn(&mut self, options: &UpdateOptions, watcher: &dyn Watcher) -> Result<Turn, AgentError> {
         let asking = self.asking()?;
         let turning = Turning::new(watcher, self.agent, asking.id);
-        let target = self.look_up(&asking, watcher)?;
+        let (target, before) = self.look_up(&asking, watcher)?;
+        self.accept(&asking, &target, before.as_ref())?;
         let revision = Revision::of(&target).digest();
         if let Some(done) = self.begin(revision, options, watcher)? {
             return Ok(done);
@@ -166,6 +168,7 @@ impl Session<'_> {
                 self.start_current(watcher)?;
                 trouble::clear(self.agent, &self.store);
                 self.tidy_up(watcher);
+                self.settle_forms(watcher);
                 Ok(Some(Turn::Done(Outcome::UpToDate { revision })))
             }
             Err(refusal) => {
@@ -187,25 +190,29 @@ impl Session<'_> {
         }
     }
 
-    /// Looks the target up; where the network is gone, what it was when it was looked up last counts.
-    fn look_up(&self, asking: &Asking, watcher: &dyn Watcher) -> Result<Target, AgentError> {
+    /// Looks the target up; where the network is gone, what it was when it was looked up last counts. Also what that was.
+    fn look_up(&self, asking: &Asking, watcher: &dyn Watcher) -> Result<(Target, Option<Target>), AgentError> {
         let before = self.pinned().filter(|(id, _)| *id == asking.id).map(|(_, target)| target);
         match self.agent.supply.resolve(&self.store, &asking.asked, watcher) {
-            Ok(target) => {
-                if before.as_ref() != Some(&target) {
-                    let text = String::from_utf8(target.to_bytes()).expect("JSON is text");
-                    let pinned = Pinned { asking: asking.id, target: text };
-                    let bytes = serde_json::to_vec(&pinned).expect("texts can always be written as JSON");
-                    self.store.put_record(&pinned_name(), &bytes)?;
-                }
-                Ok(target)
-            }
+            Ok(target) => Ok((target, before)),
             Err(SupplyError { class: Class::Network, what, .. }) if before.is_some() => {
                 watcher.note(&format!("{what}: going on with what was found before"));
-                Ok(before.expect("it was just seen to be there"))
+                Ok((before.clone().expect("it was just seen to be there"), before))
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// From here on the device goes towards this target: what it was found to be is written down, and none of an older
+    /// generation is taken any more.
+    fn accept(&self, asking: &Asking, target: &Target, before: Option<&Target>) -> Result<(), AgentError> {
+        if before != Some(target) {
+            let text = String::from_utf8(target.to_bytes()).expect("JSON is text");
+            let pinned = Pinned { asking: asking.id, target: text };
+            let bytes = serde_json::to_vec(&pinned).expect("texts can always be written as JSON");
+            self.store.put_record(&pinned_name(), &bytes)?;
+        }
+        Ok(target::accept(&self.store, target.generation).map_err(SupplyError::from)?)
     }
 
     /// The target as it was looked up last, and for which asking.

@@ -201,8 +201,9 @@ fn a_layer_that_is_not_what_the_config_says_is_refused() {
     let wrong = SampleLayer { diff_id: Digest::of(b"another"), ..layer("a", b"one") };
     world.publish("stable", &image(vec![wrong]));
     let target = sources.resolve(&store, &world.asked(&world.reference("stable")), &Silently).unwrap();
-    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
-    let error = sources.fetch(&store, &target, &planned, &Silently).unwrap_err();
+    let planned = sources.plan(&store, &target, &umiak_agent::Occasion::default(), &Silently).unwrap();
+    let space = store.reserve(planned.reserve).unwrap();
+    let error = sources.fetch(&store, &target, &planned, &space, &Silently).unwrap_err();
     assert_eq!(error.class, Class::Corrupt, "{error}");
     assert!(store.layer_list().unwrap().is_empty());
 }

@@ -6,10 +6,10 @@ mod device;
 
 use std::fs;
 
-use device::{World, image, layer, noise, sources, tar};
+use device::{World, bring, image, layer, noise, sources, tar};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
-use umiak_agent::target::asked;
-use umiak_agent::{Class, How, Root, Silently, Supply as _};
+use umiak_agent::target::{accept, asked};
+use umiak_agent::{Class, How, Occasion, Root, Silently, Supply as _};
 use umiak_sign::Policy;
 use umiak_spec::delta::{Content, LAYER_DELTA, Part};
 use umiak_spec::target::{Kind, Target};
@@ -26,6 +26,11 @@ fn closure(sources: &umiak_agent::sources::Sources, store: &Store, target: &Targ
     closure
 }
 
+/// What an update is planned beside while `current` runs.
+fn beside(current: &Target) -> Occasion {
+    Occasion { current: Some(current.clone()), ..Occasion::default() }
+}
+
 #[test]
 fn a_tag_is_asked_for_once_and_what_it_meant_then_is_what_comes() {
     let world = World::new();
@@ -36,9 +41,8 @@ fn a_tag_is_asked_for_once_and_what_it_meant_then_is_what_comes() {
     // The tag moves in the middle of the update.
     let second = world.publish("stable", &image(vec![layer("a", b"second")]));
     assert_ne!(first, second);
-    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
+    let planned = bring(&sources, &store, &target, None);
     assert_eq!((planned.refusal.as_deref(), planned.changes[0].how), (None, How::Full));
-    sources.fetch(&store, &target, &planned, &Silently).unwrap();
     let closure = closure(&sources, &store, &target);
     assert!(store.missing(&closure).is_empty(), "{:?}", store.missing(&closure));
     assert!(closure.blobs.contains(&first) && !closure.blobs.contains(&second));
@@ -46,7 +50,7 @@ fn a_tag_is_asked_for_once_and_what_it_meant_then_is_what_comes() {
     // The blob of the layer is gone: the layer is what is kept.
     let blobs = store.blob_list().unwrap();
     assert_eq!(blobs.len(), 2, "manifest and config: {blobs:?}");
-    let again = sources.plan(&store, &target, std::slice::from_ref(&target), &Silently).unwrap();
+    let again = sources.plan(&store, &target, &beside(&target), &Silently).unwrap();
     assert_eq!((again.download, again.changes[0].how), (0, How::Unchanged));
 }
 
@@ -62,8 +66,7 @@ fn an_app_is_read_without_network_once_it_was_resolved() {
     let app = world.publish_app("stable", &index);
     let target = sources.resolve(&store, &world.asked(&world.reference("stable")), &Silently).unwrap();
     assert_eq!((target.apps[0].kind, target.apps[0].top.digest), (Kind::Compose, app));
-    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
-    sources.fetch(&store, &target, &planned, &Silently).unwrap();
+    bring(&sources, &store, &target, None);
     let asked_before = world.server.requests().len();
 
     let described = sources.describe(&store, &target.apps[0]).unwrap();
@@ -93,6 +96,10 @@ fn older_generations_are_refused_before_anything_is_fetched() {
     let mut asked = world.asked(&world.reference("stable"));
     asked.generation = Some(7);
     assert_eq!(sources.resolve(&store, &asked, &Silently).unwrap().generation, 7);
+    asked.generation = Some(1);
+    assert!(sources.resolve(&store, &asked, &Silently).is_ok(), "looking accepts nothing");
+    asked.generation = Some(7);
+    accept(&store, 7).unwrap();
     assert!(sources.resolve(&store, &asked, &Silently).is_ok(), "the same again");
     let before = world.server.requests().len();
     for older in [Some(6), None] {
@@ -139,8 +146,7 @@ fn a_bundle_needs_no_network() {
     let asked = asked(&["shop.bin".into()], world.path(), &Limits::default()).unwrap();
     let target = sources.resolve(&store, &asked, &Silently).unwrap();
     assert_eq!((target.apps[0].name.as_str(), target.apps[0].kind), ("shop", Kind::Image));
-    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
-    sources.fetch(&store, &target, &planned, &Silently).unwrap();
+    bring(&sources, &store, &target, None);
     assert!(store.missing(&closure(&sources, &store, &target)).is_empty());
     assert!(world.server.requests().is_empty());
 }
@@ -186,16 +192,15 @@ fn a_package_brings_state_objects_and_what_lies_above_roots() {
     assert_eq!(part.service.process.args, ["/bin/maps", "-v"]);
     let Root::Blobs(images) = &part.root else { panic!("{:?}", part.root) };
     assert_eq!((images.len(), images[1]), (2, Digest::of(&object)), "what is above comes first");
-    let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
+    let planned = bring(&sources, &store, &target, None);
     assert!(planned.download >= 300_000 && planned.download < 305_000, "{}", planned.download);
-    sources.fetch(&store, &target, &planned, &Silently).unwrap();
     let closure = closure(&sources, &store, &target);
     assert!(images.iter().all(|image| closure.blobs.contains(image)) && store.missing(&closure).is_empty());
     assert_eq!(sources.lowers(&store, &part.root).unwrap().len(), 2);
     // Another file above it: another image, and nothing else is fetched.
     package(&world, &object, "colour = 2\n");
     let next = sources.resolve(&store, &asked, &Silently).unwrap();
-    let planned = sources.plan(&store, &next, std::slice::from_ref(&target), &Silently).unwrap();
+    let planned = sources.plan(&store, &next, &beside(&target), &Silently).unwrap();
     assert!(planned.refusal.is_none() && planned.download < 10_000, "{}", planned.download);
     let Root::Blobs(changed) = &sources.describe(&store, &next.apps[0]).unwrap().parts[0].root else { panic!() };
     assert!(changed[0] != images[0] && changed[1] == images[1]);
@@ -206,10 +211,10 @@ fn a_package_brings_state_objects_and_what_lies_above_roots() {
     assert!(store.document(&images[0], 1 << 20).unwrap().is_some());
     // The medium is gone: what is here is read all the same, and what is not says where it should be.
     fs::remove_file(world.path().join("maps-1.4.pvrexport.tar")).unwrap();
-    assert!(sources.plan(&store, &target, &[], &Silently).is_ok());
+    assert!(sources.plan(&store, &target, &Occasion::default(), &Silently).is_ok());
     assert_eq!(sources.describe(&store, &target.apps[0]).unwrap(), described);
     let other = World::new();
-    assert!(sources.plan(&other.store(), &target, &[], &Silently).is_err());
+    assert!(sources.plan(&other.store(), &target, &Occasion::default(), &Silently).is_err());
 }
 
 #[test]
@@ -262,20 +267,19 @@ fn a_layer_comes_whole_where_its_delta_is_lost_or_damaged() {
         let (base, next) = (layer("a", &noise(200_000, 3)), layer("a", &noise(200_000, 5)));
         world.publish("1", &image(vec![base.clone()]));
         let first = sources.resolve(&store, &world.asked(&world.reference("1")), &Silently).unwrap();
-        let planned = sources.plan(&store, &first, &[], &Silently).unwrap();
-        sources.fetch(&store, &first, &planned, &Silently).unwrap();
+        bring(&sources, &store, &first, None);
 
         let blobs = image(vec![next.clone()]);
         world.publish("2", &blobs);
         let part = publish_delta(&world, &base, &blobs, &next);
         let second = sources.resolve(&store, &world.asked(&world.reference("2")), &Silently).unwrap();
-        let planned = sources.plan(&store, &second, std::slice::from_ref(&first), &Silently).unwrap();
+        let planned = sources.plan(&store, &second, &beside(&first), &Silently).unwrap();
         assert_eq!(planned.changes[0].how, How::Delta, "{:?}", planned.answer.choices);
         assert!(planned.download < 5000 && planned.uses.contains(&base.diff_id));
         if lost {
             world.registry.lose(&part);
         }
-        sources.fetch(&store, &second, &planned, &Silently).unwrap();
+        bring(&sources, &store, &second, Some(&first));
         assert!(store.missing(&closure(&sources, &store, &second)).is_empty());
         assert!(!store.has_blob(&part));
     }

@@ -16,6 +16,10 @@ const RECORD: u64 = 2 << 10;
 const NAMED: u64 = 80;
 /// Bytes of a document beside digests: its seal, words.
 const DOCUMENT: u64 = 1 << 10;
+/// Bytes before a document: its digest and length.
+const SEAL: u64 = 128;
+/// What a journal grows by when something has happened.
+const ENTRY: u64 = 512;
 /// A document is there twice: itself and its copy.
 const COPIES: u64 = 2;
 /// A blob that is being fetched has a record of [`CHECKPOINT`] bytes for so many of its own.
@@ -45,9 +49,7 @@ pub(crate) fn layer(file_system: &FileSystem, files: LayerFiles) -> Cost {
 
 /// A layer that is made whole.
 pub(crate) fn whole(file_system: &FileSystem, made: &Layer) -> Cost {
-    if let Contents::Measured(measured) = &made.contents
-        && let Some(files) = measured.files
-    {
+    if let Some(files) = made.known_files() {
         return layer(file_system, files);
     }
     let (length, _) = tar(made);
@@ -72,6 +74,19 @@ pub(crate) fn tar(layer: &Layer) -> (u64, bool) {
         }
         Contents::Unknown => (layer.size.saturating_mul(GZIP_EXPANSION), false),
     }
+}
+
+/// A record of so many bytes.
+pub(crate) fn record(file_system: &FileSystem, bytes: u64) -> Cost {
+    if bytes == 0 {
+        return Cost::NOTHING;
+    }
+    file_system.files(bytes.saturating_add(SEAL), COPIES)
+}
+
+/// A journal of so many bytes, written again with what happened.
+pub(crate) fn journal(file_system: &FileSystem, bytes: u64) -> Cost {
+    record(file_system, if bytes == 0 { 0 } else { bytes.saturating_add(ENTRY) })
 }
 
 /// A name in the store that lists so many digests.

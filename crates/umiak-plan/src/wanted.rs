@@ -73,17 +73,24 @@ pub struct Layer {
     pub diff_id: Digest,
     /// What is known of what is in it.
     pub contents: Contents,
+    /// Its files in umiak's store when it is kept whole, where somebody told of them who did not count what is in it.
+    pub files: Option<LayerFiles>,
 }
 
 impl Layer {
     /// What umiak's store has of it when it is there whole, as far as that is known.
     #[must_use]
     pub fn stored(&self) -> StoredLayer {
-        let files = match &self.contents {
-            Contents::Measured(measured) => measured.files.unwrap_or_default(),
-            Contents::Usage { .. } | Contents::Expanded(_) | Contents::Unknown => LayerFiles::default(),
-        };
-        StoredLayer { form: Form::Whole, files }
+        StoredLayer { form: Form::Whole, files: self.known_files().unwrap_or_default() }
+    }
+
+    /// Its files in umiak's store when it is kept whole, where they are known.
+    #[must_use]
+    pub fn known_files(&self) -> Option<LayerFiles> {
+        self.files.or(match &self.contents {
+            Contents::Measured(measured) => measured.files,
+            Contents::Usage { .. } | Contents::Expanded(_) | Contents::Unknown => None,
+        })
     }
 }
 
@@ -211,6 +218,10 @@ pub struct Wanted {
     pub deltas: Vec<Delta>,
     /// Patches that layers may be kept as, where umiak's store is.
     pub patches: Vec<Patch>,
+    /// Bytes of what the device writes down of the revision beside its name, where umiak's store is.
+    pub record: u64,
+    /// Bytes of the device's journal, which is written again when the revision has its name.
+    pub journal: u64,
     /// What may be pruned, and when.
     pub policy: Policy,
 }

@@ -37,7 +37,7 @@ fn layer(number: u64, sizes: impl Strategy<Value = u64>) -> impl Strategy<Value 
                 1 => Contents::Expanded(measure.tar_size),
                 _ => Contents::measured(measure, Some(LayerFiles { image: size, skeleton: 50, record: 0 })),
             };
-            Layer { digest: digest("layer", number), size, diff_id, contents }
+            Layer { digest: digest("layer", number), size, diff_id, contents, files: None }
         },
     )
 }

@@ -20,6 +20,9 @@ use crate::store::Store;
 /// Given back at a time at least, so that small writes do not each cut the reserve.
 const STEP: u64 = 1 << 20;
 
+/// Bytes that a directory takes when it is made.
+const DIRECTORY: u64 = 4096;
+
 /// The reserve of one store.
 pub(crate) struct Space {
     path: PathBuf,
@@ -72,6 +75,11 @@ fn shrink(held: &mut Held, by: u64) -> io::Result<()> {
     Ok(())
 }
 
+fn is_no_space(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// Space that is held for us. What is left of it is given back when this is dropped.
 #[must_use]
 pub struct Reservation<'s> {
@@ -89,6 +97,38 @@ impl Reservation<'_> {
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.store.space.held().bytes
+    }
+
+    /// Holds `bytes` from now on, whatever was held before: more is taken from the file system, less is given back.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`], and as much as before is held; the file system.
+    pub fn hold(&self, bytes: u64) -> Result<(), StoreError> {
+        let space = &self.store.space;
+        let mut held = space.held();
+        held.credit = 0;
+        if bytes <= held.bytes {
+            let by = held.bytes - bytes;
+            return shrink(&mut held, by).at("shrink", &space.path);
+        }
+        let Some(file) = held.file.clone() else {
+            // The file system cannot hold space: what is free is compared.
+            let free = self.store.free()?.bytes;
+            return if free < bytes { Err(StoreError::NoSpace { wanted: bytes, free }) } else { Ok(()) };
+        };
+        let before = held.bytes;
+        match file.allocate(bytes) {
+            Ok(()) => {
+                held.bytes = bytes;
+                Ok(())
+            }
+            Err(error) if is_no_space(&error) => {
+                file.set_len(before).at("shrink", &space.path)?;
+                let free = self.store.free()?.bytes;
+                Err(StoreError::NoSpace { wanted: bytes - before, free })
+            }
+            Err(error) => Err(error).at("reserve space in", &space.path),
+        }
     }
 
     /// Gives back `bytes` for a use that does not go through the store.
@@ -132,11 +172,7 @@ impl Store {
                 drop(file);
                 space.disk.unlink(&space.path).at("remove", &space.path)?;
                 let free = self.free()?.bytes;
-                let full = matches!(
-                    error.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-                );
-                if full || (error.kind() == io::ErrorKind::Unsupported && free < bytes) {
+                if is_no_space(&error) || (error.kind() == io::ErrorKind::Unsupported && free < bytes) {
                     return Err(StoreError::NoSpace { wanted: bytes, free });
                 }
                 if error.kind() != io::ErrorKind::Unsupported {
@@ -195,6 +231,7 @@ impl Disk for Reserving {
     }
 
     fn mkdir(&self, path: &Path) -> io::Result<()> {
+        self.space.written(DIRECTORY)?;
         self.inner.mkdir(path)
     }
 

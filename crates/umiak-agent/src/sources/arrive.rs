@@ -1,37 +1,46 @@
-//! Everything that a target needs comes into the store: blobs, objects, layers.
+//! Everything that a target needs comes into the store: the plan's steps, one after the other.
 //!
 //! ```text
-//! blobs and objects that are missing -> for each layer that is missing: its delta, if the plan chose one; else its blob
+//! fetch, fetch, …   several at a time, each verified as it lands
+//! ingest, apply     one at a time: making a layer takes the memory of one and all of the processor's cores
+//! whole             a patch that is wanted above other layers is written again
 //! ```
 //!
-//! Blobs of layers come while layers before them are made. Guarantees: a layer whose delta cannot be fetched or applied
-//! comes whole, and the reason is said; a layer's blob goes when the layer is there; what is there is not fetched.
+//! Nothing is chosen here. Guarantees: before a step as much space is held as it and those after it need, so that a disk
+//! that somebody else fills is met before a step and not in it; a layer's blob goes when the layer is there; what is there
+//! is not fetched; a part of a delta that cannot be fetched or applied is told, for the update to be planned without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use umiak_plan::{Form, Way};
-use umiak_registry::{Source, in_parallel};
+use umiak_plan::{BlobKind, Form, Hold, Step, Task};
+use umiak_registry::{ErrorKind, Source, in_parallel};
 use umiak_spec::target::{Origin, Target};
-use umiak_spec::{Descriptor, Digest, ImageReference, Observer};
-use umiak_store::{Keep, Object, Prunable, PrunePlan, Store};
+use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, Observer, Size};
+use umiak_store::{Keep, LayerDelta, Object, Prunable, PrunePlan, Reservation, Store, StoreError};
 
 use super::Sources;
-use crate::error::SupplyError;
-use crate::fetch::{Cause, Fetch, FetchError, StoredBlob, Wanted};
+use crate::error::{Class, SupplyError};
+use crate::fetch::{Cause, Fetch, StoredBlob, Wanted};
 use crate::package;
-use crate::supply::Planned;
-use crate::target::{Content, Made, Reader, ResolveError};
+use crate::supply::{Fetched, Planned};
+use crate::target::{Content, Made, ResolveError, ServiceImage};
 
-/// A layer that is not in the store.
+/// A layer's blob, and where it may be, best first.
 #[derive(Debug, Clone)]
-pub(super) struct MissingLayer {
-    pub diff_id: Digest,
-    /// Its blob.
+pub(super) struct LayerBlob {
     pub blob: Descriptor,
-    /// Where the blob may be, best first.
     pub places: Vec<ImageReference>,
-    /// How it is to be kept.
-    pub keep: Keep,
+}
+
+/// The steps of one plan at work.
+struct Work<'a> {
+    sources: &'a Sources,
+    store: &'a Store,
+    contents: &'a [Content],
+    /// By the digest of the blob.
+    layers: BTreeMap<Digest, LayerBlob>,
+    fetch: Fetch<'a>,
+    observer: &'a dyn Observer,
 }
 
 impl Sources {
@@ -40,61 +49,16 @@ impl Sources {
         store: &Store,
         target: &Target,
         planned: &Planned,
+        space: &Reservation<'_>,
         observer: &dyn Observer,
-    ) -> Result<(), SupplyError> {
-        let fetch = Fetch::new(store, self.fetch, observer);
+    ) -> Result<Fetched, SupplyError> {
         let reader = self.reader(store, true, observer);
+        // Documents that are gone since it was looked up are had again.
         let contents = target.apps.iter().map(|app| reader.read(app)).collect::<Result<Vec<_>, _>>()?;
-        for content in &contents {
-            self.objects(&reader, content, observer)?;
-        }
-        let (forms, ways) = chosen(planned);
-        let missing = missing_layers(store, &contents, &forms);
-        self.by_deltas(store, &contents, &missing, &ways, &fetch, observer)?;
-        self.whole_layers(store, &missing, &fetch, observer)
-    }
-
-    /// The objects of a pvr state, in one pass through its package, and what is made of them.
-    fn objects(&self, reader: &Reader<'_>, content: &Content, observer: &dyn Observer) -> Result<(), SupplyError> {
-        let (Origin::Package(path), Made::Pvr(pvr)) = (&content.app.origin, &content.made) else { return Ok(()) };
-        let store = reader.store;
-        for (cover, _) in pvr.covers().filter(|(cover, _)| !store.has_blob(cover)) {
-            reader.make_cover(pvr, &cover)?;
-        }
-        let missing: BTreeSet<Digest> =
-            content.closure().blobs.into_iter().filter(|digest| !store.has_blob(digest)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        package::fetch(store, path, &|digest| missing.contains(digest), &self.limits, observer)?;
-        match missing.iter().find(|digest| !store.has_blob(digest)) {
-            None => Ok(()),
-            Some(digest) => Err(ResolveError::Missing {
-                what: format!("the object {} of {}", digest.short(), content.app.name),
-                why: "its package has it not".to_owned(),
-            }
-            .into()),
-        }
-    }
-
-    /// Layers that come whole: their blobs several at a time, each made into a layer as soon as it is there.
-    pub(super) fn whole_layers(
-        &self,
-        store: &Store,
-        missing: &[MissingLayer],
-        fetch: &Fetch<'_>,
-        observer: &dyn Observer,
-    ) -> Result<(), SupplyError> {
-        let open: Vec<&MissingLayer> =
-            missing.iter().filter(|layer| !matches!(store.layer_record(&layer.diff_id), Ok(Some(_)))).collect();
-        let made = std::sync::Mutex::new(());
-        let result = in_parallel(&open, self.fetch.parallel.get(), |_, layer| {
-            self.blob(&layer.blob, &layer.places, fetch, observer)?;
-            // One at a time: making a layer takes the memory of one and all the processor's cores.
-            let _one = made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            self.make(store, layer, observer)
-        });
-        result.map(drop).map_err(SupplyError::from)
+        let layers = contents.iter().flat_map(layer_blobs).map(|(_, layer)| (layer.blob.digest, layer)).collect();
+        let fetch = Fetch::new(store, self.fetch, observer);
+        let work = Work { sources: self, store, contents: &contents, layers, fetch, observer };
+        work.steps(&planned.answer.steps, &planned.answer.holds, space)
     }
 
     /// A blob from the first place that has it.
@@ -133,21 +97,196 @@ impl Sources {
         }))
     }
 
+    /// The manifest of a delta that a plan chose, and where its blobs may be. The plan brought it into the store: nobody is
+    /// asked which deltas there are.
+    fn planned_delta(
+        &self,
+        store: &Store,
+        contents: &[Content],
+        observer: &dyn Observer,
+        delta: &Digest,
+    ) -> Option<(DeltaManifest, Vec<ImageReference>)> {
+        let bytes = store.document(delta, self.limits.document).ok()??;
+        let manifest = DeltaManifest::parse(&bytes, &self.limits).ok()?;
+        let reader = self.reader(store, true, observer);
+        let mut places: Vec<ImageReference> = Vec::new();
+        for content in contents {
+            let to = |image: &&ServiceImage| {
+                image.image.manifest.as_ref().is_some_and(|to| to.digest == manifest.subject.digest)
+            };
+            for place in content.images().iter().filter(to).flat_map(|image| reader.delta_places(content, image)) {
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        Some((manifest, places))
+    }
+}
+
+impl Work<'_> {
+    fn steps(&self, steps: &[Step], holds: &[Hold], space: &Reservation<'_>) -> Result<Fetched, SupplyError> {
+        let mut at = 0;
+        while let Some(step) = steps.get(at) {
+            self.observer.check().map_err(ResolveError::from)?;
+            let together = steps[at..].iter().take_while(|step| matches!(step.task, Task::Fetch { .. })).count();
+            if !matches!(step.task, Task::Reclaim(_)) {
+                hold(space, holds.get(at).copied().unwrap_or_default().before, &step.what)?;
+            }
+            let useless = match &step.task {
+                Task::Fetch { .. } => self.fetch(&steps[at..at + together])?,
+                Task::Ingest { layer, blob, form } => self.ingest(layer, blob, form).map(|()| BTreeSet::new())?,
+                Task::Apply { part, makes, .. } => self.apply(part, makes)?,
+                Task::Whole { layer } => self.whole(layer).map(|()| BTreeSet::new())?,
+                // Each blob was compared as it landed; the rest is the executor's.
+                Task::Verify
+                | Task::Reclaim(_)
+                | Task::Name
+                | Task::Load { .. }
+                | Task::Switch { .. }
+                | Task::Prune(_) => BTreeSet::new(),
+            };
+            if !useless.is_empty() {
+                return Ok(Fetched::Without(useless));
+            }
+            at += together.max(1);
+        }
+        Ok(Fetched::All)
+    }
+
+    /// Several blobs at a time. Parts of deltas that are nowhere to be had are told.
+    fn fetch(&self, steps: &[Step]) -> Result<BTreeSet<Digest>, SupplyError> {
+        let tasks: Vec<&Task> = steps.iter().map(|step| &step.task).collect();
+        if tasks.iter().any(|task| matches!(task, Task::Fetch { kind: Some(BlobKind::Object), .. })) {
+            for content in self.contents {
+                self.objects(content)?;
+            }
+        }
+        let parallel = self.sources.fetch.parallel.get();
+        let useless = in_parallel(&tasks, parallel, |_, task| {
+            let Task::Fetch { kind, blob, delta, .. } = task else { return Ok(None) };
+            match (kind, delta) {
+                (Some(BlobKind::Layer), _) => self.layer(blob).map(|()| None),
+                (None, Some(delta)) => self.part(blob, delta),
+                // Documents came with the reading of their apps, objects out of their packages.
+                _ => Ok(None),
+            }
+        });
+        Ok(useless?.into_iter().flatten().collect())
+    }
+
+    fn layer(&self, blob: &Digest) -> Result<(), ResolveError> {
+        let layer = self.layers.get(blob).ok_or_else(|| ResolveError::Missing {
+            what: blob.to_string(),
+            why: "no app of the target names it".to_owned(),
+        })?;
+        self.sources.blob(&layer.blob, &layer.places, &self.fetch, self.observer)
+    }
+
+    /// The part of a delta; it is said when it is of no use.
+    fn part(&self, blob: &Digest, delta: &Digest) -> Result<Option<Digest>, ResolveError> {
+        let found = self.sources.planned_delta(self.store, self.contents, self.observer, delta);
+        let Some((manifest, places)) = found else { return Ok(Some(*blob)) };
+        let Some(part) = manifest.parts.iter().find(|part| part.blob.digest == *blob) else { return Ok(Some(*blob)) };
+        match self.sources.blob(&part.blob, &places, &self.fetch, self.observer) {
+            Ok(()) => Ok(None),
+            Err(error) if falls_back(&error) => {
+                self.useless(delta, "be fetched", &error);
+                Ok(Some(*blob))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn useless(&self, delta: &Digest, what: &str, why: &dyn std::error::Error) {
+        let because = why.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        self.observer
+            .note(&format!("planning without the delta {}, which cannot {what}: {why}{because}", delta.short()));
+    }
+
+    /// The objects of a pvr state, in one pass through its package, and what is made of them.
+    fn objects(&self, content: &Content) -> Result<(), SupplyError> {
+        let (Origin::Package(path), Made::Pvr(pvr)) = (&content.app.origin, &content.made) else { return Ok(()) };
+        let store = self.store;
+        let reader = self.sources.reader(store, true, self.observer);
+        for (cover, _) in pvr.covers().filter(|(cover, _)| !store.has_blob(cover)) {
+            reader.make_cover(pvr, &cover)?;
+        }
+        let missing: BTreeSet<Digest> =
+            content.closure().blobs.into_iter().filter(|digest| !store.has_blob(digest)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        package::fetch(store, path, &|digest| missing.contains(digest), &self.sources.limits, self.observer)?;
+        match missing.iter().find(|digest| !store.has_blob(digest)) {
+            None => Ok(()),
+            Some(digest) => Err(ResolveError::Missing {
+                what: format!("the object {} of {}", digest.short(), content.app.name),
+                why: "its package has it not".to_owned(),
+            }
+            .into()),
+        }
+    }
+
     /// Makes a layer of its blob, which goes then.
-    fn make(&self, store: &Store, layer: &MissingLayer, observer: &dyn Observer) -> Result<(), ResolveError> {
-        let source = StoredBlob::new(store, layer.blob.digest, self.limits);
-        match store.ingest_layer(&layer.diff_id, &source, &layer.keep, &self.layers, observer) {
-            Ok(_) => {}
-            Err(error @ umiak_store::StoreError::WrongDigest { .. }) => {
-                // The blob is what its digest says and not the layer that the config names: of no use to anybody.
-                forget(store, &layer.blob.digest);
+    fn ingest(&self, layer: &Digest, blob: &Digest, form: &Form) -> Result<(), ResolveError> {
+        let source = StoredBlob::new(self.store, *blob, self.sources.limits);
+        let made = self.store.ingest_layer(layer, &source, &keep(form), &self.sources.layers, self.observer);
+        // A blob that is what its digest says and not the layer that the config names is of no use to anybody.
+        if matches!(made, Ok(_) | Err(StoreError::WrongDigest { .. })) {
+            forget(self.store, blob);
+        }
+        Ok(made.map(drop)?)
+    }
+
+    /// Makes layers of a part, which goes then, and of what its delta starts from; the part when it is of no use.
+    fn apply(&self, part: &Digest, makes: &[(Digest, Form)]) -> Result<BTreeSet<Digest>, ResolveError> {
+        let made = makes.iter().try_for_each(|(layer, form)| {
+            let blob = self.store.blob(part)?.ok_or(StoreError::NoLayer(*layer))?;
+            let delta = LayerDelta { blob: &blob, names: None };
+            self.store.apply_delta(layer, delta, &keep(form), &self.sources.layers, self.observer).map(drop)
+        });
+        match made {
+            Err(error) if error.is_full() || error.is_read_only() || matches!(error, StoreError::Cancelled(_)) => {
                 return Err(error.into());
             }
-            Err(error) => return Err(error.into()),
+            _ => forget(self.store, part),
         }
-        forget(store, &layer.blob.digest);
-        Ok(())
+        Ok(match made {
+            Ok(()) => BTreeSet::new(),
+            Err(error) => {
+                self.useless(part, "be applied", &error);
+                [*part].into()
+            }
+        })
     }
+
+    /// A patch is written again as a whole layer, out of what it is made of.
+    fn whole(&self, layer: &Digest) -> Result<(), ResolveError> {
+        Ok(self.store.convert_layer(layer, &Keep::Whole, &self.sources.layers, self.observer).map(drop)?)
+    }
+}
+
+fn keep(form: &Form) -> Keep {
+    match form {
+        Form::Whole => Keep::Whole,
+        Form::Patch { base, below } => Keep::Patch { base: *base, below: below.clone() },
+    }
+}
+
+/// Holds what the steps from here on need.
+pub(crate) fn hold(space: &Reservation<'_>, bytes: u64, what: &str) -> Result<(), SupplyError> {
+    space.hold(bytes).map_err(|error| match error {
+        StoreError::NoSpace { wanted, free } => {
+            let (wanted, free) = (Size(wanted), Size(free));
+            let text = format!(
+                "something else has filled the disk: {what} and what follows need {wanted} more, {free} are free"
+            );
+            SupplyError::new(Class::DoesNotFit, text)
+                .hint("what has come is kept: make room (umiakd prune, logs, volumes), then update again")
+        }
+        error => ResolveError::from(error).into(),
+    })
 }
 
 /// Removes a layer's blob. Where somebody reads just now it stays, and goes with the next pruning.
@@ -156,40 +295,24 @@ pub(super) fn forget(store: &Store, blob: &Digest) {
     let _ = store.prune(&PrunePlan { refs: Vec::new(), objects });
 }
 
-/// How the plan keeps each layer, and where from.
-fn chosen(planned: &Planned) -> (BTreeMap<Digest, Form>, BTreeMap<Digest, Way>) {
-    let forms = planned.answer.choices.iter().map(|choice| (choice.layer, choice.form.clone())).collect();
-    let ways = planned.answer.choices.iter().map(|choice| (choice.layer, choice.way)).collect();
-    (forms, ways)
+/// The layers of an app with their blobs, by diff ID.
+pub(super) fn layer_blobs(content: &Content) -> impl Iterator<Item = (Digest, LayerBlob)> {
+    let layers = content.images().iter().flat_map(|image| image.image.layers.iter().map(move |layer| (image, layer)));
+    layers.map(|(image, layer)| {
+        let blob = Descriptor::new(layer.media_type.clone(), layer.digest, layer.size);
+        (layer.diff_id.unwrap_or(layer.digest), LayerBlob { blob, places: image.places.clone() })
+    })
 }
 
-/// The layers of these apps that are not in the store, each once, the lowest of each image first.
-pub(super) fn missing_layers(store: &Store, contents: &[Content], forms: &BTreeMap<Digest, Form>) -> Vec<MissingLayer> {
-    let mut seen = BTreeSet::new();
-    let mut missing = Vec::new();
-    for image in contents.iter().flat_map(Content::images) {
-        for layer in &image.image.layers {
-            let diff_id = layer.diff_id.unwrap_or(layer.digest);
-            if !seen.insert(diff_id) || matches!(store.layer_record(&diff_id), Ok(Some(_))) {
-                continue;
-            }
-            let keep = match forms.get(&diff_id) {
-                Some(Form::Patch { base, below }) => Keep::Patch { base: *base, below: below.clone() },
-                _ => Keep::Whole,
-            };
-            missing.push(MissingLayer {
-                diff_id,
-                blob: Descriptor::new(layer.media_type.clone(), layer.digest, layer.size),
-                places: image.places.clone(),
-                keep,
-            });
+/// A failure of one delta that can be planned around: no stop, no full disk, and nothing that trying again may make good.
+pub(super) fn falls_back(error: &ResolveError) -> bool {
+    match error {
+        ResolveError::Fetch(error) => {
+            let full = matches!(&error.cause, Cause::Store(error) if error.is_full() || error.is_read_only());
+            !error.is_cancelled() && !full && !error.is_passing()
         }
+        ResolveError::Source { source, .. } => !matches!(source.kind(), ErrorKind::Cancelled | ErrorKind::Network),
+        ResolveError::Missing { .. } => true,
+        _ => false,
     }
-    missing
-}
-
-/// A failure of one delta that the whole layer makes good: everything but a stop and a full disk.
-pub(super) fn falls_back(error: &FetchError) -> bool {
-    let full = matches!(&error.cause, Cause::Store(error) if error.is_full() || error.is_read_only());
-    !error.is_cancelled() && !full && !matches!(error.cause, Cause::Budget { .. })
 }

@@ -22,7 +22,7 @@ pub(super) fn fill(store: &Store, stored: &mut Stored) -> Result<(), StoreError>
 }
 
 fn layer(record: LayerRecord) -> StoredLayer {
-    let files = LayerFiles { image: record.image.bytes, skeleton: record.skeleton.bytes, record: 0 };
+    let files = LayerFiles { image: record.image.bytes, skeleton: record.skeleton.bytes, record: record.bytes() };
     let form = match record.base {
         Some(base) => Form::Patch { base, below: record.below },
         None => Form::Whole,

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use umiak_plan::{App, Contents, LayerFiles, Policy, StoredApp, Wanted, Way};
+use umiak_plan::{App, LayerFiles, Policy, StoredApp, Wanted, Way};
 use umiak_spec::target::{Origin, Target, TargetApp};
 use umiak_spec::{Digest, ImageReference, Observer};
 use umiak_store::Store;
 
 use super::{Sources, inventory};
 use crate::error::{Class, SupplyError};
-use crate::supply::{Change, How, Planned};
+use crate::revision::Revision;
+use crate::supply::{Change, How, Occasion, Planned};
 use crate::target::ResolveError;
 
 impl Sources {
@@ -17,14 +18,17 @@ impl Sources {
         &self,
         store: &Store,
         target: &Target,
-        kept: &[Target],
+        occasion: &Occasion,
         observer: &dyn Observer,
     ) -> Result<Planned, SupplyError> {
         let surveyed = (self.survey)(store);
         let mut device = surveyed
             .map_err(|error| SupplyError::new(Class::Environment, "cannot tell what the device has").because(error))?;
         inventory::fill(store, &mut device.stored).map_err(ResolveError::from)?;
-        device.stored.apps = self.kept_apps(store, kept, observer)?;
+        // Named by no app and yet not to go: documents of revisions, manifests of deltas.
+        let mut stays: BTreeSet<Digest> =
+            occasion.stays().chain([target]).map(|one| Revision::of(one).digest()).collect();
+        device.stored.apps = self.kept_apps(store, occasion, &mut stays, observer)?;
         let layers: BTreeSet<Digest> = device.stored.layers.keys().copied().collect();
         let (mut wanted, mut uses) = (Wanted::default(), BTreeSet::new());
         let mut whole: BTreeMap<Digest, LayerFiles> = BTreeMap::new();
@@ -32,11 +36,13 @@ impl Sources {
         for app in &target.apps {
             let content = reader.read(app)?;
             let closure = content.closure();
+            stays.extend(&closure.blobs);
             uses.extend(closure.all_layers());
             uses.extend(closure.blobs);
             wanted.apps.push(reader.wanted(&content)?);
             for delta in reader.deltas(&content, &layers)? {
                 uses.extend([delta.digest]);
+                stays.extend([delta.digest]);
                 uses.extend(
                     delta
                         .manifest
@@ -46,15 +52,21 @@ impl Sources {
                 );
                 wanted.patches.extend(delta.patches());
                 whole.extend(delta.whole());
-                wanted.deltas.push(delta.wanted());
+                let mut wants = delta.wanted();
+                wants.parts.retain(|part| !occasion.useless.contains(&part.blob));
+                wanted.deltas.push(wants);
             }
         }
         let blobs = wanted.apps.iter().flat_map(App::blobs).map(|blob| blob.digest);
         uses.extend(blobs.collect::<Vec<_>>());
         tell(&mut wanted.apps, &whole);
+        let apps = wanted.apps.iter().chain(device.stored.apps.iter().map(|stored| &stored.app));
+        let counted: BTreeSet<Digest> = apps.flat_map(App::blobs).map(|blob| blob.digest).collect();
+        device.stored.blobs.retain(|digest, _| counted.contains(digest) || !stays.contains(digest));
         wanted.policy = Policy::default();
+        (wanted.record, wanted.journal) = (occasion.record, occasion.journal);
         let answer = umiak_plan::plan(&device, &wanted);
-        let changes = changes(target, kept, &wanted, &answer);
+        let changes = changes(target, occasion.current.as_ref(), &wanted, &answer);
         let refusal = Some(answer.refusal(&device)).filter(|sentences| !sentences.is_empty());
         Ok(Planned {
             changes,
@@ -72,15 +84,24 @@ impl Sources {
     fn kept_apps(
         &self,
         store: &Store,
-        kept: &[Target],
+        occasion: &Occasion,
+        stays: &mut BTreeSet<Digest>,
         observer: &dyn Observer,
     ) -> Result<Vec<StoredApp>, SupplyError> {
         let reader = self.reader(store, false, observer);
         let mut seen = BTreeSet::new();
         let mut apps = Vec::new();
-        for app in kept.iter().flat_map(|target| &target.apps).filter(|app| seen.insert(app.top.digest)) {
-            match reader.read(app).and_then(|content| reader.wanted(&content)) {
-                Ok(app) => apps.push(StoredApp { app, running: true, pinned: true }),
+        let runs = |app: &TargetApp| {
+            let mut current = occasion.current.iter().flat_map(|current| &current.apps);
+            current.any(|current| current.top.digest == app.top.digest)
+        };
+        for app in occasion.stays().flat_map(|target| &target.apps).filter(|app| seen.insert(app.top.digest)) {
+            let read = reader.read(app).and_then(|content| {
+                stays.extend(content.closure().blobs);
+                reader.wanted(&content)
+            });
+            match read {
+                Ok(wanted) => apps.push(StoredApp { app: wanted, running: runs(app), pinned: true }),
                 Err(ResolveError::Cancelled(cancelled)) => return Err(ResolveError::from(cancelled).into()),
                 Err(error) => observer.note(&format!("{} cannot be read: {error}", app.name)),
             }
@@ -93,15 +114,12 @@ impl Sources {
 fn tell(apps: &mut [App], whole: &BTreeMap<Digest, LayerFiles>) {
     let layers = apps.iter_mut().flat_map(|app| &mut app.services).flat_map(|service| &mut service.image.layers);
     for layer in layers {
-        if let (Contents::Measured(measured), Some(files)) = (&mut layer.contents, whole.get(&layer.diff_id)) {
-            measured.files = Some(*files);
-        }
+        layer.files = whole.get(&layer.diff_id).copied();
     }
 }
 
-/// A line for each app of the target and of what runs now, which is the first of `kept`.
-fn changes(target: &Target, kept: &[Target], wanted: &Wanted, answer: &umiak_plan::Answer) -> Vec<Change> {
-    let current = |name: &str| kept.first().and_then(|current| current.app(name));
+/// A line for each app of the target and of what runs now.
+fn changes(target: &Target, current: Option<&Target>, wanted: &Wanted, answer: &umiak_plan::Answer) -> Vec<Change> {
     let mut changes = Vec::new();
     for (app, planned) in target.apps.iter().zip(&wanted.apps) {
         let whose = format!("{}/", planned.name);
@@ -118,7 +136,7 @@ fn changes(target: &Target, kept: &[Target], wanted: &Wanted, answer: &umiak_pla
         }
         let own = planned.own.iter().filter(|blob| answer_fetches(answer, &blob.digest));
         let own = own.fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
-        let before = current(&app.name);
+        let before = current.and_then(|current| current.app(&app.name));
         let how = match (deltas, fulls) {
             (0, 0) if before.is_some_and(|before| before.top.digest == app.top.digest) => How::Unchanged,
             (0, _) => How::Full,
@@ -134,7 +152,7 @@ fn changes(target: &Target, kept: &[Target], wanted: &Wanted, answer: &umiak_pla
             full: full.saturating_add(own),
         });
     }
-    let gone = kept.first().into_iter().flat_map(|current| &current.apps);
+    let gone = current.into_iter().flat_map(|current| &current.apps);
     for app in gone.filter(|app| target.app(&app.name).is_none()) {
         let (from, to) = (Some(called(app)), None);
         changes.push(Change { app: app.name.clone(), from, to, how: How::Removed, download: 0, full: 0 });

@@ -2,15 +2,14 @@
 //!
 //! Whatever target names it says where it is from. Guarantee: what was damaged is replaced only by what its digest says.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use umiak_spec::target::{Origin, Target};
-use umiak_spec::{Descriptor, Digest, Limits, Observer};
+use umiak_spec::{Digest, Limits, Observer};
 use umiak_store::{Damage, Fault, Keep, LayerSource, Object, Store};
 
 use super::Sources;
-use super::arrive::{MissingLayer, forget};
+use super::arrive::{forget, layer_blobs};
 use crate::error::{Class, SupplyError};
 use crate::fetch::{Fetch, StoredBlob};
 use crate::package;
@@ -111,7 +110,7 @@ impl Sources {
         let mut last = None;
         for app in targets.iter().flat_map(|target| &target.apps) {
             let found = match reader.read(app) {
-                Ok(content) => layer_of(&content, diff_id),
+                Ok(content) => layer_blobs(&content).find(|(found, _)| found == diff_id).map(|(_, layer)| layer),
                 Err(error) => {
                     last = Some(SupplyError::from(error));
                     continue;
@@ -151,18 +150,4 @@ impl LayerSource for Stored<'_> {
 fn nowhere(what: &str) -> SupplyError {
     SupplyError::new(Class::Corrupt, format!("{what} is to be had from nowhere that is known"))
         .hint("set the target again from where its files are, then umiakd fsck --repair")
-}
-
-fn layer_of(content: &Content, diff_id: &Digest) -> Option<MissingLayer> {
-    let places: BTreeMap<Digest, MissingLayer> = content
-        .images()
-        .iter()
-        .flat_map(|image| image.image.layers.iter().map(move |layer| (image, layer)))
-        .map(|(image, layer)| {
-            let diff_id = layer.diff_id.unwrap_or(layer.digest);
-            let blob = Descriptor::new(layer.media_type.clone(), layer.digest, layer.size);
-            (diff_id, MissingLayer { diff_id, blob, places: image.places.clone(), keep: Keep::Whole })
-        })
-        .collect();
-    places.get(diff_id).cloned()
 }

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_plan::{Delta, DeltaPart, LayerFiles, Patch};
-use umiak_registry::Source;
 use umiak_spec::app::measures::DeltaOf;
 use umiak_spec::delta::{ARTIFACT_TYPE, Content as Carried, Offer, StoredFiles};
 use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, media_type};
@@ -26,8 +25,6 @@ pub(crate) struct FoundDelta {
     pub digest: Digest,
     /// What its manifest says.
     pub manifest: DeltaManifest,
-    /// Where its blobs are.
-    pub place: ImageReference,
     /// The target's layers, the lowest first: where patches lie in the stack.
     pub target: Vec<Digest>,
 }
@@ -55,7 +52,7 @@ impl Reader<'_> {
     }
 
     /// Where deltas to an image may be: beside it, beside its app.
-    fn delta_places(&self, content: &Content, image: &ServiceImage) -> Vec<ImageReference> {
+    pub(crate) fn delta_places(&self, content: &Content, image: &ServiceImage) -> Vec<ImageReference> {
         let app = places::pinned(&content.app.origin, content.app.top.digest);
         let mut places: Vec<ImageReference> = Vec::new();
         for place in app.into_iter().chain(image.places.iter().cloned()) {
@@ -91,20 +88,19 @@ impl Reader<'_> {
                 offered.push(Descriptor::new(kind, referrer.descriptor.digest, referrer.descriptor.size));
             }
         }
-        offered.extend(self.measured(source, content, target, &offered, known)?);
+        offered.extend(self.measured(content, target, &offered, known));
         Ok(offered)
     }
 
-    /// Deltas that the app's measures name: their manifests' sizes have to be asked for.
+    /// Deltas that the app's measures name and whose manifests are here: how long another is would have to be asked for.
     fn measured(
         &self,
-        source: &dyn Source,
         content: &Content,
         target: &Descriptor,
         listed: &[Descriptor],
         known: &BTreeMap<Digest, FoundDelta>,
-    ) -> Result<Vec<Descriptor>, ResolveError> {
-        let Made::Compose(app) = &content.made else { return Ok(Vec::new()) };
+    ) -> Vec<Descriptor> {
+        let Made::Compose(app) = &content.made else { return Vec::new() };
         let named = app.measures.iter().flat_map(|measures| &measures.deltas);
         let named = named.filter(|delta| delta.of == DeltaOf::Image && delta.target == target.digest);
         let unseen = |digest: &Digest| {
@@ -118,8 +114,7 @@ impl Reader<'_> {
                 found.push(Descriptor::new(media_type::OCI_MANIFEST, delta.artifact, size));
             }
         }
-        let _ = source;
-        Ok(found)
+        found
     }
 
     /// Reads a delta's manifest and keeps it if it can be used.
@@ -148,8 +143,7 @@ impl Reader<'_> {
         let target = image.image.manifest.as_ref().map(|manifest| manifest.digest);
         let here = manifest.base_diff_ids.iter().all(|base| layers.contains(base));
         if here && Some(manifest.subject.digest) == target {
-            let delta =
-                FoundDelta { digest: descriptor.digest, manifest, place: place.clone(), target: image.diff_ids() };
+            let delta = FoundDelta { digest: descriptor.digest, manifest, target: image.diff_ids() };
             found.insert(descriptor.digest, delta);
         }
         Ok(())

@@ -26,12 +26,12 @@ mod vouch;
 mod wanted;
 mod words;
 
-pub(crate) use content::{Content, Made, Reader};
-pub(crate) use deltas::FoundDelta;
+pub(crate) use content::{Content, Made, Reader, ServiceImage};
 pub(crate) use error::{class_of, class_of_store};
 pub(crate) use places::places;
 pub(crate) use project::services;
 pub(crate) use unpack::unpack;
 
 pub use error::ResolveError;
+pub use pin::accept;
 pub use words::asked;

@@ -31,12 +31,23 @@ pub(crate) fn generation(store: &Store) -> Result<u64, ResolveError> {
     })
 }
 
+/// From now on targets of older generations are refused.
+///
+/// # Errors
+/// The store.
+pub fn accept(store: &Store, wanted: u64) -> Result<(), ResolveError> {
+    if wanted > generation(store)? {
+        store.put_record(&name(), wanted.to_string().as_bytes())?;
+    }
+    Ok(())
+}
+
 fn name() -> Name {
     GENERATION.parse().expect("lower-case letters are a name")
 }
 
 impl Reader<'_> {
-    /// Pins what is asked. The generation counts as accepted afterwards.
+    /// Pins what is asked.
     pub(crate) fn pin(&self, asked: &Asked) -> Result<Target, ResolveError> {
         let (known, wanted) = (generation(self.store)?, asked.generation.unwrap_or(0));
         if wanted < known {
@@ -47,9 +58,6 @@ impl Reader<'_> {
         for app in &target.apps {
             // All that it leads to, so that from here on no network is needed to know what it is.
             self.read(app)?;
-        }
-        if wanted > known {
-            self.store.put_record(&name(), wanted.to_string().as_bytes())?;
         }
         Ok(target)
     }

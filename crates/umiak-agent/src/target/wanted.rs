@@ -60,6 +60,7 @@ fn planned(image: &ServiceImage, compose: Option<&ComposeApp>) -> Image {
         size: layer.size,
         diff_id: layer.diff_id.unwrap_or(layer.digest),
         contents: compose.map_or_else(|| plain(layer), |compose| contents(compose, image, layer)),
+        files: None,
     };
     Image { config, manifests, layers: image.image.layers.iter().map(layer).collect() }
 }

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use umiak_agent::{Class, Described, Part, Planned, Root, Supply, SupplyError, Watcher};
+use umiak_agent::{Class, Described, Fetched, Occasion, Part, Planned, Root, Supply, SupplyError, Watcher};
 use umiak_plan::{Device, Engine, Keeps, Stored, Wanted, Watermark};
 use umiak_spec::service::{Condition, Dependency, Network, Restart, Service};
 use umiak_spec::target::{Asked, Kind, Target, TargetApp};
 use umiak_spec::{Descriptor, Digest, Limits, Platform, Silent};
-use umiak_store::{Closure, Keep, LayerDelta, LayerOptions, Object, Store, StoreError};
+use umiak_store::{Closure, Keep, LayerDelta, LayerOptions, Object, Reservation, Store, StoreError};
 
 use super::layered;
 
@@ -291,7 +291,7 @@ impl Supply for FakeSupply {
         Ok(Described { parts, project: None })
     }
 
-    fn plan(&self, _: &Store, _: &Target, _: &[Target], _: &dyn Watcher) -> Result<Planned, SupplyError> {
+    fn plan(&self, _: &Store, _: &Target, _: &Occasion, _: &dyn Watcher) -> Result<Planned, SupplyError> {
         let device = Device {
             name: "fake".into(),
             file_systems: vec![],
@@ -315,7 +315,14 @@ impl Supply for FakeSupply {
         })
     }
 
-    fn fetch(&self, store: &Store, target: &Target, _: &Planned, watcher: &dyn Watcher) -> Result<(), SupplyError> {
+    fn fetch(
+        &self,
+        store: &Store,
+        target: &Target,
+        _: &Planned,
+        _: &Reservation<'_>,
+        watcher: &dyn Watcher,
+    ) -> Result<Fetched, SupplyError> {
         for app in &target.apps {
             let closure = self.closure(store, app)?;
             for blob in &closure.blobs {
@@ -330,7 +337,7 @@ impl Supply for FakeSupply {
                 }
             }
         }
-        Ok(())
+        Ok(Fetched::All)
     }
 
     fn repair(&self, store: &Store, object: &Object, _: &[Target], _: &dyn Watcher) -> Result<(), SupplyError> {

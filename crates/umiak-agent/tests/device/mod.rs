@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use umiak_agent::fetch::FetchOptions;
 use umiak_agent::sources::Sources;
+use umiak_agent::{Fetched, Occasion, Planned, Silently, Supply as _};
 use umiak_plan::{Device, Engine, FileSystem, Keeps, Kind, Stored, Watermark};
 use umiak_registry::{Context, Place, RegistrySettings};
 use umiak_sign::Policy;
 use umiak_spec::app::{AppManifest, Form};
-use umiak_spec::target::{Asked, AskedApp};
+use umiak_spec::target::{Asked, AskedApp, Target};
 use umiak_spec::{Digest, Limits, media_type};
 use umiak_store::{LayerOptions, RealDisk, Store, StoreOptions};
 use umiak_testkit::http::{Manner, Server, Store as Registry};
@@ -90,6 +91,23 @@ impl World {
     }
 }
 
+/// Plans and fetches until all is here; the plan that was made first.
+pub fn bring(sources: &Sources, store: &Store, target: &Target, current: Option<&Target>) -> Planned {
+    let mut occasion = Occasion { current: current.cloned(), ..Occasion::default() };
+    let mut first = None;
+    loop {
+        let planned = sources.plan(store, target, &occasion, &Silently).unwrap();
+        assert_eq!(planned.refusal, None);
+        let space = store.reserve(planned.reserve).unwrap();
+        let fetched = sources.fetch(store, target, &planned, &space, &Silently).unwrap();
+        let first = first.get_or_insert(planned);
+        match fetched {
+            Fetched::All => return first.clone(),
+            Fetched::Without(useless) => occasion.useless.extend(useless),
+        }
+    }
+}
+
 /// What the device reaches, with everything at hand for a test.
 pub fn sources() -> Sources {
     let registry =
@@ -112,6 +130,14 @@ pub fn sources() -> Sources {
         runs_compose: false,
         survey: Box::new(|_| Ok(device())),
     }
+}
+
+/// A device on which updates may take so many bytes.
+pub fn with_room(bytes: u64) -> Device {
+    let mut device = device();
+    let file_system = &mut device.file_systems[0];
+    file_system.free = Watermark::default().kept(file_system.blocks) + bytes / u64::from(file_system.block_size);
+    device
 }
 
 pub fn device() -> Device {

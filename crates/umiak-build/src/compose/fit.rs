@@ -94,6 +94,7 @@ impl App {
             size: layer.size,
             diff_id: layer.diff_id.unwrap_or(layer.digest),
             contents: self.contents(layer, &on.platform),
+            files: None,
         };
         Image { config, manifests, layers: on.image.layers.iter().map(layer).collect() }
     }

@@ -25,6 +25,9 @@ const BUNDLE: u64 = 1 << 30;
 /// Why something lies beside a blob.
 pub(super) const BESIDE: &str = "what is needed to go on after a cut";
 
+/// Why something is taken and given back when the revision gets its name.
+const JOURNAL: &str = "the journal, written beside and put in place";
+
 /// Where a missing layer comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin<'a> {
@@ -189,14 +192,20 @@ impl<'a> Builder<'a> {
         let stacks = stacks.iter().map(|stack| layout::name(file_system, count(stack.len()))).sum();
         let changes = vec![
             Change::takes(place, name, "the revision's name and what belongs to it"),
+            Change::takes(place, layout::record(file_system, self.scene.wanted.record), "what is written down of it"),
+            Change::takes(place, layout::journal(file_system, self.scene.wanted.journal), JOURNAL),
+            Change::returns(place, layout::record(file_system, self.scene.wanted.journal), JOURNAL),
             Change::takes(place, stacks, "how layers are mounted above each other"),
         ];
         self.steps.push(Step::new(Task::Name, "revision", changes));
     }
 }
 
-/// What a project takes; a bound where nobody looked into the bundle.
+/// What a project takes; a bound where nobody looked into the bundle, and nothing where there is none.
 fn project(file_system: &FileSystem, app: &App) -> Cost {
+    if app.bundle.is_none() && !app.own.iter().any(|blob| blob.kind == BlobKind::Bundle) {
+        return Cost::NOTHING;
+    }
     let own = file_system.directories(Directory { entries: 8, name_bytes: 160 }, 1);
     let Some(unpacked) = &app.bundle else {
         let bundles = app.own.iter().filter(|blob| blob.kind == BlobKind::Bundle);

@@ -13,7 +13,7 @@ use crate::fs::FileSystem;
 use crate::layout;
 use crate::ledger::{Change, Step};
 use crate::task::{Form, Task};
-use crate::wanted::{Blob, BlobKind};
+use crate::wanted::{Blob, BlobKind, Layer};
 
 const NAMES: &str = "names in the directory of blobs";
 
@@ -142,7 +142,7 @@ impl<'a> Builder<'a> {
             Some(patch) => {
                 Change::takes(place, layout::layer(file_system, patch.files), "layer, as a patch of another")
             }
-            None => Change::takes(place, layout::whole(file_system, missing.layer), known(&missing.layer.contents)),
+            None => Change::takes(place, layout::whole(file_system, missing.layer), known(missing.layer)),
         });
         changes.push(Change::takes(place, self.layer_names.add(file_system, 1), "names in the directory of layers"));
         form
@@ -181,9 +181,9 @@ fn part_name(part: Part<'_>) -> String {
     }
 }
 
-fn known(contents: &Contents) -> &'static str {
-    match contents {
-        Contents::Measured(measured) if measured.files.is_some() => "layer, as a squashfs image: its length is known",
+fn known(layer: &Layer) -> &'static str {
+    match &layer.contents {
+        _ if layer.known_files().is_some() => "layer, as a squashfs image: its length is known",
         Contents::Measured(_) | Contents::Expanded(_) => {
             "layer, as a squashfs image: only its length unpacked is known"
         }

@@ -11,7 +11,7 @@ use umiak_spec::Digest;
 use super::build::Builder;
 use super::choice::Choice;
 use super::scene::{Missing, Scene};
-use crate::contents::{Contents, LayerFiles};
+use crate::contents::LayerFiles;
 use crate::device::{Keeps, Role};
 use crate::layout;
 use crate::ledger::{Change, Step};
@@ -34,10 +34,7 @@ pub(super) fn patch<'a>(scene: &Scene<'a>, missing: &Missing<'_>) -> Option<&'a 
     }
     let diff_id = missing.layer.diff_id;
     let whole = |layer: &Digest| scene.device.stored.layers.get(layer).is_some_and(|stored| stored.form.is_whole());
-    let whole_size = match &missing.layer.contents {
-        Contents::Measured(measured) => measured.files.map(stored_size),
-        _ => None,
-    };
+    let whole_size = missing.layer.known_files().map(stored_size);
     let patches = scene.wanted.patches.iter().filter(|patch| patch.layer == diff_id && whole(&patch.base));
     let patches = patches.filter(|patch| missing.stacks.contains(&patch.below));
     let best = patches.min_by_key(|patch| (stored_size(patch.files), patch.base));

@@ -8,7 +8,6 @@ use super::choice::{self, Pace, Reclaim};
 use super::forms;
 use super::scene::{Missing, Part, Scene};
 use crate::answer::{Answer, Choice, Way};
-use crate::contents::Contents;
 use crate::task::Form;
 use crate::wanted::Layer;
 
@@ -111,10 +110,7 @@ fn in_full(scene: &Scene<'_>, first: First<'_>, missing: &Missing<'_>) -> String
 fn kept(scene: &Scene<'_>, missing: &Missing<'_>, form: Option<&Form>) -> String {
     let Some(patch) = forms::patch(scene, missing) else { return String::new() };
     let bytes = Size(patch.files.image.saturating_add(patch.files.skeleton));
-    let whole = match &missing.layer.contents {
-        Contents::Measured(measured) => measured.files,
-        Contents::Usage { .. } | Contents::Expanded(_) | Contents::Unknown => None,
-    };
+    let whole = missing.layer.known_files();
     let instead = whole
         .map_or_else(String::new, |files| format!(" instead of {}", Size(files.image.saturating_add(files.skeleton))));
     match form {

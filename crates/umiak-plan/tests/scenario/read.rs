@@ -138,7 +138,7 @@ impl World {
             ["unknown"] => Contents::Unknown,
             _ => return None,
         };
-        self.layers.insert(name.to_owned(), Layer { digest, size, diff_id, contents });
+        self.layers.insert(name.to_owned(), Layer { digest, size, diff_id, contents, files: None });
         Some(())
     }
 

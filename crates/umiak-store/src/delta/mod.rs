@@ -71,9 +71,25 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<Applied, StoreError> {
         self.updating()?;
-        if let Some(layer) = self.layer_here(diff_id)? {
-            return Ok(Applied { layer, spooled: 0 });
+        match self.layer_here(diff_id)? {
+            Some(layer) => Ok(Applied { layer, spooled: 0 }),
+            None => self.replace_by_delta(diff_id, delta, keep, options, observer),
         }
+    }
+
+    /// The same in place of what is here of the layer, which is damaged.
+    ///
+    /// # Errors
+    /// As [`Store::apply_delta`]; what was here is left as it is then.
+    pub fn replace_by_delta(
+        &self,
+        diff_id: &Digest,
+        delta: LayerDelta<'_>,
+        keep: &Keep,
+        options: &LayerOptions,
+        observer: &dyn Observer,
+    ) -> Result<Applied, StoreError> {
+        self.updating()?;
         let failed = failing(*diff_id);
         let opened = Delta::open(delta.blob).map_err(&failed)?;
         let target = opened.index().target;
@@ -93,7 +109,7 @@ impl Store {
         // From here on they are read in order.
         materials.keep(0);
         let tar = Made::new(&spool, &bases, &space).map_err(&failed)?;
-        let layer = self.ingest_layer(diff_id, &tar, keep, options, observer)?;
+        let layer = self.replace_layer(diff_id, &tar, keep, options, observer)?;
         Ok(Applied { layer, spooled: scratches.most() })
     }
 

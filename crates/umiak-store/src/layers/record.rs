@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use umiak_spec::Digest;
 
+use crate::sealed;
+
 /// One file of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -38,6 +40,12 @@ impl LayerRecord {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.base.is_none()
+    }
+
+    /// Bytes of the record's file, of which there are two.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        sealed::seal(&self.to_json()).len() as u64
     }
 
     /// The record as a document.

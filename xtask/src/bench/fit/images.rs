@@ -175,5 +175,5 @@ fn measured(path: &Path) -> Result<Layer, Failure> {
     let measure = umiak_layer::measure(file, &Limits::default(), &Silent).map_err(|error| failed(&error))?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let digest = Digest::from_hex(&name).map_err(|error| failed(&error))?;
-    Ok(Layer { digest, size, diff_id: measure.diff_id, contents: Contents::measured(measure, None) })
+    Ok(Layer { digest, size, diff_id: measure.diff_id, contents: Contents::measured(measure, None), files: None })
 }

@@ -1,0 +1,222 @@
+//! The law of the fit check, on made-up images: what an update takes on the disk is what its plan said, at the peak and in
+//! the end. Never more; and where the plan says that its figures are no bounds, less by 1 % or 64 KiB at most.
+//!
+//! The disk counts: before every single operation the files of the store are looked at. With deltas and without, kept whole
+//! and as patches, with room for everything at once and with so little that layers have to come one by one.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
+
+mod common;
+mod device;
+#[path = "device/releases.rs"]
+mod releases;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::engine::FakeEngine;
+use common::{FakeClock, committed};
+use releases::Site;
+use umiak_agent::{Agent, Outcome, Parts, Planned, Policy, Silently, UpdateOptions, Watcher};
+use umiak_plan::{Action, Form, Way};
+use umiak_spec::{Cancelled, Observer};
+use umiak_store::{Hooked, RealDisk};
+
+const BLOCK: u64 = 4096;
+/// So much less than the plan says may be taken, where it is more than 1 %.
+const SLACK: u64 = 64 << 10;
+
+/// What the store takes in whole blocks: files and directories; and its reserve.
+fn taken(path: &Path) -> (u64, u64) {
+    let Ok(entries) = std::fs::read_dir(path) else { return (0, 0) };
+    let (mut bytes, mut reserve) = (BLOCK, 0);
+    for entry in entries.flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        let blocks = metadata.len().next_multiple_of(BLOCK);
+        if metadata.is_dir() {
+            let (below, _) = taken(&entry.path());
+            bytes += below;
+        } else if entry.file_name() == "reserve" {
+            reserve = blocks;
+        } else {
+            bytes += blocks;
+        }
+    }
+    (bytes, reserve)
+}
+
+/// Use of the store since the plan was made.
+#[derive(Default)]
+struct Course {
+    before: u64,
+    peak: u64,
+    with_reserve: u64,
+    counting: bool,
+    plan: Option<Planned>,
+}
+
+#[derive(Clone, Default)]
+struct Count(Arc<Mutex<Course>>);
+
+impl Count {
+    fn look(&self, root: &Path) {
+        let mut course = self.0.lock().unwrap();
+        if course.counting {
+            let (bytes, reserve) = taken(root);
+            course.peak = course.peak.max(bytes.saturating_sub(course.before));
+            course.with_reserve = course.with_reserve.max((bytes + reserve).saturating_sub(course.before));
+        }
+    }
+}
+
+/// Begins to count when the plan is made.
+struct Planning<'a>(&'a Count, &'a Path);
+
+impl Observer for Planning<'_> {
+    fn expect(&self, _: &'static str, _: u64) {}
+    fn advance(&self, _: &'static str, _: u64) {}
+    fn note(&self, _: &str) {}
+    fn check(&self) -> Result<(), Cancelled> {
+        Ok(())
+    }
+}
+
+impl Watcher for Planning<'_> {
+    fn happened(&self, _: &umiak_agent::Happening) {}
+
+    fn planned(&self, planned: &Planned) {
+        let (before, _) = taken(self.1);
+        *self.0.0.lock().unwrap() = Course { before, counting: true, plan: Some(planned.clone()), ..Course::default() };
+    }
+}
+
+struct Device {
+    site: Site,
+    root: PathBuf,
+    engine: Arc<FakeEngine>,
+    clock: Arc<FakeClock>,
+    count: Count,
+    /// Bytes that updates may take.
+    room: Arc<AtomicU64>,
+}
+
+impl Device {
+    fn new() -> Self {
+        let site = Site::new();
+        let root = site.world.path().join("store");
+        let (engine, clock) = (Arc::default(), FakeClock::new());
+        Self { site, root, engine, clock, count: Count::default(), room: Arc::new(AtomicU64::new(1 << 30)) }
+    }
+
+    fn agent(&self) -> Agent {
+        let (count, root) = (self.count.clone(), self.root.clone());
+        let disk = Hooked::new(Arc::new(RealDisk), move |_| {
+            count.look(&root);
+            Ok(())
+        });
+        let room = self.room.clone();
+        let mut sources = device::sources();
+        sources.survey = Box::new(move |_| Ok(device::with_room(room.load(Ordering::SeqCst))));
+        Agent::new(Parts {
+            root: self.root.clone(),
+            run: self.site.world.path().join("run"),
+            projects: self.site.world.path().join("projects"),
+            disk: Arc::new(disk),
+            engine: self.engine.clone(),
+            supply: Arc::new(sources),
+            clock: self.clock.clone(),
+            policy: Policy { window: std::time::Duration::ZERO, ..Policy::default() },
+        })
+    }
+
+    fn set(&self, tag: &str) -> Agent {
+        let agent = self.agent();
+        agent.set_target(&self.site.world.asked(&self.site.world.reference(tag))).unwrap();
+        agent
+    }
+}
+
+/// What was seen over all scenarios: that the law was tried on everything.
+#[derive(Default, Debug)]
+struct Seen {
+    one_by_one: usize,
+    deltas: usize,
+    patches: usize,
+    whole: usize,
+    full: usize,
+    exact: usize,
+}
+
+fn law(seed: u64, seen: &mut Seen) {
+    let device = Device::new();
+    let releases = device.site.publish(seed);
+    let agent = device.set("1");
+    assert!(committed(&agent.update(&UpdateOptions::default(), &Silently).unwrap()));
+    let agent = device.set("2");
+    let planned = agent.check(&Silently).unwrap().planned.expect("something is missing");
+    let peak = planned.answer.uses[0].peak;
+    if seed % 3 == 1 {
+        // Too little for everything at once, where that is possible.
+        for room in [peak / 2, peak * 3 / 4, peak * 7 / 8, peak - BLOCK, peak] {
+            device.room.store(room.next_multiple_of(BLOCK), Ordering::SeqCst);
+            if agent.check(&Silently).unwrap().planned.unwrap().refusal.is_none() {
+                break;
+            }
+        }
+    }
+    let watcher = Planning(&device.count, &device.root);
+    let stage = UpdateOptions { stage_only: true, ..UpdateOptions::default() };
+    let outcome = agent.update(&stage, &watcher).unwrap();
+    assert!(matches!(outcome, Outcome::Staged { .. }));
+    let (last, reserve) = taken(&device.root);
+    assert_eq!(reserve, 0, "what was held is given back");
+
+    let course = device.count.0.lock().unwrap();
+    let plan = course.plan.as_ref().unwrap();
+    let (answer, found) = (&plan.answer, &plan.answer.uses[0]);
+    let final_use = i128::from(last) - i128::from(course.before);
+    let context = format!(
+        "seed {seed}, {releases:?}: planned {} and {} in the end, seen {} ({} with what is held) and {final_use}\n{:#?}",
+        found.peak,
+        found.last,
+        course.peak,
+        course.with_reserve,
+        answer.explain(),
+    );
+    assert!(course.peak <= found.peak, "more at the peak: {context}");
+    assert!(course.with_reserve <= found.peak + BLOCK, "more is held: {context}");
+    assert!(final_use <= found.last, "more in the end: {context}");
+    if !found.bound {
+        seen.exact += 1;
+        let slack = |planned: u64| SLACK.max(planned / 100);
+        assert!(found.peak - course.peak <= slack(found.peak), "less at the peak: {context}");
+        let over = u64::try_from(found.last - final_use).unwrap();
+        assert!(over <= slack(u64::try_from(found.last.max(0)).unwrap()), "less in the end: {context}");
+    }
+    let verify = answer.steps.iter().position(|step| step.action == Action::Verify);
+    let fetch = answer.steps.iter().rposition(|step| step.action == Action::Fetch);
+    seen.one_by_one += usize::from(verify.is_none_or(|verify| fetch > Some(verify)) && fetch > Some(0));
+    for choice in &answer.choices {
+        match choice.way {
+            Way::Here | Way::Blob => continue,
+            Way::Delta { .. } => seen.deltas += 1,
+            Way::Full => seen.full += 1,
+        }
+        match choice.form {
+            Form::Whole => seen.whole += 1,
+            Form::Patch { .. } => seen.patches += 1,
+        }
+    }
+}
+
+#[test]
+fn what_an_update_takes_is_what_its_plan_said() {
+    let mut seen = Seen::default();
+    for seed in 1..=16 {
+        law(seed, &mut seen);
+    }
+    println!("{seen:?}");
+    assert!(seen.one_by_one > 0 && seen.deltas > 0 && seen.patches > 0 && seen.whole > 0 && seen.full > 0, "{seen:?}");
+    assert!(seen.exact > 0, "{seen:?}");
+}
