@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use umiak_engine::Observed;
 use umiak_spec::Digest;
 use umiak_store::{Keep, LayerOptions, LayerRecord, Name, Store, StoreError};
 
@@ -63,6 +64,9 @@ impl Session<'_> {
             before.extend(self.stacks(&revision)?);
         }
         let turns = turns(&self.store, &self.stacks(&current)?, &before)?;
+        if !turns.is_empty() {
+            self.release()?;
+        }
         let options = self.agent.supply.layer_options();
         let mut turned = false;
         for turn in turns {
@@ -71,6 +75,20 @@ impl Session<'_> {
         }
         self.store.put_record(&record(), done.as_bytes())?;
         Ok(turned)
+    }
+
+    /// Services that do not run hold the images that they ran from no longer: what goes is gone.
+    fn release(&self) -> Result<(), AgentError> {
+        let engine = &self.agent.engine;
+        let places = self.current_places()?;
+        let runs = |found: &Observed| {
+            let place = places.get(&found.app).and_then(|services| services.get(&found.service));
+            place.is_some_and(|place| place.revision == found.revision)
+        };
+        for found in engine.observe()?.iter().filter(|found| !runs(found)) {
+            engine.release(&found.app, &found.revision, &found.service)?;
+        }
+        Ok(())
     }
 
     /// The stacks of a revision by app and service.

@@ -8,20 +8,22 @@
 
 mod common;
 mod device;
+#[path = "device/living.rs"]
+mod living;
 #[path = "device/releases.rs"]
 mod releases;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::engine::FakeEngine;
-use common::{FakeClock, committed};
-use releases::Site;
-use umiak_agent::{Agent, Outcome, Parts, Planned, Policy, Silently, UpdateOptions, Watcher};
+use common::committed;
+use living::Device;
+use umiak_agent::sources::Sources;
+use umiak_agent::{Agent, Outcome, Planned, Silently, UpdateOptions, Watcher};
 use umiak_plan::{Action, Form, Way};
 use umiak_spec::{Cancelled, Observer};
-use umiak_store::{Hooked, RealDisk};
+use umiak_store::{Hooked, RealDisk, Store};
 
 const BLOCK: u64 = 4096;
 /// So much less than the plan says may be taken, where it is more than 1 %.
@@ -91,48 +93,28 @@ impl Watcher for Planning<'_> {
     }
 }
 
-struct Device {
-    site: Site,
-    root: PathBuf,
-    engine: Arc<FakeEngine>,
-    clock: Arc<FakeClock>,
+/// A device that counts, on which updates may take so many bytes.
+struct Counted {
+    device: Device,
     count: Count,
-    /// Bytes that updates may take.
     room: Arc<AtomicU64>,
 }
 
-impl Device {
+impl Counted {
     fn new() -> Self {
-        let site = Site::new();
-        let root = site.world.path().join("store");
-        let (engine, clock) = (Arc::default(), FakeClock::new());
-        Self { site, root, engine, clock, count: Count::default(), room: Arc::new(AtomicU64::new(1 << 30)) }
+        Self { device: Device::new(), count: Count::default(), room: Arc::new(AtomicU64::new(1 << 30)) }
     }
 
-    fn agent(&self) -> Agent {
-        let (count, root) = (self.count.clone(), self.root.clone());
+    fn set(&self, tag: &str) -> Agent {
+        let (count, root) = (self.count.clone(), self.device.root.clone());
         let disk = Hooked::new(Arc::new(RealDisk), move |_| {
             count.look(&root);
             Ok(())
         });
         let room = self.room.clone();
-        let mut sources = device::sources();
-        sources.survey = Box::new(move |_| Ok(device::with_room(room.load(Ordering::SeqCst))));
-        Agent::new(Parts {
-            root: self.root.clone(),
-            run: self.site.world.path().join("run"),
-            projects: self.site.world.path().join("projects"),
-            disk: Arc::new(disk),
-            engine: self.engine.clone(),
-            supply: Arc::new(sources),
-            clock: self.clock.clone(),
-            policy: Policy { window: std::time::Duration::ZERO, ..Policy::default() },
-        })
-    }
-
-    fn set(&self, tag: &str) -> Agent {
-        let agent = self.agent();
-        agent.set_target(&self.site.world.asked(&self.site.world.reference(tag))).unwrap();
+        let survey = Box::new(move |_: &Store| Ok(device::with_room(room.load(Ordering::SeqCst))));
+        let agent = self.device.agent_with(Arc::new(disk), Sources { survey, ..device::sources() });
+        self.device.set(&agent, tag);
         agent
     }
 }
@@ -149,30 +131,30 @@ struct Seen {
 }
 
 fn law(seed: u64, seen: &mut Seen) {
-    let device = Device::new();
-    let releases = device.site.publish(seed);
-    let agent = device.set("1");
+    let counted = Counted::new();
+    let releases = counted.device.site.publish(seed);
+    let agent = counted.set("1");
     assert!(committed(&agent.update(&UpdateOptions::default(), &Silently).unwrap()));
-    let agent = device.set("2");
+    let agent = counted.set("2");
     let planned = agent.check(&Silently).unwrap().planned.expect("something is missing");
     let peak = planned.answer.uses[0].peak;
     if seed % 3 == 1 {
         // Too little for everything at once, where that is possible.
         for room in [peak / 2, peak * 3 / 4, peak * 7 / 8, peak - BLOCK, peak] {
-            device.room.store(room.next_multiple_of(BLOCK), Ordering::SeqCst);
+            counted.room.store(room.next_multiple_of(BLOCK), Ordering::SeqCst);
             if agent.check(&Silently).unwrap().planned.unwrap().refusal.is_none() {
                 break;
             }
         }
     }
-    let watcher = Planning(&device.count, &device.root);
+    let watcher = Planning(&counted.count, &counted.device.root);
     let stage = UpdateOptions { stage_only: true, ..UpdateOptions::default() };
     let outcome = agent.update(&stage, &watcher).unwrap();
     assert!(matches!(outcome, Outcome::Staged { .. }));
-    let (last, reserve) = taken(&device.root);
+    let (last, reserve) = taken(&counted.device.root);
     assert_eq!(reserve, 0, "what was held is given back");
 
-    let course = device.count.0.lock().unwrap();
+    let course = counted.count.0.lock().unwrap();
     let plan = course.plan.as_ref().unwrap();
     let (answer, found) = (&plan.answer, &plan.answer.uses[0]);
     let final_use = i128::from(last) - i128::from(course.before);

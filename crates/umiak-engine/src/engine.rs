@@ -210,6 +210,15 @@ pub trait Engine: Send + Sync {
     /// The engine does not answer.
     fn observe(&self) -> Result<Vec<Observed>, EngineError>;
 
+    /// Lets go of what a service that does not run holds of its image, which may then be kept in another form.
+    /// [`Engine::ready`] takes it again. Nothing for one that runs, and for engines with a store of their own.
+    ///
+    /// # Errors
+    /// It cannot be let go.
+    fn release(&self, _app: &str, _revision: &str, _service: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Takes an app's revision away: containers (which must be stopped, or are killed), mounts, what was kept for the
     /// revision only. Persistent volumes and logs stay.
     ///

@@ -160,7 +160,10 @@ fn cases(
                 patched(&mut device.stored);
             }
             let policy = Policy { reclaim, prune_after };
-            Case { device, wanted: Wanted { apps: of(&[0, 3]), deltas: vec![delta, other], patches, policy } }
+            Case {
+                device,
+                wanted: Wanted { apps: of(&[0, 3]), deltas: vec![delta, other], patches, policy, ..Wanted::default() },
+            }
         },
     )
 }

@@ -99,7 +99,7 @@ impl Sources {
 
     /// The manifest of a delta that a plan chose, and where its blobs may be. The plan brought it into the store: nobody is
     /// asked which deltas there are.
-    fn planned_delta(
+    pub(super) fn planned_delta(
         &self,
         store: &Store,
         contents: &[Content],

@@ -1,6 +1,8 @@
 //! Two made-up releases of an image, and deltas between them that are real: made, measured in a store as whoever publishes
 //! does, and listed by the registry.
 
+#![allow(dead_code, reason = "not every test uses everything")]
+
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -181,7 +183,7 @@ pub fn tar(files: &[File]) -> Vec<u8> {
     layered::tar(&files)
 }
 
-fn pressed(bytes: &[u8]) -> Vec<u8> {
+pub fn pressed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

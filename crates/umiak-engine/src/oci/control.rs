@@ -149,6 +149,17 @@ fn wait_until_free(instance: &Instance, orders: &Orders) -> Result<(), EngineErr
     }
 }
 
+/// Unmounts the root of a service that does not run: the images under it are then held by nobody.
+pub(super) fn release(engine: &Oci, app: &str, revision: &str, service: &str) -> Result<(), EngineError> {
+    place::check_name(app)?;
+    let instance = instance(engine, app, revision, service)?;
+    let _lock = engine.lock()?;
+    if locked(&instance.directory()).is_none() {
+        unmount(&instance.root())?;
+    }
+    Ok(())
+}
+
 /// Takes a revision of an app away.
 pub(super) fn remove(engine: &Oci, app: &str, revision: &str) -> Result<(), EngineError> {
     place::check_name(app)?;

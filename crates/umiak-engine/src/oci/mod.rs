@@ -164,6 +164,10 @@ impl Engine for Oci {
         Ok(observe::all(self.directories()))
     }
 
+    fn release(&self, app: &str, revision: &str, service: &str) -> Result<(), EngineError> {
+        control::release(self, app, revision, service)
+    }
+
     fn remove(&self, app: &str, revision: &str) -> Result<(), EngineError> {
         control::remove(self, app, revision)
     }

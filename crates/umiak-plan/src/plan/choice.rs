@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_spec::Digest;
 
+use super::forms;
 use super::scene::{Part, Scene};
 
 /// Of so many parts every set is tried; of more, those that leave out few or many.
@@ -35,13 +36,24 @@ pub(super) enum Pace {
     OneByOne,
 }
 
+/// Which layers are kept as patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Patches {
+    /// None.
+    None,
+    /// Those of which somebody told what they take.
+    Known,
+    /// Also those of a layer that is itself a patch: above what that lies above, where what it takes at most is little.
+    Deep,
+}
+
 /// What is chosen.
 #[derive(Debug, Clone)]
 pub(super) struct Choice<'a> {
     /// Parts of deltas that are used.
     pub parts: Vec<Part<'a>>,
-    /// Layers are kept as patches where that is possible.
-    pub patches: bool,
+    /// Which layers are kept as patches.
+    pub patches: Patches,
     pub reclaim: Reclaim,
     pub pace: Pace,
 }
@@ -58,13 +70,21 @@ pub(super) fn groups<'a>(scene: &Scene<'a>) -> Vec<Vec<Choice<'a>>> {
             by_download.entry(scene.download(&picked)).or_default().push(picked);
         }
     }
-    let patches: &[bool] = if scene.wanted.patches.is_empty() { &[false] } else { &[true, false] };
+    let known: &[Patches] =
+        if scene.wanted.patches.is_empty() { &[Patches::None] } else { &[Patches::Known, Patches::None] };
+    let deep = scene.layers.values().any(|missing| forms::deep(scene, missing).is_some());
+    // What is only known to take no more than so much is for where nothing else fits.
+    let all: &[&[Patches]] = if deep { &[known, &[Patches::Deep]] } else { &[known] };
     let mut groups = Vec::new();
     for sets in by_download.into_values() {
-        for reclaim in [Reclaim::Nothing, Reclaim::Leftovers, Reclaim::Obsolete] {
-            for pace in [Pace::Together, Pace::OneByOne] {
-                let choice = |parts: &Vec<Part<'a>>, patches| Choice { parts: parts.clone(), patches, reclaim, pace };
-                groups.push(sets.iter().flat_map(|parts| patches.iter().map(move |all| choice(parts, *all))).collect());
+        for patches in all {
+            for reclaim in [Reclaim::Nothing, Reclaim::Leftovers, Reclaim::Obsolete] {
+                for pace in [Pace::Together, Pace::OneByOne] {
+                    let choice =
+                        |parts: &Vec<Part<'a>>, patches| Choice { parts: parts.clone(), patches, reclaim, pace };
+                    let of = |parts| patches.iter().map(move |patches| choice(parts, *patches));
+                    groups.push(sets.iter().flat_map(of).collect());
+                }
             }
         }
     }

@@ -137,10 +137,12 @@ impl<'a> Builder<'a> {
         changes: &mut Vec<Change>,
     ) -> Form {
         let form = self.forms.get(&missing.layer.diff_id).cloned().unwrap_or(Form::Whole);
-        let patch = super::forms::patch(self.scene, missing).filter(|_| !form.is_whole());
+        let patch = super::forms::patch(self.scene, missing, self.choice.patches);
         changes.push(match patch {
             Some(patch) => {
-                Change::takes(place, layout::layer(file_system, patch.files), "layer, as a patch of another")
+                let cost = layout::layer(file_system, patch.files);
+                let cost = if patch.bound { Cost { least: 0, ..cost }.as_bound() } else { cost };
+                Change::takes(place, cost, "layer, as a patch of another")
             }
             None => Change::takes(place, layout::whole(file_system, missing.layer), known(missing.layer)),
         });

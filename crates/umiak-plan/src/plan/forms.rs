@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use umiak_spec::Digest;
 
 use super::build::Builder;
-use super::choice::Choice;
+use super::choice::{Choice, Patches};
 use super::scene::{Missing, Scene};
 use crate::contents::LayerFiles;
 use crate::device::{Keeps, Role};
@@ -18,27 +18,75 @@ use crate::ledger::{Change, Step};
 use crate::task::{Form, Task};
 use crate::wanted::{Layer, Patch};
 
+/// A patch that a missing layer can be kept as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub base: Digest,
+    pub below: Vec<Digest>,
+    pub files: LayerFiles,
+    /// It takes no more than that, and perhaps less.
+    pub bound: bool,
+}
+
 /// How each missing layer is kept.
 pub(super) fn chosen(scene: &Scene<'_>, choice: &Choice<'_>) -> BTreeMap<Digest, Form> {
     let form = |missing: &Missing<'_>| {
-        let patch = patch(scene, missing).filter(|_| choice.patches);
-        patch.map_or(Form::Whole, |patch| Form::Patch { base: patch.base, below: patch.below.clone() })
+        let patch = patch(scene, missing, choice.patches);
+        patch.map_or(Form::Whole, |patch| Form::Patch { base: patch.base, below: patch.below })
     };
     scene.layers.iter().map(|(diff_id, missing)| (*diff_id, form(missing))).collect()
 }
 
 /// The patch that a missing layer can be kept as: the smallest, if it is worth it.
-pub(super) fn patch<'a>(scene: &Scene<'a>, missing: &Missing<'_>) -> Option<&'a Patch> {
-    if scene.device.keeps != Keeps::Layers || missing.stacks.len() != 1 {
-        return None;
+pub(super) fn patch(scene: &Scene<'_>, missing: &Missing<'_>, which: Patches) -> Option<Kept> {
+    let known = offered(scene, missing).filter(|patch| is_whole(scene, &patch.base));
+    let known = known.map(|patch| {
+        let Patch { base, below, files, .. } = patch.clone();
+        Kept { base, below, files, bound: false }
+    });
+    let best = known.min_by_key(|patch| (stored_size(patch.files), patch.base));
+    let whole = missing.layer.known_files().map(stored_size);
+    let best = best.filter(|patch| whole.is_none_or(|whole| stored_size(patch.files) < whole));
+    match which {
+        Patches::None => None,
+        Patches::Known => best,
+        Patches::Deep => best.or_else(|| deep(scene, missing)),
     }
-    let diff_id = missing.layer.diff_id;
-    let whole = |layer: &Digest| scene.device.stored.layers.get(layer).is_some_and(|stored| stored.form.is_whole());
-    let whole_size = missing.layer.known_files().map(stored_size);
-    let patches = scene.wanted.patches.iter().filter(|patch| patch.layer == diff_id && whole(&patch.base));
-    let patches = patches.filter(|patch| missing.stacks.contains(&patch.below));
-    let best = patches.min_by_key(|patch| (stored_size(patch.files), patch.base));
-    best.filter(|patch| whole_size.is_none_or(|whole| stored_size(patch.files) < whole))
+}
+
+/// The patch above what the patch lies above that a missing layer would be a patch of. It holds what either of the two
+/// holds, at most; that is taken only where it is little, for the base stays for its patches alone.
+pub(super) fn deep(scene: &Scene<'_>, missing: &Missing<'_>) -> Option<Kept> {
+    let whole = missing.layer.known_files()?;
+    let through = |patch: &Patch| {
+        let stored = scene.device.stored.layers.get(&patch.base)?;
+        let base = *stored.form.base().filter(|base| is_whole(scene, base))?;
+        let image = patch.files.image.saturating_add(stored.files.image);
+        // Tails of files and tables are packed with others than they were: a little more may come of it.
+        let image = image.saturating_add(image / 16).saturating_add(64 << 10);
+        // The skeleton is the tar's own; only where contents lie is written differently.
+        let skeleton = whole.skeleton.max(patch.files.skeleton);
+        let skeleton = skeleton.saturating_add(skeleton / 8).saturating_add(4 << 10);
+        let record = patch.files.record.max(stored.files.record);
+        let below = patch.below.clone();
+        Some(Kept { base, below, files: LayerFiles { image, skeleton, record }, bound: true })
+    };
+    let best = offered(scene, missing).filter_map(through).min_by_key(|patch| (stored_size(patch.files), patch.base));
+    best.filter(|patch| stored_size(patch.files).saturating_mul(LITTLE) < stored_size(whole))
+}
+
+/// A patch above a base that stays for its patches alone is at most the layer divided by this.
+const LITTLE: u64 = 4;
+
+/// The patches that somebody told of and that hold in the one stack that wants the layer.
+fn offered<'a>(scene: &Scene<'a>, missing: &Missing<'_>) -> impl Iterator<Item = &'a Patch> {
+    let can = scene.device.keeps == Keeps::Layers && missing.stacks.len() == 1;
+    let patches = scene.wanted.patches.iter().filter(move |_| can);
+    patches.filter(|patch| patch.layer == missing.layer.diff_id && missing.stacks.contains(&patch.below))
+}
+
+fn is_whole(scene: &Scene<'_>, layer: &Digest) -> bool {
+    scene.device.stored.layers.get(layer).is_some_and(|stored| stored.form.is_whole())
 }
 
 fn stored_size(files: LayerFiles) -> u64 {

@@ -19,7 +19,7 @@ use crate::device::Device;
 use crate::ledger::{Amount, Change, Step};
 use crate::wanted::Wanted;
 use build::Builder;
-use choice::{Choice, Pace, Reclaim};
+use choice::{Choice, Pace, Patches, Reclaim};
 use scene::Scene;
 
 /// The steps of an update, what they take on every file system, and whether they can be done.
@@ -83,8 +83,12 @@ impl<'a> Found<'a> {
 
 /// What no app uses now, by file system.
 fn reclaimable(scene: &Scene<'_>) -> Vec<Amount> {
-    let choice =
-        Choice { parts: scene.pick(&scene.usable()), patches: true, reclaim: Reclaim::Obsolete, pace: Pace::Together };
+    let choice = Choice {
+        parts: scene.pick(&scene.usable()),
+        patches: Patches::Known,
+        reclaim: Reclaim::Obsolete,
+        pace: Pace::Together,
+    };
     let forms = forms::chosen(scene, &choice);
     let steps = begun(scene.device, obsolete::Removing::of(scene, &choice, &forms).before());
     let mut reclaimable = vec![Amount::default(); scene.device.file_systems.len()];

@@ -47,7 +47,7 @@ fn one<'a>(
         },
     };
     if let Some(missing) = scene.layers.get(&layer.diff_id) {
-        why.push_str(&kept(scene, missing, form.as_ref()));
+        why.push_str(&kept(scene, missing, chosen.patches, form.as_ref()));
     }
     let form = form.unwrap_or(Form::Whole);
     Choice { layer: layer.diff_id, whose, way, form, download, full: layer.size, why }
@@ -107,14 +107,17 @@ fn in_full(scene: &Scene<'_>, first: First<'_>, missing: &Missing<'_>) -> String
 }
 
 /// How it is kept, where that is a choice.
-fn kept(scene: &Scene<'_>, missing: &Missing<'_>, form: Option<&Form>) -> String {
-    let Some(patch) = forms::patch(scene, missing) else { return String::new() };
+fn kept(scene: &Scene<'_>, missing: &Missing<'_>, patches: choice::Patches, form: Option<&Form>) -> String {
+    let Some(patch) = forms::patch(scene, missing, patches.max(choice::Patches::Known)) else { return String::new() };
+    let most = if patch.bound { "at most " } else { "" };
     let bytes = Size(patch.files.image.saturating_add(patch.files.skeleton));
     let whole = missing.layer.known_files();
     let instead = whole
         .map_or_else(String::new, |files| format!(" instead of {}", Size(files.image.saturating_add(files.skeleton))));
     match form {
-        Some(Form::Patch { base, .. }) => format!("; kept as a patch of layer {}: {bytes}{instead}", base.short()),
+        Some(Form::Patch { base, .. }) => {
+            format!("; kept as a patch of layer {}: {most}{bytes}{instead}", base.short())
+        }
         _ => "; kept whole: a patch would take no less in the end".into(),
     }
 }

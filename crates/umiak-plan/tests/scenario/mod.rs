@@ -86,7 +86,13 @@ impl World {
 
     fn wanted(&self, apps: &[&str]) -> Option<Wanted> {
         let apps = apps.iter().map(|name| self.apps.get(*name).cloned()).collect::<Option<Vec<_>>>()?;
-        Some(Wanted { apps, deltas: self.deltas.clone(), patches: self.patches.clone(), policy: self.policy })
+        Some(Wanted {
+            apps,
+            deltas: self.deltas.clone(),
+            patches: self.patches.clone(),
+            policy: self.policy,
+            ..Wanted::default()
+        })
     }
 
     fn store(&mut self, app: App, words: &[&str]) {

@@ -87,7 +87,7 @@ impl Edge {
     pub fn update(&mut self, shelf: &Shelf, apps: Vec<App>, prune_after: bool) -> Result<Outcome, Failure> {
         let own = look(self.volume.path())?.bytes - self.empty.bytes;
         let device = self.device()?;
-        let wanted = Wanted { apps, deltas: vec![], patches: vec![], policy: Policy { reclaim: false, prune_after } };
+        let wanted = Wanted { apps, policy: Policy { reclaim: false, prune_after }, ..Wanted::default() };
         let answer = plan(&device, &wanted);
         if !answer.fits() {
             return Err(format!("an empty device is too small: {:?}", answer.verdict));

@@ -106,5 +106,5 @@ fn wanted(
         deltas.extend(target.app.deltas_for_plan(platform, &bases)?);
     }
     let policy = Policy { reclaim: !arguments.no_reclaim, prune_after: arguments.prune };
-    Ok(Wanted { apps, deltas, patches: vec![], policy })
+    Ok(Wanted { apps, deltas, policy, ..Wanted::default() })
 }
