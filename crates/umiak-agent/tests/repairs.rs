@@ -41,10 +41,10 @@ fn file(device: &Device, layer: &[u8], name: &str) -> PathBuf {
     device.root.join("layers").join(Digest::of(layer).hex()).join(name)
 }
 
-/// Some bytes in the middle of a file go bad.
+/// Some bytes of a file go bad: behind its head, where the first content lies.
 fn damage(path: &PathBuf) {
     let mut bytes = fs::read(path).unwrap();
-    let at = bytes.len() / 2;
+    let at = 100;
     bytes[at..at + 16].iter_mut().for_each(|byte| *byte ^= 0xff);
     fs::write(path, bytes).unwrap();
 }
@@ -71,11 +71,9 @@ fn a_layer_whose_contents_are_elsewhere_needs_no_network() {
     let layers = [files(["a", "bb"]), files(["cc", "d"])];
     device.site.release("1", &layers, true);
     assert!(committed(&device.update("1")));
-    for name in ["image.squashfs", "record"] {
-        damage(&file(&device, &layers[0], name));
-        let (requests, said) = repair(&device);
-        assert_eq!(requests, 0, "{said}");
-    }
+    damage(&file(&device, &layers[0], "image.squashfs"));
+    let (requests, said) = repair(&device);
+    assert_eq!(requests, 0, "{said}");
 }
 
 #[test]

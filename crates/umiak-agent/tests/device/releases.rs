@@ -38,8 +38,12 @@ impl Chance {
 #[derive(Debug, Clone)]
 pub struct Releases {
     pub deltas: bool,
+    /// Of the deltas only the manifest can be had.
+    pub lost: bool,
     pub measured: bool,
     pub gzip: bool,
+    /// Bytes of the later one's tars.
+    pub bytes: u64,
 }
 
 impl Site {
@@ -57,13 +61,16 @@ impl Site {
                 change(&mut chance, layer);
             }
         }
-        let releases = Releases { deltas: seed % 4 != 0, measured: seed % 8 != 1, gzip: seed % 2 == 0 };
         let base: Vec<Vec<u8>> = base.iter().map(|files| tar(files)).collect();
         let target: Vec<Vec<u8>> = target.iter().map(|files| tar(files)).collect();
+        let bytes = target.iter().map(|tar| tar.len() as u64).sum();
+        let (deltas, lost) = (seed % 4 != 0, seed % 4 == 3);
+        let releases = Releases { deltas, lost, measured: seed % 8 != 1, gzip: seed % 2 == 0, bytes };
         self.release("1", &base, releases.gzip);
         let top = self.release("2", &target, releases.gzip);
         if releases.deltas {
-            self.delta(&base, &target, &top, releases.measured);
+            let parts = self.delta(&base, &target, &top, releases.measured);
+            parts.iter().filter(|_| releases.lost).for_each(|part| self.world.registry.lose(part));
         }
         releases
     }
@@ -84,8 +91,9 @@ impl Site {
         Descriptor::new(media_type::OCI_MANIFEST, top.digest, top.bytes.len() as u64)
     }
 
-    /// The delta from one image to another that has as many layers. `measured`: it says what layers take on a device.
-    pub fn delta(&self, base: &[Vec<u8>], target: &[Vec<u8>], subject: &Descriptor, measured: bool) {
+    /// The delta from one image to another that has as many layers; its parts. `measured`: it says what layers take on a
+    /// device.
+    pub fn delta(&self, base: &[Vec<u8>], target: &[Vec<u8>], subject: &Descriptor, measured: bool) -> Vec<Digest> {
         let changed = || base.iter().zip(target).enumerate().filter(|(_, (base, target))| base != target);
         let blobs: Vec<(usize, Vec<u8>)> =
             changed().map(|(number, (base, target))| (number, layered::delta(base, target))).collect();
@@ -106,11 +114,13 @@ impl Site {
             expanded_size: size(target),
             device: if measured { on_device(base, target, &blobs) } else { Vec::new() },
         };
+        let parts = blobs.iter().map(|(_, blob)| Digest::of(blob)).collect();
         for (_, blob) in blobs {
             self.world.registry.put_blob(REPOSITORY, blob);
         }
         let bytes = manifest.to_bytes();
         self.world.registry.put(&Digest::of(&bytes).to_string(), media_type::OCI_MANIFEST, bytes);
+        parts
     }
 }
 
