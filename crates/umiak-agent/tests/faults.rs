@@ -233,7 +233,7 @@ fn any_single_file_that_rots_is_survived_by_the_next_update() {
             let began = agent.resume(&Silently);
             let notes = common::Notes::default();
             let outcome = agent.update(&UpdateOptions::default(), &notes);
-            fell_back += usize::from(notes.text().contains("comes whole"));
+            fell_back += usize::from(notes.text().contains("planning without the delta"));
             if let Err(error) = &outcome {
                 refused += 1;
                 let runs = run.device.running();
