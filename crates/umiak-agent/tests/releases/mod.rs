@@ -52,6 +52,17 @@ fn lowest() -> Vec<u8> {
     tar(&[("etc/os-release", b"ID=made-up\n"), ("lib/noise", &device::noise(20_000, 9))])
 }
 
+/// What a directory takes, in blocks of 4 KiB.
+pub fn taken(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let below = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => taken(&entry.path()),
+        Ok(metadata) => metadata.len().next_multiple_of(4096),
+        Err(_) => 0,
+    });
+    4096 + below.sum::<u64>()
+}
+
 impl Releases {
     /// An empty layout at `directory`.
     pub fn new(directory: &Path) -> Self {
@@ -72,11 +83,11 @@ impl Releases {
         format!("oci:{}:shop", self.directory.display())
     }
 
-    /// What reaches the layout, on a device with `free` bytes.
-    pub fn sources(free: u64) -> Sources {
-        let survey = Box::new(move |_: &Store| {
+    /// What reaches the layout, on a device with `room` bytes for the store and what else is free.
+    pub fn sources(room: u64) -> Sources {
+        let survey = Box::new(move |store: &Store| {
             let mut found = device::device();
-            found.file_systems[0].free = free / 4096;
+            found.file_systems[0].free = room.saturating_sub(taken(store.path())) / 4096;
             Ok(found)
         });
         Sources { survey, ..device::sources() }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use umiak_agent::{Silently, UpdateOptions};
 
-use super::{Releases, runs};
+use super::{Releases, runs, taken};
 use crate::common::{self, FakeClock, asked, committed, temporary};
 use crate::cut::{Deed, Device, Known, Scene};
 use crate::device;
@@ -71,8 +71,9 @@ pub fn real(command: &str, space: Space) -> Scene {
 fn tight(device: &Device) -> Arc<dyn umiak_agent::Supply> {
     // So many blocks stay free by the watermark.
     let watermark = device::device().file_systems[0].blocks.div_ceil(5);
+    let taken = taken(&device.root());
     for free in (0..200).rev().map(|blocks| (watermark + blocks) * 4096) {
-        let supply: Arc<dyn umiak_agent::Supply> = Arc::new(Releases::sources(free));
+        let supply: Arc<dyn umiak_agent::Supply> = Arc::new(Releases::sources(free + taken));
         let tried = Device {
             disk: device.disk.clone(),
             run: device.run.clone(),
