@@ -40,7 +40,7 @@ fn digits(bytes: &[u8]) -> Vec<u8> {
 const DOCUMENTS: &str = r#"
 put() { digest=$(sha256sum $1 | cut -c1-64); size=$(stat -c %s $1); mv $1 layout/blobs/sha256/$digest; }
 ids=$(sed 's/.*/"sha256:&"/' diff-ids | paste -sd,)
-printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[%s]}}' "$ids" > config
+printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["/file-0"]},"rootfs":{"type":"layers","diff_ids":[%s]}}' "$ids" > config
 put config; oci=application/vnd.oci.image
 config="{\"mediaType\":\"$oci.config.v1+json\",\"digest\":\"sha256:$digest\",\"size\":$size}"
 layers=$(sed "s|\(.*\) \(.*\)|{\"mediaType\":\"$oci.layer.v1.tar+gzip\",\"digest\":\"sha256:\1\",\"size\":\2}|" layers | paste -sd,)
