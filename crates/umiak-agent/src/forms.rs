@@ -24,6 +24,9 @@ use crate::supply::Root;
 /// Layers of one service of a revision, the lowest first.
 type Stack = Vec<Digest>;
 
+/// A service, by app and name, and its layers.
+type Stacked = ((String, String), Stack);
+
 /// Bytes that have to stay free beside what is written.
 const MARGIN: u64 = 1 << 20;
 
@@ -92,7 +95,7 @@ impl Session<'_> {
     }
 
     /// The stacks of a revision by app and service.
-    fn stacks(&self, revision: &Digest) -> Result<Vec<((String, String), Stack)>, AgentError> {
+    fn stacks(&self, revision: &Digest) -> Result<Vec<Stacked>, AgentError> {
         let arrangement = self.arrangement(Some(*revision))?;
         let services = arrangement.apps.into_iter().flat_map(|(app, services)| {
             services.into_iter().map(move |one| ((app.clone(), one.part.service.name.clone()), one.part.root))
@@ -136,11 +139,7 @@ fn most(store: &Store, layer: &Digest) -> Result<u64, StoreError> {
 
 /// Which layers may become patches of which. A layer that is whole may be worth it; one that is a patch already only where what
 /// it lies above is kept for it alone.
-fn turns(
-    store: &Store,
-    current: &[((String, String), Stack)],
-    before: &[((String, String), Stack)],
-) -> Result<Vec<Turn>, StoreError> {
+fn turns(store: &Store, current: &[Stacked], before: &[Stacked]) -> Result<Vec<Turn>, StoreError> {
     let of_current: BTreeSet<Digest> = current.iter().flat_map(|(_, stack)| stack).copied().collect();
     let wanted: BTreeSet<Digest> =
         before.iter().flat_map(|(_, stack)| stack).copied().chain(of_current.clone()).collect();
