@@ -8,6 +8,9 @@
 //! hint: look at the tag: skopeo list-tags docker://registry.example/nginx
 //! ```
 
+use std::io;
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::printable;
@@ -29,6 +32,9 @@ pub enum Kind {
     /// The device went back to what it ran before.
     RolledBack = 6,
 }
+
+/// What most failures leave behind: our writers guarantee it.
+const UNCHANGED: &str = "nothing was changed";
 
 /// One failure, ready to be shown as text or as a JSON line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,6 +69,34 @@ impl Diagnostic {
             source = cause.source();
         }
         Self { message, causes, outcome: None, hints: Vec::new(), exit }
+    }
+
+    /// Something that a program itself found; nothing was changed.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let outcome = Some(UNCHANGED.into());
+        Self { message: message.into(), causes: Vec::new(), outcome, hints: Vec::new(), exit: kind as u8 }
+    }
+
+    /// A library's error; nothing was changed.
+    #[must_use]
+    pub fn caused(error: &(dyn std::error::Error + 'static), kind: Kind) -> Self {
+        Self { outcome: Some(UNCHANGED.into()), ..Self::from_error(error, kind as u8) }
+    }
+
+    /// A file operation of a program's own: `cannot create x: …`; nothing was changed.
+    #[must_use]
+    pub fn of_io(action: &str, path: &Path, error: &io::Error, kind: Kind) -> Self {
+        let told = Self::caused(error, kind);
+        Self { message: format!("cannot {action} {}: {}", path.display(), told.message), ..told }
+    }
+
+    /// Stdout cannot be written to; `None` when whoever read it went away: nothing is wrong and nobody listens.
+    #[must_use]
+    pub fn of_stdout(error: &io::Error) -> Option<Self> {
+        let told = Self::from_error(error, Kind::Environment as u8);
+        let message = format!("cannot write to stdout: {}", told.message);
+        (error.kind() != io::ErrorKind::BrokenPipe).then_some(Self { message, ..told })
     }
 
     /// The text form; `error_mark` and `hint_mark` are the two words in front, coloured or not.
@@ -109,7 +143,7 @@ mod tests {
     #[test]
     fn causes_that_only_repeat_the_line_above_are_left_out() {
         #[derive(Debug)]
-        struct Outer(std::io::Error);
+        struct Outer(io::Error);
         impl std::fmt::Display for Outer {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "cannot open x: {}", self.0)
@@ -120,9 +154,9 @@ mod tests {
                 Some(&self.0)
             }
         }
-        let missing = Diagnostic::from_error(&std::io::Error::from_raw_os_error(2), 1);
+        let missing = Diagnostic::from_error(&io::Error::from_raw_os_error(2), 1);
         assert_eq!(missing.message, "No such file or directory");
-        let diagnostic = Diagnostic::from_error(&Outer(std::io::Error::other("denied")), 1);
+        let diagnostic = Diagnostic::from_error(&Outer(io::Error::other("denied")), 1);
         assert_eq!((diagnostic.message.as_str(), diagnostic.causes.len()), ("cannot open x: denied", 0));
     }
 }

@@ -5,8 +5,8 @@
 //! talk  -> stderr   facts, notes, progress, errors; with --json one JSON object per line
 //! ```
 //!
-//! It is also the common ground of the programs: the flags for talk ([`TalkArgs`]), a command line that was not
-//! understood ([`usage_diagnostic`]), panics ([`bug`]) and signals ([`interrupt`]).
+//! It is also the common ground of the programs: how they begin and end ([`program`]), the flags for talk ([`TalkArgs`]),
+//! a command line that was not understood ([`usage_diagnostic`]), panics ([`bug`]) and signals ([`interrupt`]).
 //!
 //! This crate is a face: it prints, asks the time and looks at the terminal, which no library of umiak does.
 
@@ -17,6 +17,7 @@ pub mod interrupt;
 mod pace;
 mod plan;
 mod printer;
+pub mod program;
 mod progress;
 mod span;
 mod table;

@@ -217,8 +217,13 @@ impl Printer {
         if self.setup.json { self.event("help", &json!({ "text": text })) } else { self.talk_raw(text) }
     }
 
-    /// A failure. Always shown.
-    pub fn diagnostic(&self, diagnostic: &Diagnostic) {
+    /// A failure. Always shown. Gives its exit code.
+    pub fn failed(&self, diagnostic: &Diagnostic) -> u8 {
+        self.show(diagnostic);
+        diagnostic.exit
+    }
+
+    fn show(&self, diagnostic: &Diagnostic) {
         if self.setup.json {
             return self.event("error", diagnostic);
         }

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use umiak_ui::Diagnostic;
+use umiak_ui::{Diagnostic, Printer};
 
 pub use umiak_ui::Kind;
 
@@ -29,31 +29,27 @@ pub type Outcome = Result<(), Failure>;
 impl Failure {
     /// A failure that has a library's error behind it. `nothing was changed` is the outcome: our writers guarantee it.
     pub fn from_error(error: &(dyn Error + 'static), kind: Kind, hints: Vec<String>) -> Self {
-        let mut diagnostic = Diagnostic::from_error(error, kind as u8);
-        diagnostic.outcome = Some("nothing was changed".into());
-        diagnostic.hints = hints;
-        Self::Told(Box::new(diagnostic))
+        Self::Told(Box::new(Diagnostic { hints, ..Diagnostic::caused(error, kind) }))
     }
 
     /// A file operation of the program's own: `cannot create x: …`.
     pub fn of_io(action: &str, path: &Path, error: &io::Error) -> Self {
         let (kind, hint) = kinds::of_io(error);
-        let mut diagnostic = Diagnostic::from_error(error, kind as u8);
-        diagnostic.message = format!("cannot {action} {}: {}", path.display(), diagnostic.message);
-        diagnostic.outcome = Some("nothing was changed".into());
-        let failure = Self::Told(Box::new(diagnostic));
+        let failure = Self::Told(Box::new(Diagnostic::of_io(action, path, error, kind)));
         if hint.is_empty() { failure } else { failure.hint(hint) }
     }
 
     /// A failure that the command line itself found.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self::Told(Box::new(Diagnostic {
-            message: message.into(),
-            causes: Vec::new(),
-            outcome: Some("nothing was changed".into()),
-            hints: Vec::new(),
-            exit: kind as u8,
-        }))
+        Self::Told(Box::new(Diagnostic::new(kind, message)))
+    }
+
+    /// Tells it; gives the exit code.
+    pub fn told(&self, printer: &Printer) -> u8 {
+        match self {
+            Self::Told(diagnostic) => printer.failed(diagnostic),
+            Self::OutputGone => 0,
+        }
     }
 
     /// The same with further causes.
@@ -78,11 +74,6 @@ impl Failure {
 /// For writing to stdout.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self::OutputGone;
-        }
-        let mut diagnostic = Diagnostic::from_error(&error, Kind::Environment as u8);
-        diagnostic.message = format!("cannot write to stdout: {}", diagnostic.message);
-        Self::Told(Box::new(diagnostic))
+        Diagnostic::of_stdout(&error).map_or(Self::OutputGone, |diagnostic| Self::Told(Box::new(diagnostic)))
     }
 }

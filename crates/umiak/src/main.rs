@@ -16,14 +16,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use umiak_ui::bug::{self, Program};
-use umiak_ui::{Diagnostic, Printer, TalkArgs, USAGE, interrupt, setup, usage_diagnostic};
+use umiak_ui::bug::Program;
+use umiak_ui::{Printer, interrupt, program, setup};
 
-use crate::cli::{Cli, Parsed};
+use crate::cli::{Asked, Cli};
 use crate::context::Context;
 use crate::environment::Environment;
-use crate::error::Failure;
 
 const PROGRAM: Program = Program {
     name: "umiak",
@@ -36,18 +34,10 @@ fn main() -> ExitCode {
     if is_device(&arguments) {
         return umiakd::main();
     }
-    let guessed = Printer::new(setup(&TalkArgs::guess(&arguments), false));
-    let exit = bug::caught(PROGRAM, || match cli::parse(arguments) {
-        Parsed::Run(cli) => run(&cli),
-        Parsed::Page(page) => ended(&guessed, guessed.data(&page).map_err(Failure::from)),
-        Parsed::Later(talk, verb) => told(&Printer::new(setup(&talk, false)), &verb.answer()),
-        Parsed::Wrong(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            guessed.page(&error.render().to_string());
-            USAGE
-        }
-        Parsed::Wrong(error) => told(&guessed, &usage_diagnostic(&error)),
-    });
-    ExitCode::from(exit.unwrap_or_else(|diagnostic| told(&guessed, &diagnostic)))
+    program::main(PROGRAM, arguments, cli::parse, |asked| match asked {
+        Asked::Command(cli) => run(&cli),
+        Asked::Later(talk, verb) => Printer::new(setup(&talk, false)).failed(&verb.answer()),
+    })
 }
 
 /// Whether this was started under the name of the device's program: `umiak demo` has a device.
@@ -65,17 +55,5 @@ fn run(cli: &Cli) -> u8 {
     });
     let context =
         Context { printer: &printer, environment: &environment, talk: &cli.talk, world: &cli.world, interrupted };
-    ended(&printer, commands::run(&context, &cli.command))
-}
-
-fn ended(printer: &Printer, outcome: error::Outcome) -> u8 {
-    match outcome {
-        Ok(()) | Err(Failure::OutputGone) => 0,
-        Err(Failure::Told(diagnostic)) => told(printer, &diagnostic),
-    }
-}
-
-fn told(printer: &Printer, diagnostic: &Diagnostic) -> u8 {
-    printer.diagnostic(diagnostic);
-    diagnostic.exit
+    commands::run(&context, &cli.command).map_or_else(|failure| failure.told(&printer), |()| 0)
 }

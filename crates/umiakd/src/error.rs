@@ -1,10 +1,11 @@
-//! Errors of the libraries as people and scripts get them: kind, exit code, hint.
+//! Errors of the libraries as people and scripts get them: kind, exit code, hint. The type is each program's own, so that
+//! `?` can make it of the libraries' errors; what it tells is `umiak-ui`'s.
 
 use std::io;
 use std::path::Path;
 
 use umiak_agent::{AgentError, Class};
-use umiak_ui::{Diagnostic, Kind};
+use umiak_ui::{Diagnostic, Kind, Printer};
 
 use crate::settings::SettingsError;
 
@@ -20,28 +21,25 @@ pub enum Failure {
 impl Failure {
     /// A failure that has a library's error behind it.
     pub fn from_error(error: &(dyn std::error::Error + 'static), kind: Kind) -> Self {
-        let mut diagnostic = Diagnostic::from_error(error, kind as u8);
-        diagnostic.outcome = Some("nothing was changed".into());
-        Self::Told(Box::new(diagnostic))
+        Self::Told(Box::new(Diagnostic::caused(error, kind)))
     }
 
     /// A failure that the command line itself found.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self::Told(Box::new(Diagnostic {
-            message: message.into(),
-            causes: Vec::new(),
-            outcome: Some("nothing was changed".into()),
-            hints: Vec::new(),
-            exit: kind as u8,
-        }))
+        Self::Told(Box::new(Diagnostic::new(kind, message)))
     }
 
     /// A file operation of the program's own: `cannot read x: …`.
     pub fn of_io(action: &str, path: &Path, error: &io::Error) -> Self {
-        let mut diagnostic = Diagnostic::from_error(error, Kind::Environment as u8);
-        diagnostic.message = format!("cannot {action} {}: {}", path.display(), diagnostic.message);
-        diagnostic.outcome = Some("nothing was changed".into());
-        Self::Told(Box::new(diagnostic))
+        Self::Told(Box::new(Diagnostic::of_io(action, path, error, Kind::Environment)))
+    }
+
+    /// Tells it; gives the exit code.
+    pub fn told(&self, printer: &Printer) -> u8 {
+        match self {
+            Self::Told(diagnostic) => printer.failed(diagnostic),
+            Self::OutputGone => 0,
+        }
     }
 
     /// The same with advice.
@@ -66,12 +64,7 @@ impl Failure {
 /// For writing to stdout.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self::OutputGone;
-        }
-        let mut diagnostic = Diagnostic::from_error(&error, Kind::Environment as u8);
-        diagnostic.message = format!("cannot write to stdout: {}", diagnostic.message);
-        Self::Told(Box::new(diagnostic))
+        Diagnostic::of_stdout(&error).map_or(Self::OutputGone, |diagnostic| Self::Told(Box::new(diagnostic)))
     }
 }
 

@@ -20,13 +20,11 @@ mod show;
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use umiak_ui::bug::{self, Program};
-use umiak_ui::{Diagnostic, Printer, TalkArgs, USAGE, setup, usage_diagnostic};
+use umiak_ui::bug::Program;
+use umiak_ui::{Printer, program, setup};
 
-use crate::cli::{Cli, Parsed};
+use crate::cli::Cli;
 use crate::environment::Environment;
-use crate::error::Failure;
 
 const PROGRAM: Program = Program {
     name: "umiakd",
@@ -37,38 +35,12 @@ const PROGRAM: Program = Program {
 /// The whole program: reads its arguments, does what they say, gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
-    let guessed = Printer::new(setup(&TalkArgs::guess(&arguments), false));
-    let exit = bug::caught(PROGRAM, || match cli::parse(arguments) {
-        Parsed::Run(cli) => run(&cli),
-        Parsed::Page(page) => ended(&guessed, guessed.data(&page).map_err(Failure::from)),
-        Parsed::Wrong(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            guessed.page(&error.render().to_string());
-            USAGE
-        }
-        Parsed::Wrong(error) => told(&guessed, &usage_diagnostic(&error)),
-    });
-    ExitCode::from(exit.unwrap_or_else(|diagnostic| told(&guessed, &diagnostic)))
+    program::main(PROGRAM, std::env::args_os().collect(), cli::parse, |cli| run(&cli))
 }
 
 /// Runs a command that was understood; gives the exit code.
 fn run(cli: &Cli) -> u8 {
     let printer = Printer::new(setup(&cli.talk, false));
     let environment = Environment::read();
-    match commands::run(&printer, &environment, cli) {
-        Ok(exit) => exit,
-        Err(failure) => ended(&printer, Err(failure)),
-    }
-}
-
-fn ended(printer: &Printer, outcome: Result<(), Failure>) -> u8 {
-    match outcome {
-        Ok(()) | Err(Failure::OutputGone) => 0,
-        Err(Failure::Told(diagnostic)) => told(printer, &diagnostic),
-    }
-}
-
-fn told(printer: &Printer, diagnostic: &Diagnostic) -> u8 {
-    printer.diagnostic(diagnostic);
-    diagnostic.exit
+    commands::run(&printer, &environment, cli).unwrap_or_else(|failure| failure.told(&printer))
 }

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use umiak_ui::TalkArgs;
+use umiak_ui::program::{self, EXIT_CODES, Parsed};
 
 pub use app::{
     AddArgs as AppAddArgs, AppCommand, ImageArgs, InstallArgs, RuntimeArgs, SourceArgs, SourceType, UpdateArgs,
@@ -100,13 +101,9 @@ More:
 {options}{after-help}
 ";
 
-const AFTER: &str = "\
-Exit codes: 0 done, 1 environment, 2 usage, 3 does not fit, 4 not trusted or corrupt, 5 network, 6 rolled back, \
-70 our bug.";
-
 /// Everything on the command line.
 #[derive(Debug, Parser)]
-#[command(name = "umiak", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(name = "umiak", version, about = ABOUT, long_about = LONG_ABOUT, after_help = EXIT_CODES)]
 #[command(help_template = TEMPLATE, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
@@ -239,16 +236,12 @@ pub enum Shell {
     Fish,
 }
 
-/// What a command line turned out to be.
-pub enum Parsed {
+/// What a command line asks for.
+pub enum Asked {
     /// A command to run.
-    Run(Box<Cli>),
+    Command(Box<Cli>),
     /// A verb of pvr's that umiak answers with advice.
     Later(TalkArgs, &'static later::Verb),
-    /// Help or version, for stdout.
-    Page(String),
-    /// Not understood.
-    Wrong(clap::Error),
 }
 
 /// The whole grammar, the verbs that come later included.
@@ -258,24 +251,13 @@ pub fn grammar() -> clap::Command {
 }
 
 /// Reads a command line; `arguments` begins with the program's name.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
-    let arguments: Vec<_> = arguments.into_iter().collect();
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed<Asked> {
     let grammar = grammar();
-    let arguments = one_dash::as_two(arguments, &grammar);
-    match grammar.try_get_matches_from(arguments) {
-        Ok(matches) => match matches.subcommand_name().and_then(later::named) {
-            Some(verb) => match TalkArgs::from_arg_matches(&matches) {
-                Ok(talk) => Parsed::Later(talk, verb),
-                Err(error) => Parsed::Wrong(error),
-            },
-            None => match Cli::from_arg_matches(&matches) {
-                Ok(cli) => Parsed::Run(Box::new(cli)),
-                Err(error) => Parsed::Wrong(error),
-            },
-        },
-        Err(error) if !error.use_stderr() => Parsed::Page(error.render().to_string()),
-        Err(error) => Parsed::Wrong(error),
-    }
+    let arguments = one_dash::as_two(arguments.into_iter().collect(), &grammar);
+    program::parse(grammar, arguments, |matches| match matches.subcommand_name().and_then(later::named) {
+        Some(verb) => Ok(Asked::Later(TalkArgs::from_arg_matches(matches)?, verb)),
+        None => Ok(Asked::Command(Box::new(Cli::from_arg_matches(matches)?))),
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use umiak_ui::TalkArgs;
+use umiak_ui::program::{self, EXIT_CODES, Parsed};
 
 const ABOUT: &str = "umiakd keeps a device running what it should run.";
 
@@ -54,13 +55,9 @@ More:
 {options}{after-help}
 ";
 
-const AFTER: &str = "\
-Exit codes: 0 done, 1 environment, 2 usage, 3 does not fit, 4 not trusted or corrupt, 5 network, 6 rolled back, \
-70 our bug.";
-
 /// Everything on the command line.
 #[derive(Debug, Parser)]
-#[command(name = "umiakd", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(name = "umiakd", version, about = ABOUT, long_about = LONG_ABOUT, after_help = EXIT_CODES)]
 #[command(help_template = TEMPLATE, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
@@ -278,16 +275,6 @@ pub struct CompletionArgs {
     pub shell: clap_complete::Shell,
 }
 
-/// What a command line turned out to be.
-pub enum Parsed {
-    /// A command to run.
-    Run(Box<Cli>),
-    /// Help or version, for stdout.
-    Page(String),
-    /// Not understood.
-    Wrong(clap::Error),
-}
-
 /// The whole grammar.
 #[must_use]
 pub fn grammar() -> clap::Command {
@@ -295,15 +282,8 @@ pub fn grammar() -> clap::Command {
 }
 
 /// Reads a command line; `arguments` begins with the program's name.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
-    match grammar().try_get_matches_from(arguments) {
-        Ok(matches) => match Cli::from_arg_matches(&matches) {
-            Ok(cli) => Parsed::Run(Box::new(cli)),
-            Err(error) => Parsed::Wrong(error),
-        },
-        Err(error) if !error.use_stderr() => Parsed::Page(error.render().to_string()),
-        Err(error) => Parsed::Wrong(error),
-    }
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed<Box<Cli>> {
+    program::parse(grammar(), arguments, |matches| Cli::from_arg_matches(matches).map(Box::new))
 }
 
 #[cfg(test)]

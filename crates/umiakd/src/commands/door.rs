@@ -60,7 +60,9 @@ fn words(cli: &Cli, words: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::{Parsed, parse};
+    use umiak_ui::program::Parsed;
+
+    use crate::cli::parse;
 
     #[test]
     fn the_daemon_hears_whole_paths_and_of_no_other_configuration() {

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use umiak_ui::program::Parsed;
 use umiak_ui::usage_diagnostic;
 
-use crate::cli::{self, Command, Parsed, TargetCommand};
+use crate::cli::{self, Command, TargetCommand};
 
 /// The longest request, in bytes.
 const LONGEST: usize = 64 << 10;
