@@ -6,10 +6,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use ureq::Agent;
 
-use crate::auth::{Credentials, base64_encode};
+use crate::auth::Credentials;
 use crate::distribution::RegistrySettings;
 use crate::error::Error;
 use crate::retry::retry_after;
@@ -175,7 +177,7 @@ fn ask(
 }
 
 fn basic(credentials: &Credentials) -> String {
-    format!("Basic {}", base64_encode(format!("{}:{}", credentials.username, credentials.password).as_bytes()))
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", credentials.username, credentials.password)))
 }
 
 /// Reads one WWW-Authenticate value: the scheme and its `name="value"` parameters.

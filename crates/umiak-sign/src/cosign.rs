@@ -15,7 +15,7 @@ use serde::Deserialize;
 use umiak_spec::{Descriptor, Digest, DocumentError, Limits};
 
 use crate::MAX_SIGNATURES;
-use crate::base64::{Alphabet, decode};
+use crate::base64::decode;
 use crate::key::{Encoding, PublicKey};
 
 /// The media type of a payload of simple signing.
@@ -122,7 +122,7 @@ impl SignatureManifest {
         let mut signatures = Vec::new();
         for layer in read.layers {
             let text = layer.annotations.as_ref().and_then(|annotations| annotations.get(SIGNATURE));
-            let signature = text.and_then(|text| decode(text, Alphabet::Standard));
+            let signature = text.and_then(|text| decode(text));
             let complete = match layer.media_type.as_str() {
                 SIMPLE_SIGNING => signature.is_some(),
                 BUNDLE => true,
@@ -176,7 +176,7 @@ impl Found {
         if signatures.len() > MAX_SIGNATURES {
             return Err(SignatureError::TooMany(signatures.len()));
         }
-        let bytes = |text: &str| decode(text, Alphabet::Standard).ok_or_else(|| wrong(&"it is no base64"));
+        let bytes = |text: &str| decode(text).ok_or_else(|| wrong(&"it is no base64"));
         let signatures = signatures.iter().map(|signature| bytes(&signature.sig)).collect::<Result<_, _>>()?;
         Ok(Signature { payload: bytes(&payload)?, form: Form::Envelope(payload_type), signatures })
     }

@@ -1,6 +1,6 @@
 //! PEM (RFC 7468): texts between `-----BEGIN LABEL-----` and `-----END LABEL-----`.
 
-use crate::base64::{Alphabet, decode};
+use crate::base64::decode;
 
 /// Bytes of one block: a certificate or key is a few thousand.
 const MAX_BLOCK: usize = 64 << 10;
@@ -20,7 +20,7 @@ pub(crate) fn blocks(text: &str) -> Option<Vec<(&str, Vec<u8>)>> {
             return None;
         }
         let body: String = body.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
-        blocks.push((label, decode(&body, Alphabet::Standard)?));
+        blocks.push((label, decode(&body)?));
         rest = after;
     }
     Some(blocks)

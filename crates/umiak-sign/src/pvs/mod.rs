@@ -14,7 +14,7 @@ use serde::Deserialize;
 use umiak_pvr::json::{Object, Value};
 
 use crate::MAX_SIGNATURES;
-use crate::base64::{Alphabet, decode, encode_url};
+use crate::base64::{decode, decode_url, encode_url};
 use crate::chain::{Authority, ChainError, MAX_CHAIN};
 use crate::key::{Algorithm, Encoding, PublicKey};
 use pattern::Pattern;
@@ -136,12 +136,12 @@ impl<'a> Jws<'a> {
         let wrong = |reason: &str| PvsError::Form { name: name.to_owned(), reason: reason.to_owned() };
         let text = |member: &str| value.get(member).and_then(Value::as_str);
         let protected = text("protected").ok_or_else(|| wrong("it has no header"))?;
-        let signature = text("signature").and_then(|text| decode(text, Alphabet::Url));
+        let signature = text("signature").and_then(|text| decode_url(text));
         let signature = signature.ok_or_else(|| wrong("its signature is no base64"))?;
         if protected.len() > MAX_HEADER {
             return Err(wrong("its header is too long"));
         }
-        let header = decode(protected, Alphabet::Url).ok_or_else(|| wrong("its header is no base64"))?;
+        let header = decode_url(protected).ok_or_else(|| wrong("its header is no base64"))?;
         let header: Header = serde_json::from_slice(&header).map_err(|error| wrong(&error.to_string()))?;
         if header.crit.is_some() {
             return Err(wrong("it needs an extension that is not known"));
@@ -157,7 +157,7 @@ impl<'a> Jws<'a> {
         if chain.len() > MAX_CHAIN {
             return Err(PvsError::Chain { name: name.to_owned(), source: ChainError::TooLong(chain.len()) });
         }
-        let chain = chain.iter().map(|text| decode(text, Alphabet::Standard)).collect::<Option<_>>();
+        let chain = chain.iter().map(|text| decode(text)).collect::<Option<_>>();
         let patterns = |list: Option<Vec<String>>| {
             let list = list.unwrap_or_default();
             if list.len() > MAX_PATTERNS {
