@@ -106,10 +106,11 @@ pub(crate) fn uptime() -> u64 {
     seconds.unwrap_or(0) * 1000 + nanos.unwrap_or(0) / 1_000_000
 }
 
-/// The process that holds an instance's lock: its shim lives. None: nobody does.
+/// The process that holds an instance's lock: its shim lives. None: nobody does. Whoever looks shares the lock with others
+/// who do, so that none is taken for a shim whose number the file has no more.
 pub(crate) fn locked(directory: &Path) -> Option<i32> {
     let mut file = File::options().read(true).write(true).open(directory.join("lock")).ok()?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => None,
         Err(_) => {
             let mut text = String::new();
@@ -117,5 +118,25 @@ pub(crate) fn locked(directory: &Path) -> Option<i32> {
             // Locked, but the number is not written yet: it is being started.
             Some(text.trim().parse().unwrap_or(0))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_looks_is_no_shim() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("lock");
+        // What a shim left that was killed: the number may be anybody's by now.
+        std::fs::write(&path, "1").unwrap();
+        let looker = File::open(&path).unwrap();
+        rustix::fs::flock(&looker, FlockOperation::LockShared).unwrap();
+        assert_eq!(locked(scratch.path()), None);
+        drop(looker);
+        let shim = File::open(&path).unwrap();
+        rustix::fs::flock(&shim, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(locked(scratch.path()), Some(1));
     }
 }

@@ -1,6 +1,7 @@
 //! Watching one service from its first start to its end.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +17,10 @@ use super::{Clock, Orders, Phase, Seen, ports, report, restart};
 
 /// Ended processes that are remembered until someone asks for them.
 const ENDED_MAX: usize = 1024;
+
+/// How often a lock is tried that somebody has, and how long apart.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The shim at work.
 pub(super) struct Watch<'a> {
@@ -39,7 +44,7 @@ pub(super) struct Watch<'a> {
 pub(super) fn watch(directory: &Path, clock: &dyn Clock) -> io::Result<()> {
     // Before anything that could be left behind: who holds the lock is the one that watches.
     let mut lock = crate::durable::lock_file(&directory.join("lock"))?;
-    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !alone(&lock) {
         report(super::STARTED);
         return Ok(());
     }
@@ -71,6 +76,16 @@ pub(super) fn watch(directory: &Path, clock: &dyn Clock) -> io::Result<()> {
     watch.note("");
     watch.all();
     Ok(())
+}
+
+/// Takes the lock, unless another shim has it. Who only looks whether one does (`locked`) has it for a moment as well.
+fn alone(lock: &File) -> bool {
+    (0..LOCK_TRIES).any(|before| {
+        if before > 0 {
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
 }
 
 impl Watch<'_> {
@@ -235,4 +250,26 @@ impl Watch<'_> {
 /// As shells have it: 128 and the signal's number for a process that a signal ended.
 fn code(status: WaitStatus) -> i32 {
     status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(255)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_looks_does_not_keep_a_shim_from_watching() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("lock");
+        let looker = crate::durable::lock_file(&path).unwrap();
+        rustix::fs::flock(&looker, FlockOperation::NonBlockingLockShared).unwrap();
+        let shim = crate::durable::lock_file(&path).unwrap();
+        std::thread::scope(|scope| {
+            let shim = scope.spawn(|| alone(&shim));
+            std::thread::sleep(LOCK_PAUSE * 3);
+            rustix::fs::flock(&looker, FlockOperation::Unlock).unwrap();
+            assert!(shim.join().unwrap());
+        });
+        // The first shim has it now.
+        assert!(!alone(&looker));
+    }
 }
