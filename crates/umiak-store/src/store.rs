@@ -43,10 +43,14 @@ impl StoreOptions {
     /// For queries, waiting 5 s for a pruning to end.
     pub const READ: Self =
         Self { access: Access::Read, create: false, wait: Duration::from_secs(5), wait_for_readers: Duration::ZERO };
-    /// For changes, made where it is missing; waits 5 s for readers, and for another updater no longer than
-    /// a program that is just being started takes to give up our lock (2 s).
-    pub const UPDATE: Self =
-        Self { access: Access::Update, create: true, wait: Duration::ZERO, wait_for_readers: Duration::from_secs(5) };
+    /// For changes, made where it is missing; waits 5 s for readers, and 2 s for another updater: long enough for one that
+    /// has little to do, and for a program that is just being started to give up our lock.
+    pub const UPDATE: Self = Self {
+        access: Access::Update,
+        create: true,
+        wait: Duration::from_secs(2),
+        wait_for_readers: Duration::from_secs(5),
+    };
 }
 
 /// A device store.

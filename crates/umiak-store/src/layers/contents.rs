@@ -75,14 +75,6 @@ impl Store {
         let (open, kept) = (Mutex::default(), AtomicUsize::new(KEPT));
         Ok(Contents { store: self, limits: *limits, rows, layers, blobs, open, kept })
     }
-
-    /// One look-up; for several make [`Store::contents`] once.
-    ///
-    /// # Errors
-    /// As [`Store::contents`].
-    pub fn find_content(&self, prefix: &[u8; PREFIX], limits: &Limits) -> Result<Option<Content>, StoreError> {
-        Ok(self.contents(limits)?.find(prefix).map(|(_, content)| content))
-    }
 }
 
 pub(crate) fn prefix(digest: &Digest) -> [u8; PREFIX] {
