@@ -243,36 +243,16 @@ fn shared(service: &Service) -> impl Iterator<Item = &String> {
 
 /// The keys by which engines name what they refuse: those of a compose file's service.
 pub mod key {
-    /// `init`
-    pub const INIT: &str = "init";
     /// `tty`
     pub const TTY: &str = "tty";
-    /// `stdin_open`
-    pub const STDIN: &str = "stdin_open";
-    /// `network_mode`
-    pub const NETWORK_MODE: &str = "network_mode";
     /// `networks`
     pub const NETWORKS: &str = "networks";
     /// `ports`
     pub const PORTS: &str = "ports";
     /// `extra_hosts`
     pub const EXTRA_HOSTS: &str = "extra_hosts";
-    /// `dns`
-    pub const DNS: &str = "dns";
     /// `volumes`
     pub const VOLUMES: &str = "volumes";
-    /// `tmpfs`
-    pub const TMPFS: &str = "tmpfs";
-    /// `devices`
-    pub const DEVICES: &str = "devices";
-    /// `device_cgroup_rules`
-    pub const DEVICE_RULES: &str = "device_cgroup_rules";
-    /// `privileged`
-    pub const PRIVILEGED: &str = "privileged";
-    /// `cap_add`
-    pub const CAP_ADD: &str = "cap_add";
-    /// `security_opt`
-    pub const SECURITY_OPT: &str = "security_opt";
     /// `sysctls`
     pub const SYSCTLS: &str = "sysctls";
     /// `ulimits`
@@ -297,10 +277,6 @@ pub mod key {
     pub const HEALTHCHECK: &str = "healthcheck";
     /// `restart`
     pub const RESTART: &str = "restart";
-    /// `logging`
-    pub const LOGGING: &str = "logging";
-    /// `depends_on`
-    pub const DEPENDS_ON: &str = "depends_on";
 }
 
 #[cfg(test)]
