@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Before this a date is that of a clock that nobody has set: 2024-01-01.
-const PLAUSIBLE: u64 = 1_704_067_200;
+/// Before this a date is that of a clock that nobody has set: 2024-01-01, in seconds since 1970.
+pub const PLAUSIBLE: u64 = 1_704_067_200;
 
 /// Which start of the machine it is: equal for as long as it runs, different after each start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

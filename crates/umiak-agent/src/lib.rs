@@ -48,7 +48,7 @@ mod update;
 mod verdict;
 
 pub use agent::{Agent, Parts};
-pub use clock::{Boot, Clock};
+pub use clock::{Boot, Clock, PLAUSIBLE};
 pub use error::{AgentError, Class, SupplyError};
 pub use hold::{DIRECTORY as LOCK_DIRECTORY, FILE as LOCK_FILE, LABEL as LOCK_LABEL};
 pub use inbox::Asking;

@@ -1,6 +1,6 @@
 //! fsck: everything verified, what is damaged had again from wherever it can be had, what cannot be named.
 //!
-//! A damaged blob or layer is brought again by the supply (another copy here, a delta, the registry) and replaces the
+//! A damaged blob or layer is brought again by the supply (out of what else is stored, or from where it came) and replaces the
 //! damaged one in place. A ref is made again from what was written down of its revision. Then the engine's own copy, where it
 //! has one, is compared and refilled from the store, without network.
 
@@ -71,6 +71,9 @@ impl Session<'_> {
             let fate = match damage.fault {
                 Fault::Foreign => Fate::Left("it is left as it is".to_owned()),
                 _ if !repair => Fate::Found,
+                _ if matches!(damage.object, Object::Format | Object::Stray(_)) => {
+                    Fate::Left("it cannot be made again".to_owned())
+                }
                 _ => match self.mend(&damage, &targets, watcher) {
                     Ok(()) => Fate::Repaired,
                     Err(error) => Fate::Left(error.line()),
@@ -104,7 +107,8 @@ impl Session<'_> {
                 Some(revision) => self.remake_record(&revision),
                 None => Ok(self.store.remove_record(name)?),
             },
-            Object::Format | Object::Stray(_) => Err(AgentError::Journal("it cannot be made again".to_owned())),
+            // Nobody has these but the store itself: see `fsck`.
+            Object::Format | Object::Stray(_) => Ok(()),
         }
     }
 

@@ -67,7 +67,7 @@ impl Sources {
 
 impl Supply for Sources {
     fn resolve(&self, store: &Store, asked: &Asked, watcher: &dyn Watcher) -> Result<Target, SupplyError> {
-        Ok(self.reader(store, true, &Watching(watcher)).pin(asked)?)
+        Ok(self.reader(store, true, watcher).pin(asked)?)
     }
 
     fn closure(&self, store: &Store, app: &TargetApp) -> Result<Closure, SupplyError> {
@@ -101,7 +101,7 @@ impl Supply for Sources {
         occasion: &Occasion,
         watcher: &dyn Watcher,
     ) -> Result<Planned, SupplyError> {
-        self.planned(store, target, occasion, &Watching(watcher))
+        self.planned(store, target, occasion, watcher)
     }
 
     fn fetch(
@@ -112,7 +112,7 @@ impl Supply for Sources {
         space: &Reservation<'_>,
         watcher: &dyn Watcher,
     ) -> Result<Fetched, SupplyError> {
-        self.arrive(store, target, planned, space, &Watching(watcher))
+        self.arrive(store, target, planned, space, watcher)
     }
 
     fn repair(
@@ -122,7 +122,7 @@ impl Supply for Sources {
         targets: &[Target],
         watcher: &dyn Watcher,
     ) -> Result<(), SupplyError> {
-        self.again(store, object, targets, &Watching(watcher))
+        self.again(store, object, targets, watcher)
     }
 
     fn lowers(&self, store: &Store, root: &Root) -> Result<Vec<PathBuf>, SupplyError> {
@@ -159,23 +159,5 @@ impl Supply for Sources {
 
     fn unpack(&self, store: &Store, project: &Digest, into: &Path) -> Result<(), SupplyError> {
         Ok(crate::target::unpack(store, project, into, &self.limits)?)
-    }
-}
-
-/// A watcher as the observer that it is.
-struct Watching<'w>(&'w dyn Watcher);
-
-impl Observer for Watching<'_> {
-    fn expect(&self, phase: &'static str, bytes: u64) {
-        self.0.expect(phase, bytes);
-    }
-    fn advance(&self, phase: &'static str, bytes: u64) {
-        self.0.advance(phase, bytes);
-    }
-    fn note(&self, text: &str) {
-        self.0.note(text);
-    }
-    fn check(&self) -> Result<(), umiak_spec::Cancelled> {
-        self.0.check()
     }
 }

@@ -4,6 +4,9 @@
 
 mod device;
 
+use std::fs;
+use std::os::unix::fs::FileExt;
+
 use device::{Device, FAILS, RUNS, said};
 
 /// Every how many operations the power is cut; a prime, so that other ones are met as the program changes.
@@ -76,4 +79,29 @@ fn an_update_that_is_cut_off_goes_on_with_the_same_command() {
     println!("cut off at {cuts} operations");
     assert!(cuts > 3);
     assert!(device.done("fsck").contains("Verified"));
+}
+
+#[test]
+#[ignore = "needs: crun, busybox-static, root"]
+fn a_damaged_layer_is_mended_without_its_source_while_its_service_runs() {
+    let device = released();
+    device.done("target set oci:one");
+    device.done("update");
+    fs::remove_dir_all(device.path("one")).unwrap();
+    let layers = fs::read_dir(device.path("data/store/layers")).unwrap().map(|entry| entry.unwrap().path());
+    let damaged: Vec<_> = layers.map(|layer| layer.join("image.squashfs")).filter(|image| image.exists()).collect();
+    for image in &damaged {
+        // Where a squashfs image has its tables.
+        let file = fs::OpenOptions::new().read(true).write(true).open(image).unwrap();
+        let place = file.metadata().unwrap().len() - 100;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, place).unwrap();
+        file.write_all_at(&[!byte[0]], place).unwrap();
+    }
+    let found = device.run("fsck");
+    assert_eq!(found.code, Some(4), "{}", found.text);
+    let repaired = device.done("fsck --repair");
+    assert_eq!(repaired.matches(": repaired").count(), damaged.len(), "{repaired}");
+    assert!(device.done("fsck").contains("Verified"));
+    assert_eq!(device.runs(), ("one".into(), "running".into()));
 }

@@ -28,7 +28,7 @@ impl Sources {
             Object::Blob(digest) => self.blob_again(store, digest, targets, observer),
             Object::Layer(diff_id) => self.layer_again(store, diff_id, targets, observer),
             Object::Chain(chain) => self.chain_again(store, chain, observer),
-            // What is partial is fetched when it is wanted; what is not ours was removed.
+            // What is partial is fetched when it is wanted; what is not ours is left alone.
             Object::Partial(_) | Object::Stray(_) => Ok(()),
             Object::Format | Object::Ref(_) | Object::Record(_) => {
                 Err(SupplyError::new(Class::Corrupt, "no registry has what the device wrote down itself"))

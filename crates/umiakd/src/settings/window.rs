@@ -2,19 +2,17 @@
 //!
 //! `01:00-05:00`, `Mon-Fri 22:00-04:00`, `Sat,Sun 00:00-24:00`. A window that ends before it begins goes over
 //! midnight and belongs to the day on which it begins. No windows: any time. The hours are UTC because a device has no
-//! time zone that can be relied on; a clock that was never set (before 2020) is in no window and out of none: the
+//! time zone that can be relied on; a clock that was never set (before 2024) is in no window and out of none: the
 //! windows are then passed over, since a device whose clock is wrong would otherwise never update.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
+use umiak_agent::PLAUSIBLE;
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const DAY_MINUTES: u32 = 24 * 60;
 const WEEK_MINUTES: u32 = 7 * DAY_MINUTES;
-
-/// 2020-01-01: a clock before it was never set.
-const CLOCK_WAS_SET: Duration = Duration::from_secs(1_577_836_800);
 
 /// A stretch of time that comes back each week.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +83,7 @@ fn minutes(text: &str) -> Option<u32> {
 /// How long it is until one of `windows` is open; zero when one is. `now` is the time since 1970.
 #[must_use]
 pub fn until_open(windows: &[Window], now: Duration) -> Duration {
-    if windows.is_empty() || now < CLOCK_WAS_SET {
+    if windows.is_empty() || now < Duration::from_secs(PLAUSIBLE) {
         return Duration::ZERO;
     }
     // 1970-01-01 was a Thursday.
