@@ -139,6 +139,22 @@ impl Agent {
         self.work("rollback", |session| session.rollback(revision, watcher))
     }
 
+    /// The revision that [`Agent::rollback`] would go back to.
+    ///
+    /// # Errors
+    /// As for that: there is none, or not all of it is here any more.
+    pub fn way_back(&self, revision: Option<&str>) -> Result<Digest, AgentError> {
+        self.work("rollback", |session| session.way_back(revision))
+    }
+
+    /// The revision whose digest begins like `text`.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub fn named(&self, text: &str) -> Result<Digest, AgentError> {
+        self.work("pin", |session| session.named(text))
+    }
+
     /// Keeps a revision (none: the current one) until [`Agent::unpin`].
     ///
     /// # Errors

@@ -46,6 +46,11 @@ impl SupplyError {
         Self { class, what: what.into(), hint: None, source: None }
     }
 
+    /// The work was stopped on request.
+    pub(crate) fn cancelled() -> Self {
+        Self::new(Class::Environment, Cancelled.to_string()).because(Cancelled)
+    }
+
     /// The same with its cause.
     #[must_use]
     pub fn because(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -125,7 +130,7 @@ pub enum AgentError {
         why: String,
     },
     /// The journal names a revision whose documents are not in the store.
-    #[error("revision {} cannot be read", .revision.short())]
+    #[error("revision {} cannot be read: {why}", .revision.short())]
     Unreadable {
         /// The revision.
         revision: Digest,
@@ -205,7 +210,8 @@ impl AgentError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::NoTarget => "set one: umiakd target set NAME…",
-            Self::NoSuchRevision(_) | Self::Ambiguous(_) => "umiakd status lists the revisions",
+            Self::NoSuchRevision(_) | Self::Ambiguous(_) | Self::NothingBefore => "umiakd status lists the revisions",
+            Self::NoSuchImage(_) => "umiakd status lists apps and services",
             Self::Refused(Refusal::Failed { .. }) => "publish another release, or try this one again: --again",
             Self::NoLayers(_) => "umiakd export APP pvr:FILE",
             Self::Unreadable { .. } => "umiakd fsck --repair",
@@ -213,10 +219,34 @@ impl AgentError {
             Self::Store(error) if error.is_full() => "make room on the disk: umiakd prune",
             Self::Store(error) if error.is_read_only() => "the disk cannot be written to: dmesg may say why",
             Self::Store(StoreError::DamagedDocument { .. }) => "umiakd fsck --repair",
+            error if error.is_cancelled() => "the same command goes on where this stopped",
             Self::Supply(error) => return error.hint.clone(),
             _ => return None,
         };
         Some(text.to_owned())
+    }
+
+    /// Whether it is about what was asked for and not about the device: nothing is wrong with that.
+    pub(crate) const fn is_asking(&self) -> bool {
+        matches!(
+            self,
+            Self::NoTarget
+                | Self::NoSuchRevision(_)
+                | Self::NoSuchImage(_)
+                | Self::SeveralImages(_)
+                | Self::NoLayers(_)
+                | Self::Ambiguous(_)
+                | Self::NothingBefore
+        )
+    }
+
+    /// Whether it comes of having been told to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Cancelled(_) | Self::Store(StoreError::Cancelled(_)) => true,
+            Self::Supply(error) => error.source.as_ref().is_some_and(|source| source.is::<Cancelled>()),
+            _ => false,
+        }
     }
 
     /// Whether another process is at work on the store: nothing was changed, and it can be tried again.
@@ -239,7 +269,8 @@ impl AgentError {
     }
 }
 
-fn store_class(error: &StoreError) -> Class {
+/// The class of what the store said.
+pub(crate) fn store_class(error: &StoreError) -> Class {
     match error {
         StoreError::DamagedDocument { .. } | StoreError::WrongDigest { .. } | StoreError::WrongLength { .. } => {
             Class::Corrupt
@@ -247,5 +278,29 @@ fn store_class(error: &StoreError) -> Class {
         StoreError::Incomplete(_) => Class::Corrupt,
         error if error.is_full() => Class::DoesNotFit,
         _ => Class::Environment,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::FetchError;
+    use crate::target::ResolveError;
+
+    #[test]
+    fn whoever_was_told_to_stop_says_so_and_nothing_else() {
+        let fetched = || FetchError::from(Cancelled);
+        let errors = [
+            AgentError::from(Cancelled),
+            StoreError::from(Cancelled).into(),
+            SupplyError::from(fetched()).into(),
+            SupplyError::from(ResolveError::from(fetched())).into(),
+            SupplyError::from(ResolveError::from(StoreError::from(Cancelled))).into(),
+        ];
+        for error in errors {
+            assert!(error.is_cancelled(), "{error:?}");
+            assert_eq!(error.to_string(), "cancelled");
+        }
+        assert!(!AgentError::NoTarget.is_cancelled());
     }
 }

@@ -28,16 +28,12 @@ impl Session<'_> {
         {
             return Ok(outcome);
         }
-        let target = match revision {
-            Some(text) => self.named(text)?,
-            None => self.journal.state.previous.ok_or(AgentError::NothingBefore)?,
-        };
+        let target = self.way_back(revision)?;
         let current = self.journal.state.current;
         if current == Some(target) {
             self.start_current(watcher)?;
             return Ok(Outcome::UpToDate { revision: target });
         }
-        self.must_be_whole(target)?;
         if let Some(revision) = current {
             self.tell(&Event::Disliked { revision, why: BY_HAND.to_owned() })?;
         }
@@ -53,6 +49,22 @@ impl Session<'_> {
             trouble::clear(self.agent, &self.store);
         }
         Ok(outcome)
+    }
+
+    /// See [`crate::Agent::way_back`].
+    pub(crate) fn way_back(&self, revision: Option<&str>) -> Result<Digest, AgentError> {
+        let target = match (revision, &self.journal.state.phase) {
+            (Some(text), _) => self.named(text)?,
+            // What is tested now is what is gone back from.
+            (None, Phase::Switching { .. } | Phase::Testing { .. } | Phase::Returning { .. }) => {
+                self.journal.state.current.ok_or(AgentError::NothingBefore)?
+            }
+            (None, _) => self.journal.state.previous.ok_or(AgentError::NothingBefore)?,
+        };
+        if self.journal.state.current != Some(target) {
+            self.must_be_whole(target)?;
+        }
+        Ok(target)
     }
 
     fn must_be_whole(&self, revision: Digest) -> Result<(), AgentError> {
@@ -93,7 +105,7 @@ impl Session<'_> {
     }
 
     /// The revision on this device whose digest begins like `text`.
-    fn named(&self, text: &str) -> Result<Digest, AgentError> {
+    pub(crate) fn named(&self, text: &str) -> Result<Digest, AgentError> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let mut known = self.journal.state.named();
         known.extend(kept::list(&self.store)?);

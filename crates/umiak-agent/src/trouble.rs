@@ -19,8 +19,8 @@ fn record() -> Name {
 
 /// Keeps the reason of a failure. Does what it can: the failure itself is what the caller hears of.
 pub(crate) fn keep(agent: &Agent, store: Option<&Store>, doing: &str, error: &AgentError) {
-    // Somebody else is at work: his reasons count. A person who stopped it knows why.
-    if matches!(error, AgentError::Store(StoreError::Busy { .. }) | AgentError::Cancelled(_)) {
+    // Somebody else is at work: his reasons count. A person who stopped it, or asked for what is not there, knows why.
+    if matches!(error, AgentError::Store(StoreError::Busy { .. })) || error.is_cancelled() || error.is_asking() {
         return;
     }
     let mut why = error.line();

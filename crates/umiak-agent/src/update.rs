@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use umiak_plan::transition::{Event, Phase, Refusal};
 use umiak_spec::target::Target;
-use umiak_spec::{Cancelled, Digest, Limits};
+use umiak_spec::{Digest, Limits};
 use umiak_store::Name;
 
 use crate::error::{AgentError, Class, SupplyError};
@@ -128,7 +128,7 @@ impl Session<'_> {
         if let Err(error) = self.prepare(&target, &turning) {
             let turned = turning.is_turned();
             self.tell(&if turned { Event::Dropped } else { Event::GaveUp })?;
-            return if turned && is_cancelled(&error) { Ok(Turn::Again) } else { Err(error) };
+            return if turned && error.is_cancelled() { Ok(Turn::Again) } else { Err(error) };
         }
         if turning.is_turned() {
             return Ok(Turn::Again);
@@ -227,16 +227,4 @@ pub(crate) fn pinned(store: &umiak_store::Store) -> Option<(Digest, Target)> {
     let pinned: Pinned = serde_json::from_slice(&bytes).ok()?;
     let target = Target::parse(pinned.target.as_bytes(), &Limits::default()).ok()?;
     Some((pinned.asking, target))
-}
-
-/// Whether an error of staging comes of having been told to stop.
-fn is_cancelled(error: &AgentError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(found) = cause {
-        if found.is::<Cancelled>() || matches!(found.downcast_ref(), Some(AgentError::Cancelled(_))) {
-            return true;
-        }
-        cause = found.source();
-    }
-    false
 }

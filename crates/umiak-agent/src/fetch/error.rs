@@ -4,8 +4,8 @@ use umiak_registry::ErrorKind;
 use umiak_spec::{Cancelled, Digest};
 use umiak_store::StoreError;
 
-use crate::error::{Class, SupplyError};
-use crate::target::{class_of, class_of_store};
+use crate::error::{Class, SupplyError, store_class};
+use crate::target::class_of;
 
 /// Why a blob could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ impl FetchError {
     pub fn class(&self) -> Class {
         match &self.cause {
             Cause::Source(error) => class_of(error.kind()),
-            Cause::Store(error) => class_of_store(error),
+            Cause::Store(error) => store_class(error),
             Cause::Wrong { .. } | Cause::Pieces { .. } => Class::Corrupt,
             Cause::Budget { .. } => Class::Network,
         }
@@ -104,6 +104,9 @@ impl FetchError {
 
 impl From<FetchError> for SupplyError {
     fn from(error: FetchError) -> Self {
+        if error.is_cancelled() {
+            return Self::cancelled();
+        }
         let supply = Self::new(error.class(), error.to_string());
         let supply = if error.is_passing() { supply.hint("what has come is kept: try again later") } else { supply };
         supply.because(error.cause)

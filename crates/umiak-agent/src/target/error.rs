@@ -9,7 +9,7 @@ use umiak_spec::target::TargetError;
 use umiak_spec::{Cancelled, Digest, DocumentError};
 use umiak_store::StoreError;
 
-use crate::error::{Class, SupplyError};
+use crate::error::{Class, SupplyError, store_class};
 use crate::fetch::FetchError;
 
 /// Why a target could not be resolved or read. What was fetched of it stays in the store.
@@ -138,7 +138,7 @@ impl ResolveError {
         match self {
             Self::Source { source, .. } => class_of(source.kind()),
             Self::Fetch(error) => error.class(),
-            Self::Store(error) => class_of_store(error),
+            Self::Store(error) => store_class(error),
             Self::Target(_) | Self::File { .. } | Self::Refused { .. } => Class::Usage,
             Self::Missing { .. } | Self::Cancelled(_) => Class::Environment,
             _ => Class::Corrupt,
@@ -169,20 +169,9 @@ pub(crate) fn class_of(kind: ErrorKind) -> Class {
     }
 }
 
-/// The class of what the store said.
-pub(crate) fn class_of_store(error: &StoreError) -> Class {
-    match error {
-        error if error.is_full() => Class::DoesNotFit,
-        StoreError::WrongDigest { .. } | StoreError::WrongLength { .. } | StoreError::DamagedDocument { .. } => {
-            Class::Corrupt
-        }
-        _ => Class::Environment,
-    }
-}
-
 impl From<FetchError> for ResolveError {
     fn from(error: FetchError) -> Self {
-        Self::Fetch(Box::new(error))
+        if error.is_cancelled() { Self::Cancelled(Cancelled) } else { Self::Fetch(Box::new(error)) }
     }
 }
 
@@ -197,6 +186,9 @@ impl From<StoreError> for ResolveError {
 
 impl From<ResolveError> for SupplyError {
     fn from(error: ResolveError) -> Self {
+        if let ResolveError::Cancelled(_) = error {
+            return Self::cancelled();
+        }
         let supply = Self::new(error.class(), error.to_string());
         let supply = match error.hint() {
             Some(hint) => supply.hint(hint),

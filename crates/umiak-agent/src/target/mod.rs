@@ -27,7 +27,7 @@ mod wanted;
 mod words;
 
 pub(crate) use content::{Content, Made, Reader, ServiceImage};
-pub(crate) use error::{class_of, class_of_store};
+pub(crate) use error::class_of;
 pub(crate) use places::places;
 pub(crate) use project::services;
 pub(crate) use unpack::unpack;
