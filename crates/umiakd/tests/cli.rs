@@ -88,6 +88,57 @@ fn a_configuration_that_makes_no_sense_is_told_before_anything_is_done() {
 }
 
 #[test]
+#[ignore = "needs: root"]
+fn what_cannot_be_done_is_told_with_its_reason_and_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().display().to_string();
+    // No container is started: any program will do.
+    let config = format!(
+        "store = \"{place}/data\"\nengine = \"oci\"\nruntime = \"/bin/true\"\ndaemon.socket = \"{place}/run/s\"\n"
+    );
+    fs::write(directory.path().join("umiakd.toml"), config).unwrap();
+    fs::write(directory.path().join("broken.json"), "{\"apps\": [").unwrap();
+    fs::write(directory.path().join("odd.json"), r#"{"apps": [{"reference": "shop:1", "tag": "1"}]}"#).unwrap();
+    let mut told = String::new();
+    for line in [
+        "status",
+        "history",
+        "check",
+        "update",
+        "rollback",
+        "rollback abc",
+        "rollback --dry-run",
+        "pin abc",
+        "unpin abc --dry-run",
+        "prune --dry-run",
+        "fsck",
+        "logs",
+        "logs shop",
+        "logs --follow",
+        "export shop out",
+        "target show",
+        "target set nothere.json",
+        "target set a.json b.json",
+        "target set broken.json",
+        "target set odd.json",
+        "target set Shop!",
+        "target set .",
+        "target set --dry-run oci:nothere",
+        "target set oci:nothere",
+        "check",
+        "daemon --config x",
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_umiakd"));
+        command.env_clear().current_dir(&directory).args(["--config", "umiakd.toml"]).args(line.split(' '));
+        let output = command.output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let code = output.status.code().unwrap_or(-1);
+        told.push_str(&format!("$ umiakd {line}\n{}[{code}]\n\n", text.replace(&place, "DIR")));
+    }
+    assert_snapshot("cannot", &told);
+}
+
+#[test]
 fn completion_scripts_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let said = run(&format!("completion {shell}"));

@@ -25,6 +25,10 @@ pub fn run(context: &Context<'_>, agent: &Agent, arguments: &ExportArgs, stop: &
     let named = arguments.output.contains(':');
     let output = if named { arguments.output.clone() } else { format!("oci:{}", arguments.output) };
     let output: ImageReference = output.parse().map_err(|error| Failure::from_error(&error, Kind::Usage))?;
+    if context.talk.dry_run {
+        context.printer.fact("Would", &format!("export {} to {output}", arguments.image));
+        return Ok(());
+    }
     let watch = Watch::new(context.printer, stop);
     let sink = open_sink(&output, &device::reach(context.settings)?)?;
     let manifest = agent.export(&arguments.image, sink, "latest", &watch)?;

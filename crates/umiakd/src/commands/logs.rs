@@ -16,17 +16,31 @@ use crate::error::Failure;
 
 /// Shows what services print.
 pub fn run(context: &Context<'_>, agent: &Agent, arguments: &LogsArgs, stop: &AtomicBool) -> Result<(), Failure> {
+    let running = agent.status()?.apps;
     let apps = match &arguments.app {
         Some(app) => vec![app.clone()],
-        None => agent.status()?.apps.into_iter().map(|app| app.name).collect(),
+        None => running.iter().map(|app| app.name.clone()).collect(),
     };
     if arguments.follow && apps.len() != 1 {
         return Err(Failure::new(Kind::Usage, "following takes one app").hint("umiakd logs --follow APP"));
     }
+    let known = |app: &String, service: Option<&String>| {
+        let services = running.iter().filter(|one| one.name == *app).flat_map(|one| &one.services);
+        services.map(|one| &one.name).any(|name| service.is_none_or(|service| service == name))
+    };
     let query = LogQuery { tail: Some(arguments.tail), since: None, follow: arguments.follow };
     for app in &apps {
-        let mut sink = Sink { printer: context.printer, app, stop, revisions: BTreeMap::new() };
+        let mut sink = Sink { printer: context.printer, app, stop, said: false, revisions: BTreeMap::new() };
         agent.logs(app, arguments.service.as_deref(), &query, &mut sink)?;
+        // What ran here before may have left its log.
+        if !sink.said && !known(app, arguments.service.as_ref()) {
+            let what = arguments.service.as_ref().map_or_else(|| app.clone(), |service| format!("{app}/{service}"));
+            return Err(Failure::new(Kind::Usage, format!("there is no {what} on this device, and no log of it"))
+                .hint("umiakd status lists apps and services"));
+        }
+    }
+    if apps.is_empty() {
+        context.printer.note("nothing runs yet");
     }
     Ok(())
 }
@@ -36,6 +50,8 @@ struct Sink<'a> {
     printer: &'a Printer,
     app: &'a str,
     stop: &'a AtomicBool,
+    /// Whether there was a line.
+    said: bool,
     /// The revision of the last line of each service.
     revisions: BTreeMap<String, String>,
 }
@@ -58,6 +74,7 @@ impl Sink<'_> {
 
 impl LogSink for Sink<'_> {
     fn line(&mut self, line: &Line) -> ControlFlow<()> {
+        self.said = true;
         let text = String::from_utf8_lossy(&line.text);
         let shown = if self.printer.is_json() {
             let stream = match line.stream {

@@ -14,6 +14,9 @@ use crate::show::Watch;
 
 /// Keeps a revision.
 pub fn pin(context: &Context<'_>, agent: &Agent, arguments: &RevisionArgs) -> Result<(), Failure> {
+    if context.talk.dry_run {
+        return would(context, agent, arguments, "pin");
+    }
     let revision = agent.pin(Some(&arguments.revision))?;
     context.printer.fact("Pinned", &format!("revision {}", revision.short()));
     Ok(())
@@ -21,22 +24,27 @@ pub fn pin(context: &Context<'_>, agent: &Agent, arguments: &RevisionArgs) -> Re
 
 /// Lets it go again.
 pub fn unpin(context: &Context<'_>, agent: &Agent, arguments: &RevisionArgs) -> Result<(), Failure> {
+    if context.talk.dry_run {
+        return would(context, agent, arguments, "unpin");
+    }
     let revision = agent.unpin(Some(&arguments.revision))?;
     context.printer.fact("Unpinned", &format!("revision {}", revision.short()));
     Ok(())
 }
 
-/// Removes what nothing needs, or says what that would be.
-pub fn prune(context: &Context<'_>, agent: &Agent) -> Result<(), Failure> {
-    if context.talk.dry_run {
-        let obsolete = agent.prune_plan()?;
-        return list(context, &obsolete, "would be freed");
-    }
-    let (obsolete, _) = agent.prune()?;
-    list(context, &obsolete, "freed")
+fn would(context: &Context<'_>, agent: &Agent, arguments: &RevisionArgs, word: &str) -> Result<(), Failure> {
+    let revision = agent.named(&arguments.revision)?;
+    context.printer.fact("Would", &format!("{word} revision {}", revision.short()));
+    Ok(())
 }
 
-fn list(context: &Context<'_>, obsolete: &Obsolete, word: &str) -> Result<(), Failure> {
+/// Removes what nothing needs, or says what that would be.
+pub fn prune(context: &Context<'_>, agent: &Agent) -> Result<(), Failure> {
+    let obsolete = if context.talk.dry_run { agent.prune_plan()? } else { agent.prune()?.0 };
+    list(context, &obsolete)
+}
+
+fn list(context: &Context<'_>, obsolete: &Obsolete) -> Result<(), Failure> {
     let printer = context.printer;
     let bytes = obsolete.plan.bytes();
     if printer.is_json() {
@@ -53,7 +61,10 @@ fn list(context: &Context<'_>, obsolete: &Obsolete, word: &str) -> Result<(), Fa
         table.row([one.object.to_string(), Size(one.bytes).to_string()]);
     }
     printer.data(&table.to_string())?;
-    printer.fact("Pruned", &format!("{} {word}", Size(bytes)));
+    match context.talk.dry_run {
+        true => printer.fact("Would", &format!("free {}", Size(bytes))),
+        false => printer.fact("Pruned", &format!("{} freed", Size(bytes))),
+    }
     Ok(())
 }
 

@@ -36,6 +36,11 @@ pub fn run(context: &Context<'_>, agent: &Agent, arguments: &SupportArgs) -> Res
         piece(&format!("{}.txt", path.trim_start_matches('/').replace('/', "-")), text)
     }));
     pieces.push(piece("journal.txt", service_journal()));
+    if context.talk.dry_run {
+        let names: Vec<_> = pieces.iter().map(|piece| piece.name.as_str()).collect();
+        context.printer.fact("Would", &format!("write {}: {}", arguments.output.display(), names.join(", ")));
+        return Ok(());
+    }
     write(&arguments.output, &pieces).map_err(|error| Failure::of_io("write", &arguments.output, &error))?;
     context.printer.fact("Wrote", &format!("{}: {} files", arguments.output.display(), pieces.len()));
     context.printer.note("it names apps, registries and addresses, and shows no credentials and no contents of apps");

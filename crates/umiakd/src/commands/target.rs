@@ -42,12 +42,21 @@ fn set(context: &Context<'_>, agent: &Agent, arguments: &TargetSetArgs) -> Resul
 
 /// What the words on the command line ask for: one document, or apps.
 fn asked(words: &[String]) -> Result<Asked, Failure> {
-    if let [one] = words
-        && Path::new(one).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-    {
-        return document(Path::new(one));
+    let is_document =
+        |word: &&String| Path::new(word).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    match (words.iter().find(is_document), words.len()) {
+        (Some(one), 1) => return document(Path::new(one)),
+        (Some(one), _) => {
+            return Err(Failure::new(Kind::Usage, format!("{one} is a whole target: nothing goes beside it"))
+                .hint("name it alone, or name all apps"));
+        }
+        (None, _) => {}
     }
     let app = |word: &String| {
+        if Path::new(word).is_dir() && !Path::new(word).join("oci-layout").exists() {
+            return Err(Failure::new(Kind::Usage, format!("{word} is a directory, and no OCI layout"))
+                .hint("an app is a reference such as registry.example/team/shop:stable, or a file"));
+        }
         let origin: Origin = spelled(word).parse().map_err(|error| {
             Failure::from_error(&error, Kind::Usage)
                 .hint("an app is a reference such as registry.example/team/shop:stable, or a file")

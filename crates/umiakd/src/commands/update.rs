@@ -104,6 +104,11 @@ pub fn rollback(
     arguments: &RollbackArgs,
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
+    if context.talk.dry_run {
+        let revision = agent.way_back(arguments.revision.as_deref())?;
+        context.printer.fact("Would", &format!("go back to revision {}", revision.short()));
+        return Ok(());
+    }
     let outcome = agent.rollback(arguments.revision.as_deref(), &Watch::new(context.printer, stop))?;
     tell(context, &outcome)
 }
