@@ -165,7 +165,8 @@ impl Session<'_> {
         self.tell(&Event::Returned)?;
         let current = self.journal.state.current;
         watcher.happened(&Happening::Returned { revision: current });
-        let text = format!("revision {} failed and what ran before runs again: {why}", failed.short());
+        let now = if current.is_some() { "what ran before runs again" } else { "nothing ran before" };
+        let text = format!("revision {} failed and {now}: {why}", failed.short());
         let hint = Some("umiakd logs; it is not tried again until another release is published".to_owned());
         let at = self.agent.clock.plausible_date();
         trouble::put(self.agent, Some(&self.store), Trouble { doing: "update".into(), why: text, hint, at });

@@ -51,6 +51,19 @@ impl Agent {
         Ok(status)
     }
 
+    /// Names of the apps that run, and of those that were looked up last: whose services may have printed something.
+    ///
+    /// # Errors
+    /// The store or its journal cannot be read.
+    pub fn apps(&self) -> Result<Vec<String>, AgentError> {
+        let Some(store) = self.reading()? else { return Ok(vec![]) };
+        let runs = read_journal(&store)?.state.runs();
+        let runs = runs.and_then(|revision| kept::read(&store, &revision).ok().flatten()).map(|kept| kept.target);
+        let asked = update::pinned(&store).map(|(_, target)| target);
+        let apps = runs.into_iter().chain(asked).flat_map(|target| target.apps);
+        Ok(apps.map(|app| app.name).collect::<BTreeSet<String>>().into_iter().collect())
+    }
+
     fn asked(&self, store: Option<&Store>) -> Option<TargetStatus> {
         let asking = self.target().ok()??;
         let pinned = store.and_then(update::pinned).filter(|(id, _)| *id == asking.id);

@@ -136,7 +136,7 @@ impl<'a> Jws<'a> {
         let wrong = |reason: &str| PvsError::Form { name: name.to_owned(), reason: reason.to_owned() };
         let text = |member: &str| value.get(member).and_then(Value::as_str);
         let protected = text("protected").ok_or_else(|| wrong("it has no header"))?;
-        let signature = text("signature").and_then(|text| decode_url(text));
+        let signature = text("signature").and_then(decode_url);
         let signature = signature.ok_or_else(|| wrong("its signature is no base64"))?;
         if protected.len() > MAX_HEADER {
             return Err(wrong("its header is too long"));

@@ -16,24 +16,18 @@ use crate::error::Failure;
 
 /// Shows what services print.
 pub fn run(context: &Context<'_>, agent: &Agent, arguments: &LogsArgs, stop: &AtomicBool) -> Result<(), Failure> {
-    let running = agent.status()?.apps;
     let apps = match &arguments.app {
         Some(app) => vec![app.clone()],
-        None => running.iter().map(|app| app.name.clone()).collect(),
+        None => agent.apps()?,
     };
     if arguments.follow && apps.len() != 1 {
         return Err(Failure::new(Kind::Usage, "following takes one app").hint("umiakd logs --follow APP"));
     }
-    let known = |app: &String, service: Option<&String>| {
-        let services = running.iter().filter(|one| one.name == *app).flat_map(|one| &one.services);
-        services.map(|one| &one.name).any(|name| service.is_none_or(|service| service == name))
-    };
     let query = LogQuery { tail: Some(arguments.tail), since: None, follow: arguments.follow };
     for app in &apps {
         let mut sink = Sink { printer: context.printer, app, stop, said: false, revisions: BTreeMap::new() };
         agent.logs(app, arguments.service.as_deref(), &query, &mut sink)?;
-        // What ran here before may have left its log.
-        if !sink.said && !known(app, arguments.service.as_ref()) {
+        if arguments.app.is_some() && !sink.said && !is_known(agent, app, arguments.service.as_deref())? {
             let what = arguments.service.as_ref().map_or_else(|| app.clone(), |service| format!("{app}/{service}"));
             return Err(Failure::new(Kind::Usage, format!("there is no {what} on this device, and no log of it"))
                 .hint("umiakd status lists apps and services"));
@@ -43,6 +37,13 @@ pub fn run(context: &Context<'_>, agent: &Agent, arguments: &LogsArgs, stop: &At
         context.printer.note("nothing runs yet");
     }
     Ok(())
+}
+
+/// Whether such a service runs, or should. What ran here before has a log, or is forgotten.
+fn is_known(agent: &Agent, app: &str, service: Option<&str>) -> Result<bool, Failure> {
+    let apps = agent.status()?.apps;
+    let services = apps.iter().filter(|one| one.name == app).flat_map(|one| &one.services);
+    Ok(services.map(|one| one.name.as_str()).any(|name| service.is_none_or(|service| service == name)))
 }
 
 /// Prints lines until somebody stops it or nobody reads any more.

@@ -79,9 +79,8 @@ impl Watcher for Watch<'_> {
                 printer.fact("Failed", &format!("revision {}: {why}", revision.short()));
             }
             Happening::Returned { revision } => {
-                let runs =
-                    revision.as_ref().map_or("nothing".to_owned(), |revision| format!("revision {}", revision.short()));
-                printer.fact("Returned", &format!("{runs} runs again"));
+                let runs = revision.as_ref().map(|revision| format!("revision {} runs again", revision.short()));
+                printer.fact("Returned", runs.as_deref().unwrap_or("nothing runs, as before"));
             }
         }
     }
