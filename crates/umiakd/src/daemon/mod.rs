@@ -10,6 +10,7 @@ mod notify;
 mod rhythm;
 
 use std::cell::Cell;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -156,6 +157,8 @@ impl Daemon<'_> {
         self.manager.status(&verb.join(" "));
         let mut command = Command::new(&self.program);
         command.args(&self.before).arg("--by-daemon").args(verb).stdin(Stdio::null()).stdout(Stdio::null());
+        // Ctrl-C on a terminal is the daemon's to hand on: told twice, a verb ends at once.
+        command.process_group(0);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {

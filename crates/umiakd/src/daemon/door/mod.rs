@@ -23,6 +23,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -220,6 +221,8 @@ impl Service {
         let mut command = Command::new(&self.program);
         command.args(&self.before).args(&request.verb);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C on the daemon's terminal is not the caller's.
+        command.process_group(0);
         let mut verbs = self.verbs();
         if verbs.shut {
             return Err(io::Error::other("the daemon ends"));
