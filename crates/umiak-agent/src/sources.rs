@@ -19,11 +19,11 @@ use umiak_spec::target::{Asked, Target, TargetApp};
 use umiak_spec::{Digest, Limits, Observer, Platform, Silent};
 use umiak_store::{Closure, LayerOptions, Object, Reservation, Store, StoreError};
 
-use crate::error::{Class, SupplyError};
+use crate::error::{Class, SupplyError, store_class};
 use crate::fetch::FetchOptions;
 use crate::outcome::Watcher;
 use crate::supply::{Described, Fetched, Occasion, Part, Planned, Root, Supply};
-use crate::target::{Content, Made, Reader, ResolveError, class_of_store, services};
+use crate::target::{Content, Made, Reader, ResolveError, services};
 
 pub(crate) use arrive::hold;
 
@@ -128,7 +128,7 @@ impl Supply for Sources {
     fn lowers(&self, store: &Store, root: &Root) -> Result<Vec<PathBuf>, SupplyError> {
         let damaged = |error: StoreError| {
             let class = match &error {
-                StoreError::Io { .. } => class_of_store(&error),
+                StoreError::Io { .. } => store_class(&error),
                 _ => Class::Corrupt,
             };
             SupplyError::new(class, "a root cannot be put together").because(error)
