@@ -53,7 +53,8 @@ fn asked(words: &[String]) -> Result<Asked, Failure> {
         (None, _) => {}
     }
     let app = |word: &String| {
-        if Path::new(word).is_dir() && !Path::new(word).join("oci-layout").exists() {
+        // `shop` may be a directory here and an image all the same; `./shop` is no image's name.
+        if word.starts_with(['.', '/']) && Path::new(word).is_dir() && !Path::new(word).join("oci-layout").exists() {
             return Err(Failure::new(Kind::Usage, format!("{word} is a directory, and no OCI layout"))
                 .hint("an app is a reference such as registry.example/team/shop:stable, or a file"));
         }
