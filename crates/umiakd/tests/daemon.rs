@@ -135,7 +135,8 @@ fn the_daemon_follows_its_target_and_leaves_containers_alone_when_it_ends() {
     let before = watchers(&device);
     assert_eq!(before.len(), 1);
     assert_eq!(daemon.end().code(), Some(0));
-    assert!(daemon.was_told("STOPPING=1") && !device.path("run/s").exists());
+    assert!(!device.path("run/s").exists());
+    wait_until(&device, || daemon.was_told("STOPPING=1"));
     assert_eq!(watchers(&device), before);
     let mut again = Daemon::start(&device);
     wait_for(&device, "two");
