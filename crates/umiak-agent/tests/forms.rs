@@ -75,8 +75,7 @@ fn bar(device: &Device, base: &[Vec<u8>], target: &[Vec<u8>], when: &str) {
     let peers: usize = distinct.iter().map(|tar| tar.len() + pressed(tar).len()).sum();
     #[allow(clippy::cast_precision_loss, reason = "a ratio of small numbers")]
     let ratio = bytes as f64 / peers as f64;
-    println!("{when}: {bytes} bytes in {count} layers, {patches} of them patches, {ratio:.3}x");
-    assert!(ratio <= BAR, "{when}: {ratio}");
+    assert!(ratio <= BAR, "{when}: {bytes} bytes in {count} layers, {patches} of them patches, {ratio:.3}x");
     let whole: usize = target.iter().map(|tar| pressed(tar).len()).sum();
     assert!(bytes < whole as u64 * 3 / 2, "{when}: current and previous take {bytes}, one alone about {whole}");
     verify(device, &distinct);

@@ -64,8 +64,8 @@ impl Site {
         let base: Vec<Vec<u8>> = base.iter().map(|files| tar(files)).collect();
         let target: Vec<Vec<u8>> = target.iter().map(|files| tar(files)).collect();
         let bytes = target.iter().map(|tar| tar.len() as u64).sum();
-        let (deltas, lost) = (seed % 4 != 0, seed % 4 == 3);
-        let releases = Releases { deltas, lost, measured: seed % 8 != 1, gzip: seed % 2 == 0, bytes };
+        let (deltas, lost) = (!seed.is_multiple_of(4), seed % 4 == 3);
+        let releases = Releases { deltas, lost, measured: seed % 8 != 1, gzip: seed.is_multiple_of(2), bytes };
         self.release("1", &base, releases.gzip);
         let top = self.release("2", &target, releases.gzip);
         if releases.deltas {
