@@ -22,8 +22,8 @@ const SEAL: u64 = 128;
 const ENTRY: u64 = 512;
 /// A document is there twice: itself and its copy.
 const COPIES: u64 = 2;
-/// A blob that is being fetched has a record of [`CHECKPOINT`] bytes for so many of its own.
-const CHECKPOINTED: u64 = 512 << 10;
+/// A blob that is being fetched has a record of [`CHECKPOINT`] bytes for at least so many of its own: many come at once.
+const CHECKPOINTED: u64 = 64 << 10;
 const CHECKPOINT: u64 = 32;
 
 /// The directory of a layer: its image, its skeleton, its record and a copy of that; of some a mark for a stack, and its copy.

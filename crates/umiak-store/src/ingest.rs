@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Guarantees: what is picked up again has been verified against a checkpoint, however the disk reordered or tore what it
-//! wrote; at most [`CHECKPOINT`] bytes that were written are lost to a power cut. A name in `blobs` appears only when digest
+//! wrote; of all blobs together at most [`CHECKPOINT`] bytes that were written are lost to a power cut. A name in `blobs` appears only when digest
 //! and length are right and the bytes are durable.
 
 use std::fmt;
@@ -25,8 +25,11 @@ use crate::error::{IoContext as _, StoreError};
 use crate::sealed;
 use crate::store::Store;
 
-/// A checkpoint is made after this many bytes without being asked for.
+/// Of all blobs that are being written at once, so many bytes may be without a checkpoint: each has its share.
 pub const CHECKPOINT: u64 = 512 << 10;
+
+/// A share is never less than this, however many blobs are written at once.
+const SHARE: u64 = 64 << 10;
 
 /// Bytes of a record in `checkpoints`.
 const RECORD: usize = 32;
@@ -132,6 +135,13 @@ impl Store {
         }
         durable::remove_tree(&*self.disk, &directory)?;
         self.sync_names(durable::parent(&directory))
+    }
+
+    /// Bytes that one blob may have without a checkpoint, so that what a cut takes of all of them does not grow with
+    /// their number.
+    fn share(&self) -> u64 {
+        let blobs = self.ingesting.lock().unwrap_or_else(PoisonError::into_inner).len().max(1) as u64;
+        (CHECKPOINT / blobs).max(SHARE)
     }
 
     fn ingest_path(&self, digest: &Digest) -> PathBuf {
@@ -271,7 +281,7 @@ impl Ingest<'_> {
         Ok(())
     }
 
-    /// Adds bytes. Every [`CHECKPOINT`] bytes they are made durable.
+    /// Adds bytes. Once this blob's share of [`CHECKPOINT`] has come they are made durable.
     ///
     /// # Errors
     /// [`StoreError::WrongLength`] for more than the blob's size; the file system. When the write itself fails nothing of
@@ -286,7 +296,7 @@ impl Ingest<'_> {
         self.bytes.write_all_at(bytes, self.offset).at("write", &self.directory.join("bytes"))?;
         self.hash.update(bytes);
         self.offset = end;
-        if self.offset - self.synced[0] >= CHECKPOINT { self.checkpoint() } else { Ok(()) }
+        if self.offset - self.synced[0] >= self.store.share() { self.checkpoint() } else { Ok(()) }
     }
 
     /// Makes what is here durable.
@@ -404,8 +414,8 @@ fn read_records(path: &std::path::Path, size: u64) -> Result<Option<Vec<u8>>, St
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.at("open", path)?,
     };
-    // One for each CHECKPOINT, and as many again for those that were asked for; more are not read.
-    let limit = (size / CHECKPOINT + 1024).saturating_mul(2 * RECORD as u64);
+    // One for each share, and as many again for those that were asked for; more are not read.
+    let limit = (size / SHARE + 1024).saturating_mul(2 * RECORD as u64);
     let mut records = Vec::new();
     file.take(limit).read_to_end(&mut records).at("read", path)?;
     Ok(Some(records))

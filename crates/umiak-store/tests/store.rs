@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use umiak_spec::{Digest, ReadAt as _, Silent};
-use umiak_store::{Closure, Depth, Name, PruneRequest, RealDisk, Store, StoreError, StoreOptions};
+use umiak_store::{CHECKPOINT, Closure, Depth, Name, PruneRequest, RealDisk, Store, StoreError, StoreOptions};
 
 fn open(root: &Path) -> Store {
     Store::open(root, Arc::new(RealDisk), &StoreOptions::UPDATE).unwrap()
@@ -62,6 +62,30 @@ fn an_ingest_goes_on_where_it_was_and_ends_verified() {
     assert_eq!(std::fs::read(store.blob(&digest).unwrap().unwrap().path()).unwrap(), whole);
     assert!(store.partials().unwrap().is_empty());
     assert!(store.check(Depth::Content, &Silent).unwrap().is_empty());
+}
+
+#[test]
+fn who_is_killed_has_little_to_fetch_again_however_many_blobs_came_at_once() {
+    const SIZE: usize = 1_000_000;
+    for blobs in [1_u8, 3, 8] {
+        let (scratch, store) = made();
+        let wholes: Vec<Vec<u8>> = (1..=blobs).map(|seed| bytes(SIZE, seed)).collect();
+        let digests: Vec<Digest> = wholes.iter().map(|whole| Digest::of(whole)).collect();
+        let mut ingests: Vec<_> = digests.iter().map(|digest| store.ingest(digest, SIZE as u64).unwrap()).collect();
+        for at in (0..SIZE - 10_000).step_by(10_000) {
+            for (ingest, whole) in ingests.iter_mut().zip(&wholes) {
+                ingest.write(&whole[at..at + 10_000]).unwrap();
+            }
+        }
+        // A killed process drops nothing: there is no checkpoint at its end.
+        let written: u64 = ingests.iter().map(umiak_store::Ingest::offset).sum();
+        ingests.into_iter().for_each(std::mem::forget);
+        drop(store);
+        let store = open(&scratch.path().join("var/umiak"));
+        let kept: u64 = digests.iter().map(|digest| store.ingest(digest, SIZE as u64).unwrap().offset()).sum();
+        assert!(kept < written, "an end without checkpoint was tried");
+        assert!(written - kept <= CHECKPOINT, "{blobs} blobs: {} lost", written - kept);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //!
 //! Guarantees: a blob gets its name only when its digest is right, whatever the server sends; what has come is kept
 //! across processes and power cuts and is picked up where the last checkpoint was, so that no more than
-//! [`umiak_store::CHECKPOINT`] and what is on its way is fetched twice; pieces of different content are found out and
+//! [`umiak_store::CHECKPOINT`] of all blobs and what is on its way is fetched twice; pieces of different content are found out and
 //! fetched once more from the start, and then no more; several blobs come at once, all within the rate and budget of
 //! `umiak_registry::Flow`. An error says what is kept. What this does not do: choose what is fetched.
 
