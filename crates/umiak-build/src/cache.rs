@@ -38,7 +38,7 @@ impl Cache {
             Entry::Layer(digest) => self.root.join("layers").join(digest.hex()),
             Entry::Contents(digest) => self.root.join("contents").join(digest.hex()),
             // Measured otherwise, they get another number.
-            Entry::Measure(digest) => self.root.join("measures-1").join(digest.hex()),
+            Entry::Measure(digest) => self.root.join("measures-2").join(digest.hex()),
         }
     }
 

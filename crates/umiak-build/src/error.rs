@@ -39,6 +39,14 @@ pub enum BuildError {
         /// The digest of what was read.
         found: Digest,
     },
+    /// What a layer takes on a device could not be seen.
+    #[error("cannot make layer {layer} as a device does")]
+    Device {
+        /// Digest of the layer's blob.
+        layer: Digest,
+        /// Why.
+        source: Box<umiak_store::StoreError>,
+    },
     /// The layers do not stack to a file tree.
     #[error("the layers of {image} do not make a file tree")]
     Stack {

@@ -53,11 +53,6 @@ impl Layers {
         Ok(Self { layers, limits: *limits })
     }
 
-    /// One layer that is at hand, with its index.
-    pub(crate) fn alone(digest: Digest, blob: BlobFile, index: LayerIndex, limits: &Limits) -> Self {
-        Self { layers: vec![Known { digest, blob, index }], limits: *limits }
-    }
-
     /// The file tree that an app's root is made of, and what a person should know of it.
     pub(crate) fn tree(&self, image: &str) -> Result<(Tree<LayerContent>, Vec<String>), BuildError> {
         let indexes: Vec<&LayerIndex> = self.layers.iter().map(|layer| &layer.index).collect();

@@ -50,19 +50,6 @@ pub(crate) fn prepare<C>(tree: Tree<C>) -> Result<(Tree<C>, Vec<String>), TreeEr
     Ok((tree.finish()?, told.collect()))
 }
 
-/// The tree without the attributes that a device's file systems cannot have.
-///
-/// # Errors
-/// [`TreeError`]: not for a tree that is one.
-pub(crate) fn without_impossible<C>(tree: Tree<C>) -> Result<Tree<C>, TreeError> {
-    let impossible = impossible_attributes(&tree);
-    let mut tree = tree.into_builder();
-    for id in impossible.values().flatten() {
-        tree.inode(*id).metadata.xattrs.retain(|name, _| is_possible(name));
-    }
-    tree.finish()
-}
-
 fn is_possible(name: &[u8]) -> bool {
     let known = [&b"user."[..], b"security.", b"trusted."].iter().any(|prefix| name.starts_with(prefix));
     known && !name.starts_with(b"trusted.overlay.")

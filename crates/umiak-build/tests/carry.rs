@@ -47,6 +47,7 @@ fn app(shelf: &Shelf, services: &[Service], platforms: &[Platform], more: &str) 
         blobs: vec![Piece::document("application/octet-stream", bytes)],
         project,
         images: images.collect(),
+        signed: Vec::new(),
     }
 }
 

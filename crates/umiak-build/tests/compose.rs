@@ -126,7 +126,7 @@ fn context(cache: &Path) -> Context {
 }
 
 fn work(context: &Context) -> Work<'_> {
-    Work { sources: context, limits: Limits::default(), threads: NonZeroUsize::MIN, squashfs: None, observer: &Silent }
+    Work { sources: context, limits: Limits::default(), threads: NonZeroUsize::MIN, device: false, observer: &Silent }
 }
 
 fn publish(

@@ -65,6 +65,12 @@ impl SkeletonContent {
         let padding = if self.padded { padding(self.size) } else { 0 };
         self.offset.saturating_add(self.size).saturating_add(padding)
     }
+
+    /// What deltas and tables say of where it lies: the skeleton before it times two, plus one when no padding follows.
+    #[must_use]
+    pub const fn spacing(&self) -> u64 {
+        self.skeleton_before.saturating_mul(2).saturating_add(!self.padded as u64)
+    }
 }
 
 /// Zeros between a content of `size` bytes and the next block.

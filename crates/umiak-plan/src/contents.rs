@@ -1,6 +1,7 @@
 //! What is known of a layer's contents before it is unpacked.
 
-use umiak_spec::app::measures::LayerMeasure;
+use umiak_spec::app::measures::{LayerMeasure, MeasuredLayer};
+use umiak_spec::delta::StoredFiles;
 
 /// A directory as a file system sees it: how many names, and how long they are together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -20,6 +21,12 @@ pub struct LayerFiles {
     pub skeleton: u64,
     /// What the store knows of it.
     pub record: u64,
+}
+
+impl From<StoredFiles> for LayerFiles {
+    fn from(files: StoredFiles) -> Self {
+        Self { image: files.image, skeleton: files.skeleton, record: files.record }
+    }
 }
 
 /// A layer that was counted.
@@ -57,5 +64,11 @@ impl Contents {
     #[must_use]
     pub fn measured(layer: LayerMeasure, files: Option<LayerFiles>) -> Self {
         Self::Measured(Box::new(Measured { layer, files }))
+    }
+}
+
+impl From<&MeasuredLayer> for Contents {
+    fn from(layer: &MeasuredLayer) -> Self {
+        Self::measured(layer.measure.clone(), layer.device.map(LayerFiles::from))
     }
 }

@@ -28,7 +28,7 @@ pub use manifest::{Annotations, Descriptor, Document, DocumentError, Index, Mani
 pub use named::Named;
 pub use platform::{Platform, PlatformError};
 pub use progress::{Cancelled, Observer, Silent};
-pub use read_at::{ReadAt, WriteAt};
+pub use read_at::{ReadAt, Stretch, WriteAt};
 pub use reference::{ImageReference, ReferenceError, RegistryName, Selector};
 pub use referrers::{Listing, Referrer};
 pub use size::Size;

@@ -24,6 +24,29 @@ pub trait ReadAt: Send + Sync {
     fn len(&self) -> io::Result<u64>;
 }
 
+/// A part of something larger.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch<R> {
+    /// What it is of.
+    pub bytes: R,
+    /// Where it begins.
+    pub offset: u64,
+    /// Bytes of it.
+    pub size: u64,
+}
+
+impl<R: ReadAt> ReadAt for Stretch<R> {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size);
+        let from = end.and_then(|_| self.offset.checked_add(offset)).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.bytes.read_exact_at(buffer, from)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+}
+
 impl ReadAt for File {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         FileExt::read_exact_at(self, buffer, offset)

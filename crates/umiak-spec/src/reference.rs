@@ -158,6 +158,20 @@ impl ImageReference {
         }
     }
 
+    /// The same place with this tag, and no digest; none where there are no tags.
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> Option<Self> {
+        let selector = Some(Selector::Tag(tag.to_owned()));
+        Some(match self {
+            Self::Layout { path, .. } => Self::Layout { path: path.clone(), selector },
+            Self::OciArchive { path, .. } => Self::OciArchive { path: path.clone(), selector },
+            Self::Registry(name) | Self::Bare(name) => {
+                Self::Registry(RegistryName { tag: Some(tag.to_owned()), digest: None, ..name.clone() })
+            }
+            Self::Daemon(_) | Self::DockerArchive { .. } | Self::RootFs { .. } => return None,
+        })
+    }
+
     /// Tag or digest as src.json keeps it in `docker_tag`; a registry's image without either has the tag `latest`.
     #[must_use]
     pub fn tag_or_digest(&self) -> Option<String> {

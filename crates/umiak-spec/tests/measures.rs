@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use umiak_spec::app::AppError;
 use umiak_spec::app::measures::{
     DeltaOf, Document, Inodes, KnownDelta, LayerMeasure, MeasuredLayer, Measures, OtherBlocks, ServiceImage,
-    SquashfsMeasure,
 };
+use umiak_spec::delta::StoredFiles;
 use umiak_spec::{Digest, Limits};
 
 fn layer(number: u64) -> MeasuredLayer {
@@ -27,7 +27,7 @@ fn layer(number: u64) -> MeasuredLayer {
             ext4: [other(2), other(2), other(2)],
             xfs: OtherBlocks::default(),
         },
-        squashfs: Some(SquashfsMeasure { size: 4096, compressor: "zstd".into(), block_size: 131_072 }),
+        device: Some(StoredFiles { image: 4096, skeleton: 4096, record: 400 }),
     }
 }
 
@@ -98,13 +98,13 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn two_are_merged_unless_they_contradict() {
     let (mut all, mut other) = (sample(), sample());
-    other.layers.values_mut().for_each(|layer| layer.squashfs = None);
+    other.layers.values_mut().for_each(|layer| layer.device = None);
     other.layers.insert(Digest::of(b"second"), layer(1));
     other.platforms =
         other.platforms.into_values().map(|services| ("linux/amd64".parse().unwrap(), services)).collect();
     all.merge(other.clone()).unwrap();
     assert_eq!((all.platforms.len(), all.layers.len(), all.deltas.len()), (2, 2, 1));
-    assert!(all.layers[&Digest::of(b"layer")].squashfs.is_some(), "what one of them knows is kept");
+    assert!(all.layers[&Digest::of(b"layer")].device.is_some(), "what one of them knows is kept");
     other.layers.insert(Digest::of(b"layer"), layer(5));
     assert!(all.merge(other).unwrap_err().to_string().contains("measured twice"));
 }

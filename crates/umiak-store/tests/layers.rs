@@ -98,6 +98,8 @@ fn files_do_not_depend_on_what_else_is_stored() {
     assert_eq!((again.copied_bytes, again.was_here), (0, false));
     assert_eq!(again.record, report.record);
     let sizes = umiak_store::layer_sizes(&target.as_slice(), &options, &Silent).unwrap();
+    let length = std::fs::metadata(alone.path().join("layers").join(diff_id.hex()).join("record")).unwrap().len();
+    assert_eq!(sizes.record, length);
     let predicted = (sizes.diff_id, sizes.tar, sizes.image, sizes.skeleton);
     let record = again.record.clone();
     assert_eq!(predicted, (record.diff_id, record.size, record.image.bytes, record.skeleton.bytes));

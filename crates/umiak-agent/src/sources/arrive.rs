@@ -69,32 +69,44 @@ impl Sources {
         fetch: &Fetch<'_>,
         observer: &dyn Observer,
     ) -> Result<(), ResolveError> {
-        let mut last = None;
+        let (mut told, mut not_in) = (None, None);
         for place in places {
-            let opened = umiak_registry::open_watched(place, &self.context, observer);
-            let source: Box<dyn Source> = match opened {
-                Ok(source) => source,
-                Err(error) => {
-                    last = Some(ResolveError::source(place.to_string())(error));
-                    continue;
-                }
-            };
-            match fetch.one(&Wanted::new(blob.clone()), source.as_ref()) {
+            let error = match self.blob_at(blob, place, fetch, observer) {
                 Ok(()) => return Ok(()),
                 // Another place may have it; a full disk or a stop is the same everywhere.
-                Err(error)
-                    if matches!(error.cause, Cause::Source(_) | Cause::Wrong { .. } | Cause::Pieces { .. })
-                        && !error.is_cancelled() =>
-                {
-                    last = Some(error.into());
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) if !error.is_of_place() => return Err(error),
+                Err(error) => error,
+            };
+            let is_file = matches!(place, ImageReference::Layout { .. } | ImageReference::OciArchive { .. });
+            if is_file && error.is_not_found() {
+                not_in = Some(place.name());
+            }
+            // That one lied is said whatever the next has not.
+            if told.as_ref().is_none_or(|told: &ResolveError| told.class() != Class::Corrupt) {
+                told = Some(error);
             }
         }
-        Err(last.unwrap_or_else(|| ResolveError::Missing {
-            what: blob.digest.to_string(),
-            why: "no place is known that has it".to_owned(),
-        }))
+        Err(match (told, not_in) {
+            (Some(told), Some(file)) if !told.is_not_found() => {
+                ResolveError::NotCarried { file, blob: Box::new(blob.clone()), source: Box::new(told) }
+            }
+            (Some(told), _) => told,
+            (None, _) => {
+                ResolveError::Missing { what: blob.digest.to_string(), why: "no place is known that has it".to_owned() }
+            }
+        })
+    }
+
+    fn blob_at(
+        &self,
+        blob: &Descriptor,
+        place: &ImageReference,
+        fetch: &Fetch<'_>,
+        observer: &dyn Observer,
+    ) -> Result<(), ResolveError> {
+        let opened = umiak_registry::open_watched(place, &self.context, observer);
+        let source: Box<dyn Source> = opened.map_err(ResolveError::source(place.to_string()))?;
+        Ok(fetch.one(&Wanted::new(blob.clone()), source.as_ref())?)
     }
 
     /// The manifest of a delta that a plan chose, and where its blobs may be. The plan brought it into the store: nobody is
@@ -312,6 +324,7 @@ pub(super) fn falls_back(error: &ResolveError) -> bool {
             !error.is_cancelled() && !full && !error.is_passing()
         }
         ResolveError::Source { source, .. } => !matches!(source.kind(), ErrorKind::Cancelled | ErrorKind::Network),
+        ResolveError::NotCarried { source, .. } => falls_back(source),
         ResolveError::Missing { .. } => true,
         _ => false,
     }

@@ -1,22 +1,26 @@
 //! Deltas that lead to the images of a target from what is on the device.
 //!
-//! Where they are looked for: among the referrers of an image's manifest beside the image and beside its app, and in the
+//! Where they are looked for: among the referrers of an image's manifest beside its app and beside the image, and in the
 //! app's measures. Guarantees: a list that cannot be had is a note and no error, for a delta only saves; a delta that
-//! needs what is not here is left out; its manifest is in the store afterwards.
+//! needs what is not here is left out; its manifest is in the store afterwards; for each image no more than two lists and
+//! [`MOST_READ`] manifests are fetched from each place, those of the smallest deltas; what brought all that an image needs
+//! is the last place that is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_plan::{Delta, DeltaPart, LayerFiles, Patch};
-use umiak_spec::app::measures::DeltaOf;
-use umiak_spec::delta::{ARTIFACT_TYPE, Content as Carried, Offer, StoredFiles};
+use umiak_registry::Source;
+use umiak_spec::app::measures::{DeltaOf, KnownDelta};
+use umiak_spec::delta::{ARTIFACT_TYPE, Content as Carried, Offer};
 use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, media_type};
+use umiak_store::StoreError;
 
 use super::content::{Content, Made, Reader, ServiceImage};
 use super::error::ResolveError;
 use super::places;
 
-/// Deltas to one image that are looked at.
-const MAX_DELTAS: usize = 64;
+/// Manifests of deltas to one image that are fetched from one place.
+const MOST_READ: usize = 8;
 
 /// A delta that can be used here.
 #[derive(Debug, Clone)]
@@ -29,29 +33,48 @@ pub(crate) struct FoundDelta {
     pub target: Vec<Digest>,
 }
 
+/// A delta that a list or the app's measures tell of.
+enum Told {
+    /// A list has its manifest.
+    Listed(Box<Descriptor>),
+    /// Of its manifest only the digest is known.
+    Named(Digest),
+}
+
+impl Told {
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Listed(descriptor) => descriptor.digest,
+            Self::Named(digest) => *digest,
+        }
+    }
+}
+
 impl Reader<'_> {
     /// The deltas to the images of an app whose bases are all among `layers` (diff IDs that are in the store), each once.
     pub(crate) fn deltas(&self, content: &Content, layers: &BTreeSet<Digest>) -> Result<Vec<FoundDelta>, ResolveError> {
         let mut found: BTreeMap<Digest, FoundDelta> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for image in content.images() {
             let missing = image.diff_ids().iter().any(|diff_id| !layers.contains(diff_id));
-            let Some(manifest) = image.image.manifest.as_ref().filter(|_| missing) else { continue };
+            let manifest = image.image.manifest.as_ref().filter(|manifest| missing && seen.insert(manifest.digest));
+            let Some(manifest) = manifest else { continue };
             for place in self.delta_places(content, image) {
-                match self.offered(&place, content, manifest, layers, &found) {
-                    Ok(offered) => {
-                        for descriptor in offered {
-                            self.take(&place, &descriptor, image, layers, &mut found)?;
-                        }
-                    }
+                match self.usable_at(&place, content, image, manifest, layers) {
+                    Ok(usable) => found.extend(usable.into_iter().map(|delta| (delta.digest, delta))),
                     Err(ResolveError::Cancelled(cancelled)) => return Err(cancelled.into()),
                     Err(error) => self.observer.note(&format!("no deltas from {place}: {error}")),
+                }
+                let enough = found.values().any(|delta| delta.makes_up_for(image, layers));
+                if enough || self.carries(&place, image, layers) {
+                    break;
                 }
             }
         }
         Ok(found.into_values().collect())
     }
 
-    /// Where deltas to an image may be: beside it, beside its app.
+    /// Where deltas to an image, and their blobs, may be: beside its app, beside it.
     pub(crate) fn delta_places(&self, content: &Content, image: &ServiceImage) -> Vec<ImageReference> {
         let app = places::pinned(&content.app.origin, content.app.top.digest);
         let mut places: Vec<ImageReference> = Vec::new();
@@ -63,94 +86,118 @@ impl Reader<'_> {
         places
     }
 
-    /// Manifests of deltas that are worth fetching: those whose base is here, by what the list or the measures say.
-    fn offered(
+    /// Whether the place is a file that has all layers that are missing: then nothing is gained by asking a registry.
+    fn carries(&self, place: &ImageReference, image: &ServiceImage, layers: &BTreeSet<Digest>) -> bool {
+        if !matches!(place, ImageReference::Layout { .. } | ImageReference::OciArchive { .. }) {
+            return false;
+        }
+        let documents = self.documents(place.clone());
+        let Ok(source) = documents.source() else { return false };
+        let missing =
+            image.image.layers.iter().filter(|layer| !layers.contains(&layer.diff_id.unwrap_or(layer.digest)));
+        let mut blobs = missing.map(|layer| Descriptor::new(layer.media_type.clone(), layer.digest, layer.size));
+        blobs.all(|blob| source.blob(&blob, self.observer).is_ok())
+    }
+
+    /// The usable deltas of one place.
+    fn usable_at(
         &self,
         place: &ImageReference,
         content: &Content,
+        image: &ServiceImage,
         target: &Descriptor,
         layers: &BTreeSet<Digest>,
-        known: &BTreeMap<Digest, FoundDelta>,
-    ) -> Result<Vec<Descriptor>, ResolveError> {
+    ) -> Result<Vec<FoundDelta>, ResolveError> {
         let documents = self.documents(place.clone());
-        let source = documents.source()?;
-        let listed = source.referrers(&target.digest, Some(ARTIFACT_TYPE), self.observer);
-        let mut offered = Vec::new();
-        for referrer in listed.map_err(ResolveError::source(place.to_string()))?.into_iter().take(MAX_DELTAS) {
-            // Some registries leave the annotations out: then the manifest says.
-            let usable = match Offer::read(&referrer.annotations, &self.sources.limits) {
-                Ok(offer) => offer.base_diff_ids.iter().all(|base| layers.contains(base)),
-                Err(_) => referrer.annotations.is_empty(),
-            };
-            if usable && !known.contains_key(&referrer.descriptor.digest) {
-                let kind = Some(referrer.descriptor.media_type).filter(|kind| !kind.is_empty());
-                let kind = kind.unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
-                offered.push(Descriptor::new(kind, referrer.descriptor.digest, referrer.descriptor.size));
+        let mut told = self.listed(place, documents.source()?, target, layers)?;
+        for digest in self.measured(content, target) {
+            if !told.iter().any(|known| known.digest() == digest) {
+                told.push(Told::Named(digest));
             }
         }
-        offered.extend(self.measured(content, target, &offered, known));
-        Ok(offered)
+        let mut usable = Vec::new();
+        for told in told.into_iter().take(MOST_READ) {
+            let read = match &told {
+                Told::Listed(descriptor) => documents.get(descriptor),
+                Told::Named(digest) => self.named(place, digest),
+            };
+            let manifest = match read {
+                Ok(bytes) => DeltaManifest::parse(&bytes, &self.sources.limits).map_err(|error| error.to_string()),
+                Err(ResolveError::Source { source, .. }) => Err(source.to_string()),
+                Err(error) => return Err(error),
+            };
+            match manifest {
+                Ok(manifest) => {
+                    let here = manifest.base_diff_ids.iter().all(|base| layers.contains(base));
+                    if here && manifest.subject.digest == target.digest {
+                        usable.push(FoundDelta { digest: told.digest(), manifest, target: image.diff_ids() });
+                    }
+                }
+                Err(why) => self.observer.note(&format!("a delta from {place} cannot be used: {why}")),
+            }
+        }
+        Ok(usable)
     }
 
-    /// Deltas that the app's measures name and whose manifests are here: how long another is would have to be asked for.
-    fn measured(
+    /// Deltas that a place lists and that are worth a look: those whose base is here as far as the list says, the smallest
+    /// first, then those of which the list says nothing.
+    fn listed(
         &self,
-        content: &Content,
+        place: &ImageReference,
+        source: &dyn Source,
         target: &Descriptor,
-        listed: &[Descriptor],
-        known: &BTreeMap<Digest, FoundDelta>,
-    ) -> Vec<Descriptor> {
+        layers: &BTreeSet<Digest>,
+    ) -> Result<Vec<Told>, ResolveError> {
+        let listed = source.referrers(&target.digest, Some(ARTIFACT_TYPE), self.observer);
+        let mut worth = Vec::new();
+        for referrer in listed.map_err(ResolveError::source(place.to_string()))? {
+            // Some registries leave the annotations out: then the manifest says.
+            let size = match Offer::read(&referrer.annotations, &self.sources.limits) {
+                Ok(offer) if offer.base_diff_ids.iter().all(|base| layers.contains(base)) => offer.size,
+                Err(_) if referrer.annotations.is_empty() => u64::MAX,
+                Ok(_) | Err(_) => continue,
+            };
+            let kind = Some(referrer.descriptor.media_type).filter(|kind| !kind.is_empty());
+            let kind = kind.unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
+            worth.push((size, Descriptor::new(kind, referrer.descriptor.digest, referrer.descriptor.size)));
+        }
+        worth.sort_by_key(|(size, descriptor)| (*size, descriptor.digest));
+        Ok(worth.into_iter().map(|(_, descriptor)| Told::Listed(Box::new(descriptor))).collect())
+    }
+
+    /// Deltas to `target` that the app's measures name and whose base has been on this device, the smallest first.
+    fn measured(&self, content: &Content, target: &Descriptor) -> Vec<Digest> {
         let Made::Compose(app) = &content.made else { return Vec::new() };
         let named = app.measures.iter().flat_map(|measures| &measures.deltas);
-        let named = named.filter(|delta| delta.of == DeltaOf::Image && delta.target == target.digest);
-        let unseen = |digest: &Digest| {
-            !known.contains_key(digest) && !listed.iter().any(|descriptor| descriptor.digest == *digest)
-        };
-        let mut found = Vec::new();
-        for delta in named.filter(|delta| unseen(&delta.artifact)).take(MAX_DELTAS) {
-            let stored = self.store.document(&delta.artifact, self.sources.limits.document).ok().flatten();
-            let size = stored.map(|bytes| bytes.len() as u64);
-            if let Some(size) = size {
-                found.push(Descriptor::new(media_type::OCI_MANIFEST, delta.artifact, size));
-            }
-        }
-        found
+        let to = |delta: &&KnownDelta| delta.of == DeltaOf::Image && delta.target == target.digest;
+        let mut named: Vec<_> = named.filter(to).filter(|delta| self.store.has_blob(&delta.base)).collect();
+        named.sort_by_key(|delta| (delta.size, delta.artifact));
+        named.into_iter().map(|delta| delta.artifact).collect()
     }
 
-    /// Reads a delta's manifest and keeps it if it can be used.
-    fn take(
-        &self,
-        place: &ImageReference,
-        descriptor: &Descriptor,
-        image: &ServiceImage,
-        layers: &BTreeSet<Digest>,
-        found: &mut BTreeMap<Digest, FoundDelta>,
-    ) -> Result<(), ResolveError> {
-        let bytes = match self.documents(place.clone()).get(descriptor) {
-            Err(ResolveError::Source { source, .. }) => {
-                self.observer.note(&format!("a delta from {place} cannot be used: {source}"));
-                return Ok(());
-            }
-            result => result?,
-        };
-        let manifest = match DeltaManifest::parse(&bytes, &self.sources.limits) {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                self.observer.note(&format!("a delta from {place} cannot be used: {error}"));
-                return Ok(());
-            }
-        };
-        let target = image.image.manifest.as_ref().map(|manifest| manifest.digest);
-        let here = manifest.base_diff_ids.iter().all(|base| layers.contains(base));
-        if here && Some(manifest.subject.digest) == target {
-            let delta = FoundDelta { digest: descriptor.digest, manifest, target: image.diff_ids() };
-            found.insert(descriptor.digest, delta);
+    /// A manifest of which only the digest is known.
+    fn named(&self, place: &ImageReference, digest: &Digest) -> Result<Vec<u8>, ResolveError> {
+        if let Ok(Some(bytes)) = self.store.document(digest, self.sources.limits.document) {
+            return Ok(bytes);
         }
-        Ok(())
+        let Some(place) = places::at(place, *digest) else {
+            return Err(ResolveError::Missing { what: digest.to_string(), why: format!("{place} has no digests") });
+        };
+        let failed = |error| ResolveError::source(place.to_string())(error);
+        let (_, bytes) = self.documents(place.clone()).source()?.top(self.observer).map_err(failed)?;
+        match self.store.put_blob(digest, &bytes) {
+            Ok(()) | Err(StoreError::OpenedForReading) => Ok(bytes),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
 impl FoundDelta {
+    /// Whether nothing of the image has to come whole when this delta is used.
+    fn makes_up_for(&self, image: &ServiceImage, layers: &BTreeSet<Digest>) -> bool {
+        image.diff_ids().iter().all(|diff_id| layers.contains(diff_id) || self.manifest.layer(diff_id).is_some())
+    }
+
     /// The delta as the planner sees it.
     pub(crate) fn wanted(&self) -> Delta {
         let layers = self.manifest.parts.iter().filter(|part| part.content == Carried::Layer && part.is_delta());
@@ -175,16 +222,12 @@ impl FoundDelta {
             let patch = on_device.patch?;
             let at = self.target.iter().position(|diff_id| *diff_id == on_device.layer)?;
             let below = self.target[..at].to_vec();
-            Some(Patch { layer: on_device.layer, base: patch.base, below, files: files(&patch.files) })
+            Some(Patch { layer: on_device.layer, base: patch.base, below, files: patch.files.into() })
         })
     }
 
     /// The files of its layers when they are kept whole, by diff ID.
     pub(crate) fn whole(&self) -> impl Iterator<Item = (Digest, LayerFiles)> {
-        self.manifest.device.iter().filter_map(|layer| Some((layer.layer, files(&layer.whole?))))
+        self.manifest.device.iter().filter_map(|layer| Some((layer.layer, layer.whole?.into())))
     }
-}
-
-fn files(stored: &StoredFiles) -> LayerFiles {
-    LayerFiles { image: stored.image, skeleton: stored.skeleton, record: stored.record }
 }

@@ -6,11 +6,11 @@ use umiak_registry::ErrorKind;
 use umiak_sign::{Distrust, SignatureError};
 use umiak_spec::app::AppError;
 use umiak_spec::target::TargetError;
-use umiak_spec::{Cancelled, Digest, DocumentError};
+use umiak_spec::{Cancelled, Descriptor, Digest, DocumentError};
 use umiak_store::StoreError;
 
 use crate::error::{Class, SupplyError, store_class};
-use crate::fetch::FetchError;
+use crate::fetch::{Cause, FetchError};
 
 /// Why a target could not be resolved or read. What was fetched of it stays in the store.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +109,16 @@ pub enum ResolveError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A file that has not all layers: it may carry deltas of which none starts from what is here.
+    #[error("{file} does not carry the {} bytes of {}, and they cannot be had elsewhere", blob.size, blob.digest.short())]
+    NotCarried {
+        /// The file.
+        file: String,
+        /// What it does not carry.
+        blob: Box<Descriptor>,
+        /// Why it cannot be had elsewhere.
+        source: Box<ResolveError>,
+    },
     /// Nowhere to be had.
     #[error("{what} is not on this device, and {why}")]
     Missing {
@@ -132,12 +142,34 @@ impl ResolveError {
         }
     }
 
+    /// Whether the place was asked and has it not.
+    pub(crate) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Source { source, .. } => source.kind() == ErrorKind::NotFound,
+            Self::Fetch(error) => matches!(&error.cause, Cause::Source(error) if error.kind() == ErrorKind::NotFound),
+            _ => false,
+        }
+    }
+
+    /// Whether it is the fault of the place that was asked, so that another one may do better.
+    pub(crate) fn is_of_place(&self) -> bool {
+        match self {
+            Self::Source { .. } => true,
+            Self::Fetch(error) => {
+                matches!(error.cause, Cause::Source(_) | Cause::Wrong { .. } | Cause::Pieces { .. })
+                    && !error.is_cancelled()
+            }
+            _ => false,
+        }
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
             Self::Source { source, .. } => class_of(source.kind()),
             Self::Fetch(error) => error.class(),
+            Self::NotCarried { source, .. } => source.class(),
             Self::Store(error) => store_class(error),
             Self::Target(_) | Self::File { .. } | Self::Refused { .. } => Class::Usage,
             Self::Missing { .. } | Self::Cancelled(_) => Class::Environment,
@@ -152,6 +184,9 @@ impl ResolveError {
             Self::Distrust(Distrust::Unsigned { .. }) => "sign it with one of these keys, or change the policy",
             Self::Source { source, .. } if source.kind() == ErrorKind::Network => {
                 "what has come is kept: try again later"
+            }
+            Self::NotCarried { .. } => {
+                "it may carry deltas from a release that is not here: make one with `umiak compose bundle` and no --from"
             }
             Self::Missing { .. } => "bring the file back to where it was, or set the target again",
             _ => return None,

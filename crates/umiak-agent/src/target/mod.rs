@@ -17,6 +17,7 @@ mod cover;
 mod deltas;
 mod documents;
 mod error;
+mod measures;
 mod pin;
 mod places;
 mod project;

@@ -21,19 +21,9 @@ pub(crate) fn places(origin: &Origin, image: &RegistryName) -> Vec<ImageReferenc
     beside.into_iter().chain([ImageReference::Registry(image.clone())]).collect()
 }
 
-/// The same place with another selector: what lies beside a manifest.
-pub(crate) fn beside(reference: &ImageReference, tag: &str) -> Option<ImageReference> {
-    let selector = Some(Selector::Tag(tag.to_owned()));
-    Some(match reference {
-        ImageReference::Layout { path, .. } => ImageReference::Layout { path: path.clone(), selector },
-        ImageReference::OciArchive { path, .. } => ImageReference::OciArchive { path: path.clone(), selector },
-        ImageReference::Registry(name) | ImageReference::Bare(name) => {
-            let mut name = name.clone();
-            (name.tag, name.digest) = (Some(tag.to_owned()), None);
-            ImageReference::Registry(name)
-        }
-        _ => return None,
-    })
+/// The same place with a digest as its selector.
+pub(crate) fn at(reference: &ImageReference, digest: Digest) -> Option<ImageReference> {
+    pinned(&Origin::Image(reference.clone()), digest)
 }
 
 /// The reference of an origin that is pinned to `digest`; none for a package.

@@ -8,7 +8,6 @@ use umiak_sign::{ARTIFACT_TYPE, BUNDLE, MAX_SIGNATURES, Signature, SignatureMani
 use umiak_spec::{Descriptor, Digest, Document, ImageReference, Observer};
 
 use super::error::ResolveError;
-use super::places::beside;
 use crate::sources::Sources;
 
 /// Whether the manifest or index `digest`, which is where `reference` says and is called `origin` by the policy, is
@@ -28,7 +27,7 @@ pub(crate) fn vouched(
         return Ok(sources.trust.check_manifest(origin, digest, &[])?);
     }
     let mut found = Vec::new();
-    if let Some(tagged) = beside(reference, &signature_tag(digest)) {
+    if let Some(tagged) = reference.tagged(&signature_tag(digest)) {
         let place = umiak_registry::open_watched(&tagged, &sources.context, observer)
             .map_err(ResolveError::source(tagged.to_string()))?;
         match place.top(observer) {

@@ -4,6 +4,8 @@
 //! the lengths of blobs are known; the planner then answers with bounds.
 
 use umiak_plan::{App, Blob, BlobKind, Contents, Image, Layer, Service};
+use umiak_spec::app::LayersMeta;
+use umiak_spec::app::measures::Measures;
 use umiak_spec::{Descriptor, Digest};
 
 use super::content::{ComposeApp, Content, Made, Reader, ServiceImage};
@@ -28,8 +30,14 @@ impl Reader<'_> {
             Made::Compose(compose) => Some(compose.as_ref()),
             _ => None,
         };
-        let service = |image: &ServiceImage| Service { name: image.service.clone(), image: planned(image, compose) };
-        let services = content.images().iter().map(service).collect();
+        let measures = compose.and_then(|app| app.measures.as_ref());
+        let meta = compose.and_then(|app| app.layers_meta.as_ref());
+        let service = |image: &ServiceImage| {
+            let attached = if measures.is_none() { self.measures(image)? } else { None };
+            let known = Known { measures: measures.or(attached.as_ref()), meta };
+            Ok(Service { name: image.service.clone(), image: planned(image, known) })
+        };
+        let services = content.images().iter().map(service).collect::<Result<_, ResolveError>>()?;
         Ok(App { name: app.name.clone(), digest: app.top.digest, own, bundle, services })
     }
 }
@@ -45,7 +53,7 @@ fn compose_blobs(top: Digest, compose: &ComposeApp) -> Vec<Blob> {
     compose.own.iter().map(|document| Blob::new(kind(document), document.digest, document.size)).collect()
 }
 
-fn planned(image: &ServiceImage, compose: Option<&ComposeApp>) -> Image {
+fn planned(image: &ServiceImage, known: Known<'_>) -> Image {
     let config = image.image.config.text.as_bytes();
     let config = Blob::new(BlobKind::Config, Digest::of(config), config.len() as u64);
     let manifest = image.image.manifest.as_ref().map(|manifest| manifest.digest);
@@ -59,26 +67,37 @@ fn planned(image: &ServiceImage, compose: Option<&ComposeApp>) -> Image {
         digest: layer.digest,
         size: layer.size,
         diff_id: layer.diff_id.unwrap_or(layer.digest),
-        contents: compose.map_or_else(|| plain(layer), |compose| contents(compose, image, layer)),
+        contents: known.contents(image, layer),
         files: None,
     };
     Image { config, manifests, layers: image.image.layers.iter().map(layer).collect() }
 }
 
-/// The most that the app's documents tell of a layer.
-fn contents(compose: &ComposeApp, image: &ServiceImage, layer: &umiak_registry::Layer) -> Contents {
-    let measured = compose.measures.as_ref().and_then(|measures| measures.layers.get(&layer.digest));
-    if let Some(measured) = measured {
-        return Contents::measured(measured.measure.clone(), None);
+/// What documents tell of layers.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    /// The app's, or what was attached to the image.
+    measures: Option<&'a Measures>,
+    /// The app's layers metadata.
+    meta: Option<&'a LayersMeta>,
+}
+
+impl Known<'_> {
+    /// The most that is told of a layer.
+    fn contents(self, image: &ServiceImage, layer: &umiak_registry::Layer) -> Contents {
+        let measured = self.measures.and_then(|measures| measures.layers.get(&layer.digest));
+        // What the image's own config says otherwise is another layer.
+        if let Some(measured) = measured.filter(|found| layer.diff_id.is_none_or(|id| id == found.measure.diff_id)) {
+            return measured.into();
+        }
+        let meta = self.meta.and_then(|meta| meta.architectures.get(&image.platform.architecture));
+        let usage = meta.and_then(|meta| {
+            let found = meta.layers.get(&layer.digest)?;
+            let block_size = u32::try_from(meta.fs_block_size).ok()?;
+            Some(Contents::Usage { size: found.size, usage: found.usage, block_size })
+        });
+        usage.unwrap_or_else(|| plain(layer))
     }
-    let meta = compose.layers_meta.as_ref();
-    let meta = meta.and_then(|meta| meta.architectures.get(&image.platform.architecture));
-    let usage = meta.and_then(|meta| {
-        let found = meta.layers.get(&layer.digest)?;
-        let block_size = u32::try_from(meta.fs_block_size).ok()?;
-        Some(Contents::Usage { size: found.size, usage: found.usage, block_size })
-    });
-    usage.unwrap_or_else(|| plain(layer))
 }
 
 /// A blob that is the layer itself tells how long that is.

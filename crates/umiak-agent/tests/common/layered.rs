@@ -45,7 +45,7 @@ impl<'a> Tar<'a> {
             name: content.name.clone(),
             size: content.size,
             digest: content.digest,
-            spacing: content.skeleton_before * 2 + u64::from(!content.padded),
+            spacing: content.spacing(),
         };
         let contents = skeleton.contents.iter().map(part).collect();
         let (size, digest) = (skeleton.archive, skeleton.diff_id);

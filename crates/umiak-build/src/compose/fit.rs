@@ -103,7 +103,7 @@ impl App {
     fn contents(&self, layer: &umiak_registry::Layer, platform: &Platform) -> Contents {
         let measured = self.measures.as_ref().and_then(|measures| measures.layers.get(&layer.digest));
         if let Some(measured) = measured {
-            return Contents::measured(measured.measure.clone(), None);
+            return measured.into();
         }
         let meta = self.layers_meta.as_ref().and_then(|meta| meta.architectures.get(&platform.architecture));
         let usage = meta.and_then(|meta| {

@@ -29,7 +29,6 @@ use std::num::NonZeroUsize;
 
 use umiak_registry::Context;
 use umiak_spec::{Limits, Observer};
-use umiak_squashfs::ImageOptions;
 
 pub use app::{App, Service};
 pub use deltas::PublishedDelta;
@@ -51,8 +50,8 @@ pub struct Work<'a> {
     pub limits: Limits,
     /// Layers measured at a time.
     pub threads: NonZeroUsize,
-    /// Whether, and how, each layer of a published app is made into a squashfs image, to tell its size.
-    pub squashfs: Option<ImageOptions>,
+    /// Whether each layer of a published app is made as the store of a device makes it, to tell what it takes there.
+    pub device: bool,
     /// Is told what happens, and may cancel.
     pub observer: &'a dyn Observer,
 }

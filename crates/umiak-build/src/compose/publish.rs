@@ -125,7 +125,7 @@ impl Work<'_> {
     ) -> Result<BTreeMap<Digest, MeasuredLayer>, BuildError> {
         let measuring = Measuring {
             cache: Some(&self.sources.cache),
-            squashfs: self.squashfs.filter(|_| draft.format == Format::Umiak),
+            device: self.device && draft.format == Format::Umiak,
             limits: self.limits,
             threads: self.threads,
             observer: self.observer,

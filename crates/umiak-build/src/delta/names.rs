@@ -12,12 +12,12 @@ use umiak_delta::container::{Container, Shape};
 use umiak_delta::names::{self, Gathered, Name, NamedBase};
 use umiak_registry::Source;
 use umiak_spec::delta::{Content, NAMES, Part};
-use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, ReadAt};
+use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, ReadAt, Stretch};
 
 use super::Work;
 use super::files;
 use super::opened::{Opened, OpenedLayer, Resolved};
-use super::parts::{self, Bytes, Stretch};
+use super::parts::{self, Bytes};
 use super::place::Nameless;
 use super::squashfs::Apart;
 use crate::error::{BuildError, IoContext as _};

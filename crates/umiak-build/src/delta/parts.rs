@@ -9,7 +9,7 @@ use umiak_delta::container::{Container, Part, Parts, Shape};
 use umiak_delta::divide::{Placed, divide};
 use umiak_delta::index::feature;
 use umiak_layer::{LayerError, Skeleton, SkeletonView, is_tar};
-use umiak_spec::{Digest, Limits, Observer, ReadAt, Sha256};
+use umiak_spec::{Digest, Limits, Observer, ReadAt, Sha256, Stretch};
 
 use crate::error::{BuildError, IoContext as _};
 
@@ -124,7 +124,7 @@ impl Tar {
                 name: content.name.clone(),
                 size: content.size,
                 digest: content.digest,
-                spacing: content.skeleton_before * 2 + u64::from(!content.padded),
+                spacing: content.spacing(),
             },
         });
         let contents = divide(contents.collect(), &bytes, observer).at("read", name)?;
@@ -158,27 +158,6 @@ impl Container for Tar {
 
     fn content(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
         stretch(&self.bytes, &self.offsets, &self.parts, number)
-    }
-}
-
-/// A part of something larger.
-pub(super) struct Stretch<R> {
-    pub(super) bytes: R,
-    pub(super) offset: u64,
-    pub(super) size: u64,
-}
-
-impl<R: ReadAt> ReadAt for Stretch<R> {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64);
-        if end.is_none_or(|end| end > self.size) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.bytes.read_exact_at(buffer, self.offset + offset)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.size)
     }
 }
 

@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use umiak_delta::apply::{Place, Spool, check_target, spool};
 use umiak_delta::container::{Bases, Container, Part, Parts, Shape};
 use umiak_delta::{Delta, DeltaError};
-use umiak_spec::{Digest, Limits, Observer, ReadAt, WriteAt as _};
+use umiak_spec::{Digest, Limits, Observer, ReadAt, Stretch, WriteAt as _};
 use umiak_squashfs::{Contents, Error, PartReader, Rebuild, take_apart};
 
-use super::parts::{self, Bytes, Stretch};
+use super::parts::{self, Bytes};
 use super::place::Nameless;
 use crate::error::{BuildError, IoContext as _};
 

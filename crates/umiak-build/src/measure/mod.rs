@@ -5,7 +5,8 @@
 //! several at a time; of each only names and attributes are held in memory. What this does not do: judge whether
 //! anything fits.
 
-mod squashfs;
+mod attach;
+mod device;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -14,11 +15,12 @@ use std::path::Path;
 use umiak_registry::{BlobFile, Context, ErrorKind, Image, Layer, Source, fetch_all, in_parallel};
 use umiak_spec::app::measures::{Document, MeasuredLayer, Measures, ServiceImage};
 use umiak_spec::{Descriptor, Digest, Document as Manifests, ImageReference, Limits, Observer, Platform};
-use umiak_squashfs::ImageOptions;
 
 use crate::cache::{Cache, Entry};
 use crate::error::BuildError;
 use crate::layers::read_verified;
+
+pub use attach::Attached;
 
 const PHASE: &str = "Measuring";
 
@@ -29,8 +31,8 @@ const PARALLEL: usize = 4;
 pub struct Measuring<'a> {
     /// Directory for what was measured before; may be emptied at any time.
     pub cache: Option<&'a Path>,
-    /// Whether, and how, each layer is made into a squashfs image to know its size. With the compressor's default level.
-    pub squashfs: Option<ImageOptions>,
+    /// Whether each layer is made as the store of a device makes it, to know what it takes there.
+    pub device: bool,
     /// Bounds on input.
     pub limits: Limits,
     /// Layers measured at a time.
@@ -147,11 +149,11 @@ impl Measuring<'_> {
             |reader| umiak_layer::measure(reader, limits, observer),
             |measure| measure.diff_id,
         )?;
-        let squashfs = match &self.squashfs {
-            Some(options) => Some(squashfs::size(layer, blob, options, &self.limits, self.observer)?),
-            None => None,
+        let device = match self.device {
+            true => device::files(layer.digest, blob, &self.limits, self.observer)?,
+            false => None,
         };
-        let measured = MeasuredLayer { archive_size: blob.len(), measure, squashfs };
+        let measured = MeasuredLayer { archive_size: blob.len(), measure, device };
         if let Some(cache) = self.cache {
             // Not keeping it costs time later, nothing else.
             let _ = Cache::new(cache).put(Entry::Measure(layer.digest), &to_file(layer.digest, &measured));
@@ -164,16 +166,10 @@ impl Measuring<'_> {
         let bytes = Cache::new(self.cache?).get(Entry::Measure(layer.digest))?;
         let mut kept = from_file(layer.digest, &bytes, &self.limits)?;
         let says_diff_id = layer.diff_id.is_none_or(|expected| kept.measure.diff_id == expected);
-        match &self.squashfs {
-            Some(options) => {
-                let options = squashfs::described(options, 0);
-                let same = |squashfs: &umiak_spec::app::measures::SquashfsMeasure| {
-                    (&squashfs.compressor, squashfs.block_size) == (&options.compressor, options.block_size)
-                };
-                kept.squashfs.as_ref().is_some_and(same).then_some(())?;
-            }
+        match self.device {
+            true => kept.device.map(drop)?,
             // The same question has the same answer, whatever was asked before.
-            None => kept.squashfs = None,
+            false => kept.device = None,
         }
         says_diff_id.then_some(kept)
     }

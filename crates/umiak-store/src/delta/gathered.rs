@@ -8,10 +8,9 @@ use std::sync::Arc;
 use umiak_delta::DeltaError;
 use umiak_delta::container::{Container, Part, Parts};
 use umiak_delta::names::{self, Name, NamedBase};
-use umiak_spec::{Digest, ReadAt};
+use umiak_spec::{Digest, ReadAt, Stretch};
 
 use super::scratch::{ScratchFile, Scratches};
-use super::stored::Stretch;
 use super::{Contents, LayerOptions, failing};
 use crate::error::StoreError;
 

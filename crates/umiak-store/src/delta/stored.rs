@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use umiak_delta::container::{Container, Part, Parts, Shape};
 use umiak_delta::divide::{Placed, divide};
-use umiak_spec::{Observer, ReadAt};
+use umiak_spec::{Observer, ReadAt, Stretch};
 
 use super::Layer;
 use crate::layers::Content;
@@ -24,7 +24,7 @@ impl StoredTar {
         let (mut contents, mut pieces, mut divided) = (Vec::new(), Vec::new(), false);
         let skeleton = layer.skeleton();
         for (number, content) in (0_u32..).zip(&skeleton.contents) {
-            let spacing = content.skeleton_before * 2 + u64::from(!content.padded);
+            let spacing = content.spacing();
             let part = Part { name: Vec::new(), size: content.size, digest: content.digest, spacing };
             let bytes = opened(&layer, number)?;
             let parts = divide(vec![Placed { offset: 0, part }], &bytes, observer)?;
@@ -72,26 +72,5 @@ impl Container for StoredTar {
         };
         let size = self.parts.contents.get(number).map(|part| part.size).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(Stretch { bytes: opened(&self.layer, *whole)?, offset: *offset, size }))
-    }
-}
-
-/// A part of something larger.
-pub(crate) struct Stretch<R> {
-    pub(crate) bytes: R,
-    pub(crate) offset: u64,
-    pub(crate) size: u64,
-}
-
-impl<R: ReadAt> ReadAt for Stretch<R> {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64);
-        if end.is_none_or(|end| end > self.size) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.bytes.read_exact_at(buffer, self.offset + offset)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.size)
     }
 }

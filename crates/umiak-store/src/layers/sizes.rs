@@ -9,8 +9,9 @@ use umiak_layer::lower;
 use umiak_spec::{Digest, Observer};
 
 use super::ingest::{Form, Writing, surveyed};
-use super::{LayerOptions, LayerSource};
+use super::{FileRecord, LayerOptions, LayerRecord, LayerSource};
 use crate::error::StoreError;
+use crate::sealed;
 
 /// Bytes that a layer in whole form takes, file by file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct LayerSizes {
     pub image: u64,
     /// Bytes of `skeleton.squashfs`.
     pub skeleton: u64,
+    /// Bytes of `record`, and of its copy.
+    pub record: u64,
 }
 
 impl LayerSizes {
@@ -46,7 +49,16 @@ pub fn layer_sizes(
     let form = Form { survey: &survey, tree, below: HashMap::new(), above: None };
     let (mut image, mut skeleton) = (Nowhere::default(), Nowhere::default());
     Writing { form: &form, source, options, observer }.run(None, &mut image, &mut skeleton)?;
-    Ok(LayerSizes { diff_id, tar: survey.index.size, image: image.length, skeleton: skeleton.length })
+    let (tar, image, skeleton) = (survey.index.size, image.length, skeleton.length);
+    Ok(LayerSizes { diff_id, tar, image, skeleton, record: record(diff_id, tar, image, skeleton) })
+}
+
+/// Bytes of the record. All digests are equally long.
+fn record(diff_id: Digest, tar: u64, image: u64, skeleton: u64) -> u64 {
+    let file = |bytes| FileRecord { bytes, digest: diff_id };
+    let (image, skeleton, below) = (file(image), file(skeleton), Vec::new());
+    let record = LayerRecord { diff_id, size: tar, image, skeleton, base: None, below };
+    sealed::seal(&record.to_json()).len() as u64
 }
 
 /// A file that keeps nothing but its length.

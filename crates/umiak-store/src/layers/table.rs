@@ -55,7 +55,7 @@ impl Table {
         let mut next = [0_i64; 2];
         for (content, place) in self.skeleton.contents.iter().zip(&self.places) {
             number(&mut out, content.size);
-            number(&mut out, content.skeleton_before * 2 + u64::from(!content.padded));
+            number(&mut out, content.spacing());
             let (kind, inode) = match place {
                 Place::Own => {
                     number(&mut out, 0);

@@ -73,9 +73,9 @@ pub struct PublishArgs {
     /// Layers metadata that was measured before (`umiak image measure`): no layer is fetched
     #[arg(short, long, value_name = "FILE")]
     pub layers_meta: Option<PathBuf>,
-    /// Leave out how large each layer is as a squashfs image, which costs compressing it
+    /// Leave out what each layer takes in the store of a device, which costs compressing it: devices then know only a bound
     #[arg(long)]
-    pub no_squashfs: bool,
+    pub no_device: bool,
     /// Make and publish the deltas from this release, too; a tag alone is one of APP [repeat]
     #[arg(long, value_name = "APP")]
     pub delta_from: Vec<String>,

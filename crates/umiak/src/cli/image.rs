@@ -102,14 +102,16 @@ const MEASURES: &str = "\
 Examples:
   umiak image measure registry.example/team/web:1.5 oci:./proxy -o amd64.json
   umiak image measure --merge amd64=amd64.json arm64=arm64.json -o layers_meta.json
-  umiak image measure --format umiak --all-platforms registry.example/team/web:1.5";
+  umiak image measure --format umiak --all-platforms registry.example/team/web:1.5
+  umiak image measure --attach registry.example/team/web:1.5";
 
 /// Say how much space the layers of images take on a device
 ///
 /// From the layers alone: no Docker, no root. Each layer is read once; what was measured before is not fetched again. The
 /// usage of a layer is what `du` says of it in Docker's store (overlay2) on ext4, with the file from which Docker makes it
 /// again. For one platform the document is what a build for one architecture hands to the publisher, for several, what
-/// the publisher takes; --merge makes the one of the others. As `umiak` it has counts for several file systems.
+/// the publisher takes; --merge makes the one of the others. As `umiak` it has counts for several file systems. Measures that
+/// are attached tell umiakd exactly what an image takes that belongs to no app; each architecture's build attaches its own.
 #[derive(Debug, Args)]
 #[command(after_long_help = MEASURES)]
 pub struct ImageMeasureArgs {
@@ -128,9 +130,12 @@ pub struct ImageMeasureArgs {
     /// Measure all platforms that the images are made for
     #[arg(long, conflicts_with_all = ["platform", "merge"])]
     pub all_platforms: bool,
-    /// Make each layer into a squashfs image, to know how large that is (with --format umiak)
+    /// Make each layer as umiakd keeps it, to know what it takes on a device (with --format umiak)
     #[arg(long, conflicts_with = "merge")]
-    pub squashfs: bool,
+    pub device: bool,
+    /// Attach the measures to the images, where devices look for them, in place of printing them
+    #[arg(long, conflicts_with_all = ["merge", "output", "format"])]
+    pub attach: bool,
     /// Put documents together that were made before
     #[arg(long)]
     pub merge: bool,

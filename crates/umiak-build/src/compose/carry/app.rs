@@ -61,6 +61,7 @@ impl Work<'_> {
             blobs: self.blobs(source.as_ref(), app)?,
             project: app.archive.clone(),
             images,
+            signed: self.signed(source.as_ref(), read.place, &app.descriptor.digest)?,
         })
     }
 

@@ -22,12 +22,24 @@ pub(super) fn index(carried: &Carried, limits: &Limits) -> Result<Vec<u8>, Build
             listing.add_named(&name, &entry(&document.blob, IMAGE_NAME, &name));
         }
     }
-    for draft in carried.images.iter().flat_map(CarriedImage::drafts) {
-        let bytes = draft.manifest.to_bytes();
-        let referrer = Referrer::of(&bytes, media_type::OCI_MANIFEST, limits)
-            .map_err(|error| BuildError::Artifact { source: error.into() })?;
+    let mut refers = |bytes: &[u8], media_type: &str| {
+        let referrer =
+            Referrer::of(bytes, media_type, limits).map_err(|error| BuildError::Artifact { source: error.into() })?;
         if let Some((_, referrer)) = referrer {
             listing.add(&referrer);
+        }
+        Ok::<_, BuildError>(())
+    };
+    for draft in carried.images.iter().flat_map(CarriedImage::drafts) {
+        refers(&draft.manifest.to_bytes(), media_type::OCI_MANIFEST)?;
+    }
+    for signed in carried.signed.iter().filter(|signed| signed.tag.is_none()) {
+        refers(&signed.bytes, &signed.manifest.blob.media_type)?;
+    }
+    for signed in &carried.signed {
+        if let Some(tag) = &signed.tag {
+            listing
+                .add_named(tag, &Referrer { descriptor: signed.manifest.blob.clone(), annotations: BTreeMap::new() });
         }
     }
     Ok(listing.to_bytes())

@@ -15,6 +15,7 @@ mod documents;
 mod gather;
 mod naming;
 mod project;
+mod signed;
 mod tar;
 mod unpack;
 mod write;
@@ -29,6 +30,7 @@ use crate::delta::Draft;
 pub use app::Read;
 pub use gather::Service;
 pub use naming::{OVERRIDE, RESERVE, loaded_name, override_text};
+pub use signed::Signed;
 pub use unpack::{Unpacked, Wanted, unpack};
 pub use write::{Written, write};
 
@@ -70,6 +72,8 @@ pub struct Carried {
     pub project: BlobFile,
     /// The images of the services, each once for each platform.
     pub images: Vec<CarriedImage>,
+    /// Who vouches for the app.
+    pub signed: Vec<Signed>,
 }
 
 /// The image of one service or of several, for one platform.

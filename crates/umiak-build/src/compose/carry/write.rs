@@ -58,6 +58,10 @@ fn blobs(carried: &Carried) -> Result<BTreeMap<Digest, Piece>, BuildError> {
     let mut put = |piece: Piece| drop(blobs.insert(piece.blob.digest, piece));
     put(carried.manifest.clone());
     carried.blobs.iter().cloned().for_each(&mut put);
+    for signed in &carried.signed {
+        put(signed.manifest.clone());
+        signed.blobs.iter().cloned().for_each(&mut put);
+    }
     for image in &carried.images {
         image.documents.iter().cloned().for_each(&mut put);
         put(image.config.clone());

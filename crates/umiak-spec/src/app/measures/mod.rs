@@ -1,11 +1,12 @@
 //! umiak's measures of an app (`layers[2]`): what a device has to know to say exactly what an update takes.
 //!
 //! Beside the layers metadata v1, which has one number for one kind of file system: the services and their images by
-//! platform, what each layer is made of, how large it is as a squashfs image, and the deltas that are published. In
-//! docs/formats/layers-metadata.md. Guarantees: equal values are equal bytes; what was parsed has passed
+//! platform, what each layer is made of, how long its files are in the store of a device, and the deltas that are published.
+//! In docs/formats/layers-metadata.md. Guarantees: equal values are equal bytes; what was parsed has passed
 //! [`Measures::check`] and names no layer that it does not measure; numbers are so small that sums of them in bytes do
 //! not overflow. Unknown members are passed over.
 
+pub mod attached;
 mod layer;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{AppError, ArchitectureMeta, LayerMeta, LayersMeta, at_most, inconsistent, json, read, shown};
+use crate::delta::StoredFiles;
 use crate::manifest::or_default;
 use crate::{Digest, Limits, Platform};
 
@@ -33,8 +35,6 @@ const MAX_SERVICES: u64 = 1024;
 const MAX_NAME: u64 = 255;
 /// Deltas in one document.
 const MAX_DELTAS: u64 = 4096;
-/// Bytes of the name of a compressor.
-const MAX_COMPRESSOR: u64 = 16;
 
 /// The measures of an app, or of any images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,21 +77,9 @@ pub struct MeasuredLayer {
     /// What it is made of.
     #[serde(flatten)]
     pub measure: LayerMeasure,
-    /// As a squashfs image of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub squashfs: Option<SquashfsMeasure>,
-}
-
-/// A layer as a squashfs image made by umiak, with overlayfs' whiteouts and opaque directories in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SquashfsMeasure {
-    /// Bytes of the image.
-    pub size: u64,
-    /// `zstd`, `xz`, `gzip`, `lz4`, `lzo`.
-    pub compressor: String,
-    /// Bytes of a block.
-    pub block_size: u32,
+    /// Its files in the store of a device (layout 1) when it is kept whole.
+    #[serde(rename = "device1", default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<StoredFiles>,
 }
 
 /// A delta that is in the registry.
@@ -271,22 +259,21 @@ impl Measures {
 }
 
 impl MeasuredLayer {
-    /// What both say together; `None` when they contradict. A size as squashfs need not be known twice.
+    /// What both say together; `None` when they contradict. What it takes on a device need not be known twice.
     fn merged(&self, other: Self) -> Option<Self> {
         let same = self.archive_size == other.archive_size && self.measure == other.measure;
-        let squashfs = self.squashfs.clone().or(other.squashfs);
-        same.then_some(Self { squashfs, archive_size: other.archive_size, measure: other.measure })
+        let agree = self.device.zip(other.device).is_none_or(|(one, two)| one == two);
+        let device = self.device.or(other.device);
+        (same && agree).then_some(Self { device, archive_size: other.archive_size, measure: other.measure })
     }
 
     fn check(&self, limits: &Limits) -> Result<(), AppError> {
         let measure = &self.measure;
         let bytes = [self.archive_size, measure.tar_size, measure.size, measure.tar_split, measure.largest_file];
-        let squashfs = self.squashfs.as_ref().map_or(0, |squashfs| squashfs.size);
-        for bytes in bytes.into_iter().chain([squashfs]) {
+        let device = self.device.iter().flat_map(|files| [files.image, files.skeleton, files.record]);
+        for bytes in bytes.into_iter().chain(device) {
             at_most(WHAT, "bytes in one layer", bytes, limits.expanded)?;
         }
-        let compressor = self.squashfs.as_ref().map_or(0, |squashfs| squashfs.compressor.len());
-        at_most(WHAT, "bytes in the name of a compressor", compressor as u64, MAX_COMPRESSOR)?;
         // Implicit directories come on top of the entries, one for each component of a path at most.
         let (entries, inodes) = (limits.entries as u64, &measure.inodes);
         at_most(WHAT, "entries in one layer", measure.entries, entries)?;

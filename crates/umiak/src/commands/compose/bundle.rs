@@ -80,7 +80,8 @@ fn tell(context: &Context<'_>, arguments: &BundleArgs, carried: &Carried, writte
     printer.fact("Bundled", &format!("{} {} in {file}, {}", carried.name, carried.tag, Size(written.size)));
     if !carried.is_loadable() {
         printer.note("it carries deltas: `docker load` cannot read it");
-        printer.hint(&format!("on the device: umiak compose unpack {file} -o {}", carried.name));
+        printer.hint(&format!("on the device: umiakd target set {file} && umiakd update"));
+        printer.hint(&format!("on a device with Docker alone: umiak compose unpack {file} -o {}", carried.name));
         return Ok(());
     }
     let directory = format!("apps/{}", carried.name);

@@ -17,7 +17,6 @@ use umiak_build::BuildError;
 use umiak_build::compose::{Wanted, Work};
 use umiak_registry::Context as Sources;
 use umiak_spec::{ImageReference, Limits};
-use umiak_squashfs::{Compressor, ImageOptions};
 use umiak_ui::Progress;
 
 use crate::cli::{ComposeCommand, RegistryArgs};
@@ -52,8 +51,7 @@ impl<'a> Apps<'a> {
 
     fn work(&self) -> Work<'_> {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let squashfs = Some(ImageOptions { compressor: Compressor::Zstd, ..ImageOptions::default() });
-        Work { sources: &self.sources, limits: Limits::default(), threads, squashfs, observer: &self.progress }
+        Work { sources: &self.sources, limits: Limits::default(), threads, device: true, observer: &self.progress }
     }
 }
 

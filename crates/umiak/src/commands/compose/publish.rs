@@ -24,7 +24,7 @@ pub fn run(context: &Context<'_>, arguments: &ComposePublishArgs) -> Outcome {
     let apps = Apps::new(context, &arguments.registry)?;
     let project = project::folder(context, &arguments.files, &apps.progress)?;
     let work = apps.work();
-    let work = Work { squashfs: work.squashfs.filter(|_| !arguments.no_squashfs), ..work };
+    let work = Work { device: !arguments.no_device, ..work };
     let mut draft = work.draft(Request {
         app: &app,
         project: &project,

@@ -48,7 +48,7 @@ impl Job {
         observer: &dyn Observer,
     ) -> Result<Vec<Self>, Failure> {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let work = Work { sources, limits: sources.limits, threads, squashfs: None, observer };
+        let work = Work { sources, limits: sources.limits, threads, device: false, observer };
         let read = work.read(app, &[])?;
         let places = Places { sources, app };
         // Their digests are in the compose file: what they name is not divided.

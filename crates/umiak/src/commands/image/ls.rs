@@ -26,7 +26,8 @@ pub fn run(context: &Context<'_>, arguments: &LsArgs) -> Outcome {
         tags.retain(|tag| *tag == only);
     }
     tags.sort_by_key(|tag| natural(tag));
-    let seen = in_parallel(&tags, AT_ONCE, |_, tag| seen(&tagged(&place, tag)?, &sources, &progress))?;
+    let tagged = |tag: &str| place.tagged(tag).ok_or_else(|| Failure::new(Kind::Usage, format!("{place} has no tags")));
+    let seen = in_parallel(&tags, AT_ONCE, |_, tag| seen(&tagged(tag)?, &sources, &progress))?;
     drop(progress);
     if context.printer.is_json() {
         let list: Vec<_> = tags.iter().zip(&seen).map(|(tag, sight)| value(tag, sight)).collect();
@@ -52,21 +53,6 @@ fn tag_of(reference: &ImageReference) -> Option<String> {
         ImageReference::Registry(name) | ImageReference::Bare(name) => name.tag.clone(),
         _ => None,
     }
-}
-
-/// The same place with a tag.
-fn tagged(place: &ImageReference, tag: &str) -> Result<ImageReference, Failure> {
-    let mut place = place.clone();
-    match &mut place {
-        ImageReference::Layout { selector, .. } | ImageReference::OciArchive { selector, .. } => {
-            *selector = Some(Selector::Tag(tag.to_owned()));
-        }
-        ImageReference::Registry(name) | ImageReference::Bare(name) => {
-            (name.tag, name.digest) = (Some(tag.to_owned()), None);
-        }
-        _ => return Err(Failure::new(Kind::Usage, format!("{place} has no tags"))),
-    }
-    Ok(place)
 }
 
 /// Numbers in tags count as numbers: 1.10.0 is behind 1.9.0.

@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use umiak_build::measure::{Measuring, Which};
-use umiak_spec::Limits;
+use umiak_registry::Context as Sources;
 use umiak_spec::app::measures::{EXT4_BLOCK_SIZES, Measures};
 use umiak_spec::app::{AppError, ArchitectureMeta, LayersMeta};
-use umiak_squashfs::{Compressor, ImageOptions};
+use umiak_spec::{ImageReference, Limits, Observer};
 use umiak_ui::Size;
 
 use super::{platforms, reference};
@@ -25,6 +25,9 @@ pub fn run(context: &Context<'_>, arguments: &ImageMeasureArgs) -> Outcome {
             MeasureFormat::Umiak => merge_measures(&arguments.images)?.to_bytes(),
         };
         return publish(context, arguments, &bytes, "Merged", &format!("{} documents", arguments.images.len()));
+    }
+    if arguments.attach {
+        return attach(context, arguments);
     }
     let block = arguments.fs_block_size;
     if !EXT4_BLOCK_SIZES.contains(&block) {
@@ -46,22 +49,54 @@ pub fn run(context: &Context<'_>, arguments: &ImageMeasureArgs) -> Outcome {
 }
 
 fn measure(context: &Context<'_>, arguments: &ImageMeasureArgs) -> Result<Measures, Failure> {
-    let references = arguments.images.iter().map(|image| reference(image)).collect::<Result<Vec<_>, _>>()?;
-    let sources = sources(context, &arguments.sources)?;
-    let which = match arguments.all_platforms {
-        true => Which::All,
-        false => Which::Best(platforms(&arguments.sources)?),
-    };
-    let squashfs = || ImageOptions { compressor: Compressor::Zstd, ..ImageOptions::default() };
+    let asked = Asked::of(context, arguments)?;
     let progress = context.progress();
-    let measuring = Measuring {
+    Ok(measuring(context, arguments.device, &progress).images(&asked.sources, &asked.images, &asked.which)?)
+}
+
+/// What is measured.
+struct Asked {
+    images: Vec<ImageReference>,
+    sources: Sources,
+    which: Which,
+}
+
+impl Asked {
+    fn of(context: &Context<'_>, arguments: &ImageMeasureArgs) -> Result<Self, Failure> {
+        let images = arguments.images.iter().map(|image| reference(image)).collect::<Result<Vec<_>, _>>()?;
+        let which = match arguments.all_platforms {
+            true => Which::All,
+            false => Which::Best(platforms(&arguments.sources)?),
+        };
+        Ok(Self { images, sources: sources(context, &arguments.sources)?, which })
+    }
+}
+
+fn measuring<'a>(context: &'a Context<'_>, device: bool, observer: &'a dyn Observer) -> Measuring<'a> {
+    Measuring {
         cache: Some(&context.environment.cache_dir),
-        squashfs: arguments.squashfs.then(squashfs),
+        device,
         limits: Limits::default(),
         threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        observer: &progress,
-    };
-    Ok(measuring.images(&sources, &references, &which)?)
+        observer,
+    }
+}
+
+/// The measures go to where the images are.
+fn attach(context: &Context<'_>, arguments: &ImageMeasureArgs) -> Outcome {
+    let asked = Asked::of(context, arguments)?;
+    if context.talk.dry_run {
+        context.would(&format!("measure and attach to {}", arguments.images.join(", ")));
+        return Ok(());
+    }
+    let progress = context.progress();
+    let attached = measuring(context, true, &progress).attach(&asked.sources, &asked.images, &asked.which)?;
+    drop(progress);
+    for attached in &attached {
+        let digest = context.printer.digest(&attached.artifact.digest);
+        context.printer.fact("Attached", &format!("{digest} to {} for {}", attached.image, attached.platform));
+    }
+    Ok(())
 }
 
 /// The metadata as CI exchanges it: of one architecture alone, without the blobs' sizes; or of all.
