@@ -6,11 +6,12 @@ mod device;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use device::{World, image, layer, noise, sources};
+use device::{World, bring, image, layer, noise, sources};
 use umiak_agent::fetch::{Fetch, FetchOptions, Wanted};
 use umiak_agent::sources::Sources;
-use umiak_agent::{Class, Silently, Supply as _};
+use umiak_agent::{Class, Fetched, Occasion, Silently, Supply as _, SupplyError};
 use umiak_registry::{Context, Source, open_sink};
+use umiak_spec::target::Target;
 use umiak_spec::{Cancelled, Descriptor, Digest, Observer, Silent, media_type};
 use umiak_store::Store;
 use umiak_testkit::http::{Fault, Files, Response, Server};
@@ -101,12 +102,18 @@ fn a_tag_of_debians_registry_that_moves_changes_nothing() {
 }
 
 /// Plans and fetches: all of it is there then.
-fn comes(sources: &Sources, store: &Store, target: &umiak_spec::target::Target) {
-    let planned = sources.plan(store, target, &[], &Silently).unwrap();
-    sources.fetch(store, target, &planned, &Silently).unwrap();
+fn comes(sources: &Sources, store: &Store, target: &Target) {
+    bring(sources, store, target, None);
     let closure = sources.closure(store, &target.apps[0]).unwrap();
     assert!(store.missing(&closure).is_empty());
     assert!(store.partials().unwrap().is_empty());
+}
+
+/// Plans and fetches once.
+fn tried(sources: &Sources, store: &Store, target: &Target) -> Result<Fetched, SupplyError> {
+    let planned = sources.plan(store, target, &Occasion::default(), &Silently).unwrap();
+    let space = store.reserve(planned.reserve).unwrap();
+    sources.fetch(store, target, &planned, &space, &Silently)
 }
 
 #[test]
@@ -189,8 +196,7 @@ fn a_blob_host_is_followed_and_believed_no_more_than_the_registry() {
             assert!(host.requests().iter().all(|request| request.header("authorization").is_none()));
             continue;
         }
-        let planned = sources.plan(&store, &target, &[], &Silently).unwrap();
-        let error = sources.fetch(&store, &target, &planned, &Silently).unwrap_err();
+        let error = tried(&sources, &store, &target).unwrap_err();
         assert_eq!(error.class, Class::Corrupt, "{error}");
         assert!(!store.has_blob(&blobs[0].digest) && store.layer_list().unwrap().is_empty());
     }
@@ -225,9 +231,8 @@ fn a_budget_ends_an_update_and_the_next_goes_on() {
     let before = world.server.sent();
     let mut rounds = 0;
     loop {
-        let planned = poor.plan(&store, &target, &[], &Silently).unwrap();
-        match poor.fetch(&store, &target, &planned, &Silently) {
-            Ok(()) => break,
+        match tried(&poor, &store, &target) {
+            Ok(_) => break,
             Err(error) => {
                 assert_eq!(error.class, Class::Network, "{error}");
                 assert!(error.hint.as_deref().unwrap_or_default().contains("kept"), "{:?}", error.hint);

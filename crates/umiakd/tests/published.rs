@@ -11,7 +11,7 @@ use maker::{Maker, arrive, open, sources, taken, tar};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use umiak_agent::sources::Sources;
 use umiak_agent::target::asked;
-use umiak_agent::{Class, How, Silently, Supply as _};
+use umiak_agent::{Class, How, Occasion, Silently, Supply as _};
 use umiak_sign::Policy;
 use umiak_spec::media_type::OCI_MANIFEST;
 use umiak_spec::target::{Asked, Target};
@@ -64,22 +64,44 @@ fn what_an_app_takes_is_known_before_anything_of_it_is_fetched() {
     let (maker, _server, _registry) = played();
     releases(&maker);
     let (sources, store) = (sources(Policy::default()), maker.store());
-    let mut kept: Vec<Target> = Vec::new();
+    let mut current: Option<Target> = None;
     for (tag, how) in [("1", How::Full), ("2", How::Delta)] {
         let target = sources.resolve(&store, &app(&maker, tag), &Silently).unwrap();
         let before = taken(&maker.path("store"));
-        let planned = arrive(&sources, &store, &target, &kept);
+        let planned = arrive(&sources, &store, &target, current.as_ref());
         assert_eq!(planned.changes[0].how, how);
         assert_exact(&planned, before, taken(&maker.path("store")));
-        kept.insert(0, target);
+        current = Some(target);
     }
     // A device that has nothing has no use for deltas, and knows as exactly what the layers take.
     let fresh = open(&maker.path("fresh"));
     let target = sources.resolve(&fresh, &app(&maker, "2"), &Silently).unwrap();
     let before = taken(&maker.path("fresh"));
-    let planned = arrive(&sources, &fresh, &target, &[]);
+    let planned = arrive(&sources, &fresh, &target, None);
     assert_eq!(planned.changes[0].how, How::Full);
     assert_exact(&planned, before, taken(&maker.path("fresh")));
+}
+
+#[test]
+fn an_image_without_an_app_is_as_exact_when_its_measures_are_beside_it() {
+    for attached in [false, true] {
+        let (maker, _server, _registry) = played();
+        maker.image("web", "1", &[tar(&[("bin/sh", 400_000, 0)]), tar(&[("srv/web", 900_000, 1), ("srv/x", 70, 1)])]);
+        if attached {
+            maker.attach("web", "1");
+        }
+        let (sources, store) = (sources(Policy::default()), maker.store());
+        let asked = words(&maker, &maker.reference("web", "1").to_string());
+        let target = sources.resolve(&store, &asked, &Silently).unwrap();
+        let before = taken(&maker.path("store"));
+        let planned = arrive(&sources, &store, &target, None);
+        let after = taken(&maker.path("store"));
+        if attached {
+            assert_exact(&planned, before, after);
+        } else {
+            assert!(planned.answer.uses[0].bound && planned.answer.uses[0].last >= i128::from(after - before));
+        }
+    }
 }
 
 /// The policy that asks for a signature by cosign's key of this test on everything.
@@ -157,9 +179,10 @@ fn a_bundle_carries_its_signatures_to_where_there_is_no_network() {
         let (sources, store) = (sources(signed_only()), maker.store());
         let error = sources.resolve(&store, &words(&maker, "unsigned.tar"), &Silently).unwrap_err();
         assert!(error.class == Class::Corrupt && error.to_string().contains("is signed by 0 of the 1"), "{error}");
-        let target = sources.resolve(&store, &words(&maker, "shop-1.tar"), &Silently).unwrap();
+        let target = sources.resolve(&store, &words(&maker, "shop-1.tar"), &Silently);
+        let target = target.unwrap_or_else(|error| panic!("by tag: {by_tag}: {error}: {error:?}"));
         assert_eq!((target.apps[0].top.digest, target.apps[0].name.as_str()), (app, "shop"));
-        arrive(&sources, &store, &target, &[]);
+        arrive(&sources, &store, &target, None);
     }
 }
 
@@ -175,24 +198,26 @@ fn a_bundle_of_deltas_is_enough_for_who_has_its_base() {
     drop(server);
     let (sources, store) = (sources(Policy::default()), maker.store());
     let first = sources.resolve(&store, &words(&maker, "shop-1.tar"), &Silently).unwrap();
-    let planned = arrive(&sources, &store, &first, &[]);
+    let planned = arrive(&sources, &store, &first, None);
     assert_eq!(planned.changes[0].how, How::Full);
     let second = sources.resolve(&store, &words(&maker, "shop-2-delta.tar"), &Silently).unwrap();
     let before = taken(&maker.path("store"));
-    let planned = arrive(&sources, &store, &second, &[first]);
+    let planned = arrive(&sources, &store, &second, Some(&first));
     assert_eq!(planned.changes[0].how, How::Delta);
     assert_exact(&planned, before, taken(&maker.path("store")));
 
     // Another device has not the base, and is told so; a bundle of all layers helps it.
     let other = open(&maker.path("other"));
     let target = sources.resolve(&other, &words(&maker, "shop-2-delta.tar"), &Silently).unwrap();
-    let planned = sources.plan(&other, &target, &[], &Silently).unwrap();
-    let error = sources.fetch(&other, &target, &planned, &Silently).unwrap_err();
+    let planned = sources.plan(&other, &target, &Occasion::default(), &Silently).unwrap();
+    let space = other.reserve(planned.reserve).unwrap();
+    let error = sources.fetch(&other, &target, &planned, &space, &Silently).unwrap_err();
+    drop(space);
     let words_of = format!("{error} {:?}", error.hint);
     assert!(error.class == Class::Network && words_of.contains("does not carry"), "{words_of}");
     assert!(words_of.contains("shop-2-delta.tar") && words_of.contains("no --from"), "{words_of}");
     let target = sources.resolve(&other, &words(&maker, "shop-2.tar"), &Silently).unwrap();
-    arrive(&sources, &other, &target, &[]);
+    arrive(&sources, &other, &target, None);
 }
 
 /// Three releases of an image, published by themselves; deltas to the third from both others. Whatever registry it is, the
@@ -213,15 +238,15 @@ fn deltas_are_found(maker: &Maker) {
     let (sources, mut fetched) = (sources(Policy::default()), Vec::new());
     for (device, has) in [("none", &[] as &[&str]), ("first", &["1"]), ("second", &["2"]), ("both", &["1", "2"])] {
         let store = open(&maker.path(device));
-        let mut kept = Vec::new();
+        let mut current = None;
         for tag in has {
             let target = target(&sources, &store, tag);
-            arrive(&sources, &store, &target, &kept);
-            kept.insert(0, target);
+            arrive(&sources, &store, &target, current.as_ref());
+            current = Some(target);
         }
         let third = target(&sources, &store, "3");
         let before = taken(&maker.path(device));
-        let planned = arrive(&sources, &store, &third, &kept);
+        let planned = arrive(&sources, &store, &third, current.as_ref());
         assert_eq!(planned.changes[0].how, if has.is_empty() { How::Full } else { How::Delta }, "{device}");
         if !has.is_empty() {
             let said = i128::from(taken(&maker.path(device))) - i128::from(before);

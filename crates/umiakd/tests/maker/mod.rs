@@ -14,6 +14,7 @@ use umiak_agent::sources::Sources;
 use umiak_agent::{Fetched, Occasion, Planned, Silently, Supply as _};
 use umiak_build::compose::carry::{self, Read};
 use umiak_build::compose::{App, Folder, Format, PinnedImages, Request, Work};
+use umiak_build::measure::{Measuring, Which};
 use umiak_delta::{Effort, MakeOptions};
 use umiak_layer::LayerWriter;
 use umiak_plan::{Device, Engine, FileSystem, Keeps, Kind, Stored, Watermark};
@@ -107,6 +108,13 @@ impl Maker {
         }
         sink.finish(&Silent).unwrap();
         blobs.last().unwrap().digest
+    }
+
+    /// Measures an image and attaches what was measured.
+    pub fn attach(&self, name: &str, tag: &str) {
+        let threads = NonZeroUsize::new(2).unwrap();
+        let measuring = Measuring { cache: None, device: true, limits: Limits::default(), threads, observer: &Silent };
+        measuring.attach(&self.sources, &[self.reference(name, tag)], &Which::Best(Vec::new())).unwrap();
     }
 
     pub fn app(&self, tag: &str) -> App {
