@@ -41,7 +41,7 @@ mod store;
 pub use blob::Blob;
 pub use check::{Damage, Depth, Fault, Object};
 pub use closure::{Closure, Missing};
-pub use delta::{Applied, LayerDelta};
+pub use delta::{Applied, LayerDelta, NamedSources};
 pub use disk::{Disk, DiskFile, Hooked, RealDisk, Step, Stream};
 pub use error::StoreError;
 pub use format::VERSION;

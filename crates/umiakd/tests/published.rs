@@ -220,7 +220,7 @@ fn a_bundle_of_deltas_is_enough_for_who_has_its_base() {
     arrive(&sources, &other, &target, None);
 }
 
-/// Three releases of an image, published by themselves; deltas to the third from both others. Whatever registry it is, the
+/// Three releases of an image, published by themselves, and one that has the files of the second in other layers; deltas to the third from both others. Whatever registry it is, the
 /// device finds them by asking who refers to the image, and takes the one that is fetched least.
 fn deltas_are_found(maker: &Maker) {
     let common = tar(&[("bin/sh", 300_000, 0)]);
@@ -228,6 +228,8 @@ fn deltas_are_found(maker: &Maker) {
     for (tag, seed) in [("1", 2), ("2", 4), ("3", 5)] {
         maker.image("web", tag, &release(seed));
     }
+    let other = tar(&[("other/web", 600_000, 4), ("etc/new", 100, 1), ("other/more", 200_000, 2)]);
+    maker.image("web", "like", &[common.clone(), other]);
     let at = |tag| maker.reference("web", tag);
     for base in ["1", "2"] {
         maker.deltas(|work| work.publish_images(&[at(base)], &at("3"), None)).unwrap();
@@ -236,7 +238,9 @@ fn deltas_are_found(maker: &Maker) {
         sources.resolve(store, &words(maker, &at(tag).to_string()), &Silently).unwrap()
     };
     let (sources, mut fetched) = (sources(Policy::default()), Vec::new());
-    for (device, has) in [("none", &[] as &[&str]), ("first", &["1"]), ("second", &["2"]), ("both", &["1", "2"])] {
+    for (device, has) in
+        [("none", &[] as &[&str]), ("first", &["1"]), ("second", &["2"]), ("both", &["1", "2"]), ("like", &["like"])]
+    {
         let store = open(&maker.path(device));
         let mut current = None;
         for tag in has {
@@ -254,8 +258,8 @@ fn deltas_are_found(maker: &Maker) {
         }
         fetched.push(planned.download);
     }
-    let [full, first, second, both] = fetched[..] else { panic!("{fetched:?}") };
-    assert!(first < full && second < first && both == second, "{fetched:?}");
+    let [full, first, second, both, like] = fetched[..] else { panic!("{fetched:?}") };
+    assert!(first < full && second < first && both == second && like == second, "{fetched:?}");
 }
 
 #[test]

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use umiak_plan::{BlobKind, Form, Hold, Step, Task};
 use umiak_registry::{ErrorKind, Source, in_parallel};
 use umiak_spec::target::{Origin, Target};
-use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, Observer, Size};
-use umiak_store::{Keep, LayerDelta, Object, Prunable, PrunePlan, Reservation, Store, StoreError};
+use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, Observer, ReadAt, Size, delta};
+use umiak_store::{Blob, Keep, LayerDelta, Object, Prunable, PrunePlan, Reservation, Store, StoreError};
 
 use super::Sources;
 use crate::error::{Class, SupplyError};
@@ -148,7 +148,7 @@ impl Work<'_> {
             let useless = match &step.task {
                 Task::Fetch { .. } => self.fetch(&steps[at..at + together])?,
                 Task::Ingest { layer, blob, form } => self.ingest(layer, blob, form).map(|()| BTreeSet::new())?,
-                Task::Apply { part, makes, .. } => self.apply(part, makes)?,
+                Task::Apply { delta, part, makes, .. } => self.apply(delta, part, makes)?,
                 Task::Whole { layer } => self.whole(layer).map(|()| BTreeSet::new())?,
                 // Each blob was compared as it landed; the rest is the executor's.
                 Task::Verify
@@ -252,10 +252,12 @@ impl Work<'_> {
     }
 
     /// Makes layers of a part, which goes then, and of what its delta starts from; the part when it is of no use.
-    fn apply(&self, part: &Digest, makes: &[(Digest, Form)]) -> Result<BTreeSet<Digest>, ResolveError> {
+    fn apply(&self, delta: &Digest, part: &Digest, makes: &[(Digest, Form)]) -> Result<BTreeSet<Digest>, ResolveError> {
+        let names = self.names(delta)?;
         let made = makes.iter().try_for_each(|(layer, form)| {
             let blob = self.store.blob(part)?.ok_or(StoreError::NoLayer(*layer))?;
-            let delta = LayerDelta { blob: &blob, names: None };
+            let names = names.as_ref().map(|names| names as &dyn ReadAt);
+            let delta = LayerDelta { blob: &blob, names };
             self.store.apply_delta(layer, delta, &keep(form), &self.sources.layers, self.observer).map(drop)
         });
         match made {
@@ -271,6 +273,18 @@ impl Work<'_> {
                 [*part].into()
             }
         })
+    }
+
+    /// The names of a delta: here where the plan needed them.
+    fn names(&self, delta: &Digest) -> Result<Option<Blob>, ResolveError> {
+        let limits = &self.sources.limits;
+        let bytes = self.store.document(delta, limits.document).ok().flatten();
+        let manifest = bytes.and_then(|bytes| DeltaManifest::parse(&bytes, limits).ok());
+        let parts = manifest.iter().flat_map(|manifest| &manifest.parts);
+        match parts.into_iter().find(|part| part.content == delta::Content::Names) {
+            Some(part) => Ok(self.store.blob(&part.blob.digest)?),
+            None => Ok(None),
+        }
     }
 
     /// A patch is written again as a whole layer, out of what it is made of.

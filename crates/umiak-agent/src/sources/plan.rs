@@ -43,13 +43,7 @@ impl Sources {
             for delta in reader.deltas(&content, &layers)? {
                 uses.extend([delta.digest]);
                 stays.extend([delta.digest]);
-                uses.extend(
-                    delta
-                        .manifest
-                        .base_diff_ids
-                        .iter()
-                        .chain(delta.manifest.parts.iter().map(|part| &part.blob.digest)),
-                );
+                uses.extend(delta.base.iter().chain(delta.manifest.parts.iter().map(|part| &part.blob.digest)));
                 wanted.patches.extend(delta.patches());
                 whole.extend(delta.whole());
                 let mut wants = delta.wanted();

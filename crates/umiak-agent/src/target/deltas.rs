@@ -2,7 +2,7 @@
 //!
 //! Where they are looked for: among the referrers of an image's manifest beside its app and beside the image, and in the
 //! app's measures. Guarantees: a list that cannot be had is a note and no error, for a delta only saves; a delta that
-//! needs what is not here is left out; its manifest is in the store afterwards; for each image no more than two lists and
+//! needs what is not here is left out, unless its names find all of it in other layers; its manifest is in the store afterwards; for each image no more than two lists and
 //! [`MOST_READ`] manifests are fetched from each place, those of the smallest deltas; what brought all that an image needs
 //! is the last place that is asked.
 
@@ -16,11 +16,15 @@ use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, media_type};
 use umiak_store::StoreError;
 
 use super::content::{Content, Made, Reader, ServiceImage};
+use super::documents::Documents;
 use super::error::ResolveError;
 use super::places;
 
 /// Manifests of deltas to one image that are fetched from one place.
 const MOST_READ: usize = 8;
+
+/// Of these, deltas of which some bases are here and whose names are fetched, where no other delta can be used.
+const MOST_NAMED: usize = 2;
 
 /// A delta that can be used here.
 #[derive(Debug, Clone)]
@@ -29,6 +33,10 @@ pub(crate) struct FoundDelta {
     pub digest: Digest,
     /// What its manifest says.
     pub manifest: DeltaManifest,
+    /// Layers that have to be here: its bases, or those that have what its names tell.
+    pub base: Vec<Digest>,
+    /// Bytes that lie beside when it is applied by its names.
+    skeletons: u64,
     /// The target's layers, the lowest first: where patches lie in the stack.
     pub target: Vec<Digest>,
 }
@@ -109,7 +117,7 @@ impl Reader<'_> {
         layers: &BTreeSet<Digest>,
     ) -> Result<Vec<FoundDelta>, ResolveError> {
         let documents = self.documents(place.clone());
-        let mut told = self.listed(place, documents.source()?, target, layers)?;
+        let (mut told, near) = self.listed(place, documents.source()?, target, layers)?;
         for digest in self.measured(content, target) {
             if !told.iter().any(|known| known.digest() == digest) {
                 told.push(Told::Named(digest));
@@ -130,39 +138,82 @@ impl Reader<'_> {
                 Ok(manifest) => {
                     let here = manifest.base_diff_ids.iter().all(|base| layers.contains(base));
                     if here && manifest.subject.digest == target.digest {
-                        usable.push(FoundDelta { digest: told.digest(), manifest, target: image.diff_ids() });
+                        let base = manifest.base_diff_ids.clone();
+                        let target = image.diff_ids();
+                        usable.push(FoundDelta { digest: told.digest(), manifest, base, skeletons: 0, target });
                     }
                 }
                 Err(why) => self.observer.note(&format!("a delta from {place} cannot be used: {why}")),
             }
         }
+        if usable.is_empty() {
+            for descriptor in near.into_iter().take(MOST_NAMED) {
+                usable.extend(self.by_names(&documents, &descriptor, image, target)?);
+            }
+        }
         Ok(usable)
     }
 
+    /// A delta of which not all bases are here, if all that its names tell is.
+    fn by_names(
+        &self,
+        documents: &Documents<'_>,
+        descriptor: &Descriptor,
+        image: &ServiceImage,
+        target: &Descriptor,
+    ) -> Result<Option<FoundDelta>, ResolveError> {
+        let limits = &self.sources.limits;
+        let get = |document: &Descriptor| match documents.get(document) {
+            Err(ResolveError::Cancelled(cancelled)) => Err(cancelled),
+            got => Ok(got.ok()),
+        };
+        let Some(manifest) = get(descriptor)?.and_then(|bytes| DeltaManifest::parse(&bytes, limits).ok()) else {
+            return Ok(None);
+        };
+        let names = manifest.parts.iter().find(|part| part.content == Carried::Names);
+        // Names that are as long as what they spare spare nothing.
+        let spares = manifest.full_size.saturating_sub(manifest.size());
+        let names = names.filter(|part| part.blob.size < spares.min(limits.document));
+        let Some(names) = names.filter(|_| manifest.subject.digest == target.digest) else { return Ok(None) };
+        let Some(bytes) = get(&names.blob)? else { return Ok(None) };
+        let held = self.store.named_sources(&bytes, limits).ok().flatten();
+        Ok(held.map(|held| FoundDelta {
+            digest: descriptor.digest,
+            base: held.layers.into_iter().collect(),
+            skeletons: held.skeletons,
+            target: image.diff_ids(),
+            manifest,
+        }))
+    }
+
     /// Deltas that a place lists and that are worth a look: those whose base is here as far as the list says, the smallest
-    /// first, then those of which the list says nothing.
+    /// first, then those of which the list says nothing. And others of which a part of the base is here.
     fn listed(
         &self,
         place: &ImageReference,
         source: &dyn Source,
         target: &Descriptor,
         layers: &BTreeSet<Digest>,
-    ) -> Result<Vec<Told>, ResolveError> {
+    ) -> Result<(Vec<Told>, Vec<Descriptor>), ResolveError> {
         let listed = source.referrers(&target.digest, Some(ARTIFACT_TYPE), self.observer);
-        let mut worth = Vec::new();
+        let (mut worth, mut near) = (Vec::new(), Vec::new());
         for referrer in listed.map_err(ResolveError::source(place.to_string()))? {
             // Some registries leave the annotations out: then the manifest says.
-            let size = match Offer::read(&referrer.annotations, &self.sources.limits) {
-                Ok(offer) if offer.base_diff_ids.iter().all(|base| layers.contains(base)) => offer.size,
-                Err(_) if referrer.annotations.is_empty() => u64::MAX,
+            let (size, list) = match Offer::read(&referrer.annotations, &self.sources.limits) {
+                Ok(offer) if offer.base_diff_ids.iter().all(|base| layers.contains(base)) => (offer.size, &mut worth),
+                Ok(offer) if offer.base_diff_ids.iter().any(|base| layers.contains(base)) => (offer.size, &mut near),
+                Err(_) if referrer.annotations.is_empty() => (u64::MAX, &mut worth),
                 Ok(_) | Err(_) => continue,
             };
             let kind = Some(referrer.descriptor.media_type).filter(|kind| !kind.is_empty());
             let kind = kind.unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
-            worth.push((size, Descriptor::new(kind, referrer.descriptor.digest, referrer.descriptor.size)));
+            list.push((size, Descriptor::new(kind, referrer.descriptor.digest, referrer.descriptor.size)));
         }
-        worth.sort_by_key(|(size, descriptor)| (*size, descriptor.digest));
-        Ok(worth.into_iter().map(|(_, descriptor)| Told::Listed(Box::new(descriptor))).collect())
+        for list in [&mut worth, &mut near] {
+            list.sort_by_key(|(size, descriptor)| (*size, descriptor.digest));
+        }
+        let worth = worth.into_iter().map(|(_, descriptor)| Told::Listed(Box::new(descriptor))).collect();
+        Ok((worth, near.into_iter().map(|(_, descriptor)| descriptor).collect()))
     }
 
     /// Deltas to `target` that the app's measures name and whose base has been on this device, the smallest first.
@@ -201,7 +252,10 @@ impl FoundDelta {
     /// The delta as the planner sees it.
     pub(crate) fn wanted(&self) -> Delta {
         let layers = self.manifest.parts.iter().filter(|part| part.content == Carried::Layer && part.is_delta());
-        let spool = |diff_id: &Digest| self.manifest.device.iter().find(|layer| layer.layer == *diff_id)?.spool;
+        let spool = |diff_id: &Digest| {
+            let spool = self.manifest.device.iter().find(|layer| layer.layer == *diff_id)?.spool;
+            spool.map(|bytes| bytes.saturating_add(self.skeletons))
+        };
         let part = |part: &umiak_spec::delta::Part| DeltaPart {
             blob: part.blob.digest,
             size: part.blob.size,
@@ -211,7 +265,7 @@ impl FoundDelta {
         Delta {
             digest: self.digest,
             from: self.manifest.base.map_or_else(|| "what is here".to_owned(), |base| base.short()),
-            base: self.manifest.base_diff_ids.clone(),
+            base: self.base.clone(),
             parts: layers.map(part).collect(),
         }
     }

@@ -2,17 +2,52 @@
 //!
 //! What is lacking is told before anything is made. What is found is not hashed: the target is.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use umiak_delta::DeltaError;
 use umiak_delta::container::{Container, Part, Parts};
 use umiak_delta::names::{self, Name, NamedBase};
-use umiak_spec::{Digest, ReadAt, Stretch};
+use umiak_spec::{Digest, Limits, ReadAt, Stretch, WriteAt};
 
 use super::scratch::{ScratchFile, Scratches};
 use super::{Contents, LayerOptions, failing};
 use crate::error::StoreError;
+use crate::store::Store;
+
+/// Where the contents are that the names of a delta tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedSources {
+    /// Layers that have them, sorted: as long as these are here, the delta can be applied with its names.
+    pub layers: BTreeSet<Digest>,
+    /// Bytes of skeleton that lie beside while it is applied, more than where its bases are here.
+    pub skeletons: u64,
+}
+
+impl Store {
+    /// Where the contents are that the names of a delta tell; nothing where one of them is in no layer. No content is read.
+    ///
+    /// # Errors
+    /// They are no names; as [`Store::contents`].
+    pub fn named_sources(&self, names: &[u8], limits: &Limits) -> Result<Option<NamedSources>, StoreError> {
+        let bases = names::read(names, limits, &Nowhere).map_err(failing(Digest::of(names)))?;
+        let skeletons = bases.iter().fold(0_u64, |sum, base| sum.saturating_add(base.skeleton));
+        let contents = self.contents(limits)?;
+        let wanted = bases.iter().flat_map(|base| &base.contents).filter_map(|content| content.name);
+        let layers = wanted.map(|name| contents.holder(&name)).collect::<Option<BTreeSet<_>>>();
+        Ok(layers.map(|layers| NamedSources { layers, skeletons }))
+    }
+}
+
+/// Keeps nothing of what is written.
+struct Nowhere;
+
+impl WriteAt for Nowhere {
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// A base by its names. A content is looked up when it is read: what is open at a time does not grow with their number.
 pub(crate) struct Gathered<'s> {

@@ -31,6 +31,7 @@ use crate::error::StoreError;
 use crate::layers::{Contents, Keep, Layer, LayerOptions, LayerReport, LayerSource};
 use crate::store::Store;
 use gathered::Gathered;
+pub use gathered::NamedSources;
 use scratch::Scratches;
 use stored::StoredTar;
 

@@ -132,6 +132,11 @@ impl Contents<'_> {
         self.rows_of(&prefix(digest)).iter().filter_map(|row| self.layers.get(row.holder as usize).copied())
     }
 
+    /// A layer that has a content of this name.
+    pub(crate) fn holder(&self, prefix: &[u8; PREFIX]) -> Option<Digest> {
+        self.rows_of(prefix).iter().find_map(|row| self.layers.get(row.holder as usize).copied())
+    }
+
     fn open(&self, row: &Row) -> Option<(Digest, Content)> {
         let Some(diff_id) = self.layers.get(row.holder as usize) else {
             let digest = *self.blobs.get(row.content as usize)?;

@@ -408,8 +408,8 @@ impl State {
                 _ => {}
             }
         }
-        let wanted = value(query, "artifactType").filter(|_| manner.filters);
-        found.retain(|_, referrer| wanted.is_none_or(|wanted| referrer.is(wanted)));
+        let wanted = value(query, "artifactType").filter(|_| manner.filters).map(unescaped);
+        found.retain(|_, referrer| wanted.as_ref().is_none_or(|wanted| referrer.is(wanted)));
         let start: usize = value(query, "from").and_then(|from| from.parse().ok()).unwrap_or(0);
         let mut listing = Listing::default();
         for referrer in found.values().skip(start).take(manner.page) {
@@ -427,4 +427,17 @@ impl State {
         }
         response
     }
+}
+
+/// A value of a query without its escapes.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let escaped = (*first == b'%').then(|| behind.split_at_checked(2)).flatten();
+        let code = escaped.and_then(|(digits, _)| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
