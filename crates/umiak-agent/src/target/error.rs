@@ -185,6 +185,7 @@ impl ResolveError {
             Self::Source { source, .. } if source.kind() == ErrorKind::Network => {
                 "what has come is kept: try again later"
             }
+            Self::Fetch(error) if error.is_passing() => "what has come is kept: try again later",
             Self::NotCarried { .. } => {
                 "it may carry deltas from a release that is not here: make one with `umiak compose bundle` and no --from"
             }
