@@ -286,6 +286,24 @@ fn a_layer_comes_whole_where_its_delta_is_lost_or_damaged() {
 }
 
 #[test]
+fn a_layer_of_which_all_came_before_a_kill_is_verified_and_taken() {
+    let world = World::new();
+    let (sources, store) = (sources(), world.store());
+    let only = layer("a", &noise(200_000, 3));
+    world.publish("1", &image(vec![only.clone()]));
+    let target = sources.resolve(&store, &world.asked(&world.reference("1")), &Silently).unwrap();
+    let blob = Digest::of(&only.blob);
+    let mut ingest = store.ingest(&blob, only.blob.len() as u64).unwrap();
+    ingest.write(&only.blob).unwrap();
+    ingest.checkpoint().unwrap();
+    drop(ingest);
+    assert!(!store.has_blob(&blob), "its last byte is here, its name is not");
+    bring(&sources, &store, &target, None);
+    assert!(store.missing(&closure(&sources, &store, &target)).is_empty());
+    assert_eq!(world.server.count(&world.blob_path(&blob)), 0, "nothing of it is fetched twice");
+}
+
+#[test]
 fn unsigned_apps_are_refused_before_they_are_looked_into() {
     let world = World::new();
     let store = world.store();

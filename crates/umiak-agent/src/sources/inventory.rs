@@ -11,7 +11,9 @@ pub(super) fn fill(store: &Store, stored: &mut Stored) -> Result<(), StoreError>
         }
     }
     for partial in store.partials()? {
-        stored.blobs.entry(partial.digest).or_insert(partial.here);
+        // Never whole: with its last byte it is still to be verified and named, which its fetch does.
+        let Some(size) = partial.size else { continue };
+        stored.blobs.entry(partial.digest).or_insert(partial.here.min(size.saturating_sub(1)));
     }
     for diff_id in store.layer_list()? {
         if let Ok(Some(record)) = store.layer_record(&diff_id) {
