@@ -6,7 +6,7 @@ mod device;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use device::{Device, NEXT, NoImages, REVISION, shell};
@@ -25,14 +25,6 @@ both! {
 
 const STAYS: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done";
 
-/// The directories of a service's control groups, whatever version they are of.
-fn groups(device: &Device, service: &str) -> Vec<PathBuf> {
-    let name = format!("umiak/umiak+{}+001122334455+{service}", device.app);
-    let top = Path::new("/sys/fs/cgroup");
-    let below = fs::read_dir(top).unwrap().flatten().map(|entry| entry.path().join(&name));
-    below.chain([top.join(&name)]).filter(|path| path.is_dir()).collect()
-}
-
 fn who_forks_is_ended_with_all_it_started(device: &mut Device) {
     // As old daemons do: the first process ends, the work goes on behind it.
     let mut service = shell("web", "(trap '' TERM; while :; do echo behind; sleep 0.02; done) & sleep 0.2; exit 0");
@@ -40,7 +32,7 @@ fn who_forks_is_ended_with_all_it_started(device: &mut Device) {
     device.run([service]);
     let seen = device.wait("web", |seen| matches!(seen.condition, Condition::Exited { .. }));
     assert_eq!((seen.condition, seen.restarts), (Condition::Exited { code: 0, stopped: false }, 0));
-    assert_eq!(groups(device, "web"), Vec::<PathBuf>::new(), "nothing of it is left");
+    assert_eq!(device.groups("web"), Vec::<PathBuf>::new(), "nothing of it is left");
     let said = device.output("web").len();
     assert!(said > 0);
     device.stop("web");
@@ -54,7 +46,7 @@ fn limits_are_those_that_were_asked_for(device: &mut Device) {
     service.resources.pids = Some(20);
     device.run([service]);
     device.wait_for_words("web", "ready");
-    let groups = groups(device, "web");
+    let groups = device.groups("web");
     let read = |names: &[&str]| {
         let files = groups.iter().flat_map(|group| names.iter().map(move |name| group.join(name)));
         let found = files.filter_map(|path| fs::read_to_string(path).ok()).next();

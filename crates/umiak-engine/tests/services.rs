@@ -5,6 +5,7 @@
 mod device;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use device::{Device, NoImages, REVISION, shell};
@@ -45,6 +46,7 @@ fn a_service_runs_stops_and_leaves_nothing(device: &mut Device) {
     assert!(started.is_well() && device.see("web").is_well());
     assert_eq!(device.all("web").iter().filter(|line| line.starts_with("started")).count(), 1);
     assert_eq!(device.loops(), 1);
+    assert_ne!(device.groups("web"), Vec::<PathBuf>::new());
     let began = Instant::now();
     device.stop("web");
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -60,8 +62,7 @@ fn a_service_runs_stops_and_leaves_nothing(device: &mut Device) {
     assert!(!device.path("run/services").join(&device.app).exists());
     assert_eq!(device.loops(), 0, "its loop device is free again");
     assert!(device.engine.observe().unwrap().is_empty());
-    let group = format!("/sys/fs/cgroup/memory/umiak/umiak+{}+001122334455+web", device.app);
-    assert!(!std::path::Path::new(&group).exists());
+    assert_eq!(device.groups("web"), Vec::<PathBuf>::new());
     let error = device.engine.start(&deployment, "web").unwrap_err();
     assert!(matches!(error, EngineError::NotReady { .. }), "{error}");
 }
@@ -223,7 +224,7 @@ fn a_shim_that_was_killed_is_replaced(device: &mut Device) {
 
 fn another_agent_finds_it(device: &mut Device) {
     let deployment = device.run([shell("web", PATIENT)]);
-    let runtime = std::path::PathBuf::from("/bin/true");
+    let runtime = PathBuf::from("/bin/true");
     device.wait_for_words("web", "ready");
     // One that was set up for another runtime still sees, and stops, what the first started.
     device.engine = umiak_engine::oci::Oci::new(device::options(device.scratch.path(), &runtime)).unwrap();

@@ -30,9 +30,6 @@ fn script(release: &str, end: &str) -> String {
     )
 }
 
-/// One device at a time: side by side, a container of one is started again when another comes, and it is not known why.
-static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
 const STAYS: &str = "while :; do $1 sleep 0.1; done";
 
 fn layer(files: &[(&str, &[u8])]) -> SampleLayer {
@@ -136,7 +133,6 @@ fn first(bench: &Bench<'_>) {
 #[test]
 #[ignore = "needs: crun, busybox-static, root"]
 fn a_package_is_run_patched_taken_back_and_configured() {
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let device = Device::new();
     let bench = Bench::new(&device);
     first(&bench);
@@ -195,7 +191,6 @@ fn a_package_is_run_patched_taken_back_and_configured() {
 #[test]
 #[ignore = "needs: crun, busybox-static, root"]
 fn damaged_objects_come_again_from_the_package() {
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let device = Device::new();
     let bench = Bench::new(&device);
     first(&bench);
@@ -235,7 +230,6 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
 #[test]
 #[ignore = "needs: crun, busybox-static, root"]
 fn what_is_not_done_is_refused_before_anything_is_fetched() {
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let device = Device::new();
     let bench = Bench::new(&device);
     first(&bench);

@@ -18,6 +18,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use umiak_spec::Digest;
 
 use crate::{Deployment, EngineError, Placed};
 
@@ -36,6 +37,17 @@ pub struct Directories {
     pub volumes: PathBuf,
     /// Logs (`/var/lib/umiak/logs`).
     pub logs: PathBuf,
+}
+
+impl Directories {
+    /// What tells this engine from others of the same machine: made of the run directory's path, which two engines never
+    /// share. It is in the names of what the kernel has once for all: bridges and control groups.
+    pub(crate) fn mark(&self) -> [u8; 4] {
+        let run = std::path::absolute(&self.run).unwrap_or_else(|_| self.run.clone());
+        let digest = Digest::of(run.as_os_str().as_encoded_bytes());
+        let [a, b, c, d, ..] = *digest.as_bytes();
+        [a, b, c, d]
+    }
 }
 
 /// Which service of which app and revision.
@@ -98,9 +110,20 @@ impl Instance {
         Self::new(directories, key)
     }
 
-    /// The container's name. `+` is in no other name, so no two instances share one.
+    /// The container's name. `+` is in no other name, so no two instances of one engine share one.
     pub(crate) fn container(&self) -> String {
         format!("umiak+{}+{}+{}", self.key.app, self.short, self.key.service)
+    }
+
+    /// The control group, which is one of the whole machine's: other engines may run the same revision of the same app.
+    /// As the runtime wants it: a path, or for systemd slice, prefix and name.
+    pub(crate) fn cgroup(&self, systemd: bool) -> String {
+        let mark = u32::from_be_bytes(self.directories.mark());
+        let Key { app, service, .. } = &self.key;
+        if systemd {
+            return format!("system.slice:umiak:{app}-{}-{service}-{mark:08x}", self.short);
+        }
+        format!("/umiak/{}+{mark:08x}", self.container())
     }
 
     /// The revision in names.
@@ -167,6 +190,10 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
 mod tests {
     use super::*;
 
+    fn shown(directories: &Directories) -> String {
+        directories.mark().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     #[test]
     fn names_stay_inside_and_apart() {
         for wrong in ["", ".", "..", "a/b", "-x", "a+b", "ä", &"x".repeat(129)] {
@@ -176,6 +203,11 @@ mod tests {
         let key = |revision: &str| Key { app: "a".into(), revision: revision.into(), service: "s".into() };
         let instance = Instance::new(&directories, key("sha256:0123456789abcdef")).unwrap();
         assert_eq!(instance.container(), "umiak+a+0123456789ab+s");
+        assert_eq!(instance.cgroup(false), format!("/umiak/umiak+a+0123456789ab+s+{}", shown(&directories)));
+        assert_eq!(instance.cgroup(true), format!("system.slice:umiak:a-0123456789ab-s-{}", shown(&directories)));
+        let other = Directories { run: "/other".into(), ..directories.clone() };
+        let elsewhere = Instance::new(&other, key("sha256:0123456789abcdef")).unwrap();
+        assert_ne!(elsewhere.cgroup(false), instance.cgroup(false), "two stores run the same");
         assert_eq!(instance.root(), Path::new("/r/services/a/0123456789ab/s/root"));
         assert!(Instance::new(&directories, key("sha256:")).is_err());
         assert!(Instance::new(&directories, key("../../etc")).is_err());

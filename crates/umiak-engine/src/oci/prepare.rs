@@ -83,7 +83,7 @@ fn one(
         files: files(engine, instance, service, attached, &hostname)?,
         sources,
         nodes: nodes(service).map_err(refused)?,
-        cgroup: cgroup(engine, instance),
+        cgroup: instance.cgroup(engine.options.systemd_cgroups),
         init: init(engine, service),
         hostname: Some(hostname),
     };
@@ -161,17 +161,8 @@ fn nodes(service: &Service) -> Result<Vec<Node>, String> {
     Ok(nodes)
 }
 
-/// As the runtime wants it: a path, or for systemd slice, prefix and name.
-fn cgroup(engine: &Oci, instance: &Instance) -> String {
-    let container = instance.container();
-    if engine.options.systemd_cgroups {
-        return format!("system.slice:umiak:{}", container.trim_start_matches("umiak+").replace('+', "-"));
-    }
-    format!("/umiak/{container}")
-}
-
 fn memory_events(engine: &Oci, instance: &Instance) -> PathBuf {
-    let group = cgroup(engine, instance);
+    let group = instance.cgroup(engine.options.systemd_cgroups);
     let group = group.trim_start_matches('/');
     match engine.host.cgroups.version() {
         Some(2) => Path::new("/sys/fs/cgroup").join(group).join("memory.events"),

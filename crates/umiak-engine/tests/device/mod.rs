@@ -133,6 +133,16 @@ impl Device {
         deployment.services.iter().try_for_each(|placed| self.engine.start(deployment, &placed.service.name))
     }
 
+    /// The directories of a service's control groups, whatever version they are of. Its engine's mark ends their names.
+    pub fn groups(&self, service: &str) -> Vec<PathBuf> {
+        let name = format!("umiak+{}+001122334455+{service}+", self.app);
+        let below = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let top = Path::new("/sys/fs/cgroup");
+        let hierarchies = below(top).chain([top.to_owned()]).map(|path| path.join("umiak"));
+        let ours = |path: &PathBuf| path.file_name().is_some_and(|given| given.to_string_lossy().starts_with(&name));
+        hierarchies.flat_map(|path| below(&path).collect::<Vec<_>>()).filter(ours).collect()
+    }
+
     pub fn stop(&self, service: &str) {
         self.engine.stop(&self.app, REVISION, service).unwrap();
     }

@@ -14,7 +14,6 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use umiak_spec::Digest;
 
 use super::{Pool, link};
 use crate::error::At;
@@ -271,8 +270,7 @@ impl<'a> Book<'a> {
 
     /// The hardware address of a bridge of ours: locally administered, and made of where we are.
     fn hardware(&self, number: u8) -> link::Hardware {
-        let digest = Digest::of(self.run().as_os_str().as_encoded_bytes());
-        let [a, b, c, d, ..] = *digest.as_bytes();
+        let [a, b, c, d] = self.directories.mark();
         [0x06, a, b, c, d, number]
     }
 }
