@@ -105,6 +105,15 @@ impl State {
         Self::from_value(Value::parse(bytes, limit)?)
     }
 
+    /// The same for a document that another program will read again, perhaps otherwise: keys that are there twice are
+    /// refused.
+    ///
+    /// # Errors
+    /// [`StateError`] for anything that is not a state.
+    pub fn parse_unique(bytes: &[u8], limit: u64) -> Result<Self, StateError> {
+        Self::from_value(Value::parse_unique(bytes, limit)?)
+    }
+
     /// Takes a parsed document as a state.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use umiak_pvr::Parts;
-use umiak_repository::package::{Format, ImportMode, PackageError};
+use umiak_repository::package::{self, Format, ImportMode, PackageError};
 use umiak_repository::{Error, InitOptions, Repository};
 use umiak_spec::{Digest, Limits, Silent};
 
@@ -347,4 +347,79 @@ fn full_disk(temp: &Path, place: &Path) {
     assert!(is_full(&error), "{error:?}");
     assert_eq!((json(), pool()), (before, objects));
     assert_eq!(small.commit_message().unwrap().as_deref(), Some("first"));
+}
+
+fn scan(bytes: &[u8]) -> Result<(package::Contents, Vec<u64>), Error> {
+    let mut lengths = Vec::new();
+    let take = |_: &Digest, length, content: &mut dyn std::io::Read| {
+        let mut some = [0; 2];
+        let _ = content.read(&mut some).unwrap();
+        lengths.push(length);
+        Ok::<_, Error>(())
+    };
+    let contents = package::scan(&mut &bytes[..], Path::new("test.tgz"), &Limits::default(), &Silent, take)?;
+    Ok((contents, lengths))
+}
+
+/// An archive of these entries, and an object's name.
+fn plain_files(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = entries.iter().flat_map(|(name, content)| entry(name, b'0', content)).collect();
+    bytes.extend([0; 1024]);
+    bytes
+}
+
+fn object(content: &[u8]) -> String {
+    format!("objects/{}", Digest::of(content).hex())
+}
+
+#[test]
+fn a_scan_hands_over_each_object_once_and_tells_what_there_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let repository = device(&scratch.path().join("a"), &FILES);
+    let (contents, lengths) = scan(&export(&repository, "", Format::Gzip)).unwrap();
+    assert_eq!(contents.state, repository.pristine().unwrap());
+    assert_eq!(contents.objects.values().sum::<u64>(), 12);
+    assert_eq!(lengths.len(), 3, "hello is there for two files");
+    assert!(contents.state_first && contents.canonical && contents.ignored.is_empty());
+
+    let (name, hex) = (object(b"hello"), Digest::of(b"hello").hex());
+    let state = format!("{{ \"a/x\": \"{hex}\" }}");
+    let odd =
+        plain_files(&[("README", b"read me"), (&name, b"hello"), (&name, b"hello"), ("./json", state.as_bytes())]);
+    let (contents, lengths) = scan(&odd).unwrap();
+    assert_eq!((lengths, contents.ignored), (vec![5], vec!["README".to_owned()]));
+    assert!(!contents.state_first && !contents.canonical);
+}
+
+#[test]
+fn a_scan_refuses_by_name() {
+    let (name, hex) = (object(b"hello"), Digest::of(b"hello").hex());
+    let state = format!(r#"{{"a/x":"{hex}"}}"#);
+    let state = state.as_bytes();
+    let twice = format!(r#"{{"web/run.json":{{}},"web/x":"{hex}","web/run.json":{{"name":"web"}}}}"#);
+    let outside = format!(r#"{{"../x":"{hex}"}}"#);
+    let other = object(b"other");
+    let cases: [(&str, Vec<u8>, &str); 11] = [
+        ("missing", plain_files(&[("json", state)]), &hex[..12]),
+        ("extra", plain_files(&[("json", state), (&name, b"hello"), (&other, b"other")]), &other["objects/".len()..]),
+        ("wrong hash", plain_files(&[("json", state), (&name, b"hellp")]), &hex),
+        ("cut", plain_files(&[("json", state), (&name, b"hello")])[..1700].to_vec(), "cut short"),
+        ("key outside", plain_files(&[("json", outside.as_bytes()), (&name, b"hello")]), "../x"),
+        ("name outside", plain_files(&[("json", state), ("../../etc/passwd", b"x")]), "../../etc/passwd"),
+        ("absolute", plain_files(&[("json", state), ("/etc/passwd", b"x")]), "/etc/passwd"),
+        ("two apps of one name", plain_files(&[("json", twice.as_bytes()), (&name, b"hello")]), "web/run.json"),
+        ("two states", plain_files(&[("json", state), ("json", state), (&name, b"hello")]), "twice"),
+        ("no tar", vec![7; 2048], "no tar header"),
+        ("no state", plain_files(&[(&name, b"hello")]), "no state"),
+    ];
+    for (what, bytes, said) in cases {
+        let error = scan(&bytes).unwrap_err();
+        let mut told = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(next) = source {
+            told = format!("{told}: {next}");
+            source = next.source();
+        }
+        assert!(told.contains(said), "{what}: {told}");
+    }
 }

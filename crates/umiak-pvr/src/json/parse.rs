@@ -28,6 +28,14 @@ pub enum ParseError {
     /// A number that is malformed, or too large to write out.
     #[error("JSON document has a number that is malformed or has too many digits at byte {0}")]
     Number(usize),
+    /// An object with two members of one name, where that is refused.
+    #[error("JSON document has the member `{name}` twice, the second time at byte {at}")]
+    Twice {
+        /// The name, shortened, without control characters.
+        name: String,
+        /// Where the second one ends, in bytes from the start.
+        at: usize,
+    },
     /// Anything else.
     #[error("JSON document: expected {expected} at byte {at}")]
     Syntax {
@@ -44,11 +52,24 @@ impl Value {
     /// # Errors
     /// [`ParseError`] says what is wrong and at which byte.
     pub fn parse(bytes: &[u8], limit: u64) -> Result<Self, ParseError> {
+        Self::read(bytes, limit, false)
+    }
+
+    /// The same, but an object with two members of one name is refused: readers differ in which one they take, so who
+    /// checks such a document and who uses it may not see the same.
+    ///
+    /// # Errors
+    /// [`ParseError`], among them [`ParseError::Twice`].
+    pub fn parse_unique(bytes: &[u8], limit: u64) -> Result<Self, ParseError> {
+        Self::read(bytes, limit, true)
+    }
+
+    fn read(bytes: &[u8], limit: u64, unique: bool) -> Result<Self, ParseError> {
         if bytes.len() as u64 > limit {
             return Err(ParseError::TooLong { length: bytes.len() as u64, limit });
         }
         let text = std::str::from_utf8(bytes).map_err(|error| ParseError::NotUtf8(error.valid_up_to()))?;
-        let mut parser = Parser { text, bytes, at: 0 };
+        let mut parser = Parser { text, bytes, at: 0, unique };
         let value = parser.value(0)?;
         parser.white();
         if parser.at != bytes.len() {
@@ -62,6 +83,8 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    /// Whether equal names in one object are an error.
+    unique: bool,
 }
 
 impl Parser<'_> {
@@ -159,12 +182,25 @@ impl Parser<'_> {
             members.push((name, value));
             self.white();
             if self.take(b'}') {
-                return Ok(Value::Object(members.into_iter().collect()));
+                return self.members(members);
             }
             if !self.take(b',') {
                 return Err(self.expected("`,` or `}`"));
             }
         }
+    }
+
+    /// An object of these members, the last of equal names.
+    fn members(&self, members: Vec<(String, Value)>) -> Result<Value, ParseError> {
+        if self.unique {
+            let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+            names.sort_unstable();
+            if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                let name = twice[0].chars().filter(|character| !character.is_control()).take(120).collect();
+                return Err(ParseError::Twice { name, at: self.at });
+            }
+        }
+        Ok(Value::Object(members.into_iter().collect()))
     }
 
     fn string(&mut self) -> Result<String, ParseError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use umiak_pvr::{Parts, State};
+use umiak_pvr::{Parts, State, StateError};
 use umiak_spec::{Cancelled, Digest, Limits, Observer};
 
 use super::PackageError;
@@ -18,7 +18,7 @@ use crate::source::first_paths;
 use crate::transfer::TransferReport;
 
 /// Names of entries that are passed over, at most.
-const IGNORED: usize = 100;
+pub(super) const IGNORED: usize = 100;
 
 /// What a package's state does to the committed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,7 +113,7 @@ pub(crate) fn read(
             (Kind::Other, ..) => return Err(refused("is neither a file nor a directory").into()),
             (Kind::Directory, ..) => {}
             (Kind::File, "json", _) => {
-                let read = read_state(&mut archive, package, header.size)?;
+                let read = read_state(&mut archive, package, header.size, |bytes| State::parse(bytes, DOCUMENT_LIMIT))?;
                 if state.as_ref().is_some_and(|state| *state != read) {
                     return Err(refused("is there twice, with different content").into());
                 }
@@ -159,7 +159,7 @@ pub(crate) fn peek(
         observer.check()?;
         let Some(header) = archive.next().map_err(cancelled)? else { break };
         if header.kind == Kind::File && clean(&header.name) == Ok("json".to_owned()) {
-            return read_state(&mut archive, package, header.size);
+            return read_state(&mut archive, package, header.size, |bytes| State::parse(bytes, DOCUMENT_LIMIT));
         }
     }
     Err(PackageError::NoState(package.to_owned()).into())
@@ -195,7 +195,13 @@ fn add<R: Read>(
     }
 }
 
-fn read_state<R: Read>(archive: &mut Reader<'_, R>, package: &Path, size: u64) -> Result<State, Error> {
+/// The state that is the current entry.
+pub(super) fn read_state<R: Read>(
+    archive: &mut Reader<'_, R>,
+    package: &Path,
+    size: u64,
+    parse: impl FnOnce(&[u8]) -> Result<State, StateError>,
+) -> Result<State, Error> {
     let bad = |source| Error::State { path: package.to_owned(), source };
     if size > DOCUMENT_LIMIT {
         let error = umiak_pvr::json::ParseError::TooLong { length: size, limit: DOCUMENT_LIMIT };
@@ -203,10 +209,10 @@ fn read_state<R: Read>(archive: &mut Reader<'_, R>, package: &Path, size: u64) -
     }
     let mut bytes = Vec::new();
     archive.content().read_to_end(&mut bytes).map_err(|error| content_error(package, error, "the state"))?;
-    State::parse(&bytes, DOCUMENT_LIMIT).map_err(bad)
+    parse(&bytes).map_err(bad)
 }
 
-fn content_error(package: &Path, source: std::io::Error, what: &str) -> Error {
+pub(super) fn content_error(package: &Path, source: std::io::Error, what: &str) -> Error {
     let package = package.to_owned();
     let error = match source.kind() {
         std::io::ErrorKind::UnexpectedEof => PackageError::Truncated { package, what: what.to_owned() },
@@ -216,7 +222,7 @@ fn content_error(package: &Path, source: std::io::Error, what: &str) -> Error {
 }
 
 /// A reader that was cancelled says so through an `io::Error`.
-fn cancelled(error: PackageError) -> Error {
+pub(super) fn cancelled(error: PackageError) -> Error {
     match &error {
         PackageError::Read { source, .. } if hash::is_cancelled(source) => Cancelled.into(),
         _ => error.into(),
@@ -224,7 +230,7 @@ fn cancelled(error: PackageError) -> Error {
 }
 
 /// An entry's name without `./` in front and `/` behind.
-fn clean(name: &[u8]) -> Result<String, &'static str> {
+pub(super) fn clean(name: &[u8]) -> Result<String, &'static str> {
     let name = std::str::from_utf8(name).map_err(|_| "has a name that is not UTF-8")?;
     if name.starts_with('/') {
         return Err("has an absolute name");
@@ -239,6 +245,6 @@ fn clean(name: &[u8]) -> Result<String, &'static str> {
     Ok(components.join("/"))
 }
 
-fn shown(name: &[u8]) -> String {
+pub(super) fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).chars().filter(|character| !character.is_control()).take(120).collect()
 }

@@ -11,6 +11,7 @@
 
 mod export;
 mod import;
+mod scan;
 mod tar;
 
 use std::io;
@@ -20,6 +21,7 @@ use umiak_spec::Digest;
 
 pub use export::{ExportReport, Format, write};
 pub use import::{ImportMode, ImportReport};
+pub use scan::{Contents, scan, verify};
 
 pub(crate) use import::{peek, read};
 
@@ -62,6 +64,14 @@ pub enum PackageError {
         entry: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// Objects that its state does not name, where those are refused.
+    #[error("package {} has {} object(s) that its state does not name, the first is {}", package.display(), objects.len(), objects[0].hex())]
+    Extra {
+        /// The package.
+        package: PathBuf,
+        /// The objects, at least one.
+        objects: Vec<Digest>,
     },
     /// There is no `json`.
     #[error("package {} has no state (no `json` entry)", .0.display())]
