@@ -15,7 +15,7 @@ use crate::key::{KeyError, PublicKey};
 use crate::pem;
 
 /// Certificates of one chain.
-pub(crate) const MAX_CHAIN: usize = 8;
+pub const MAX_CHAIN: usize = 8;
 
 /// The purpose of signing code: 1.3.6.1.5.5.7.3.3.
 const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
@@ -100,6 +100,16 @@ impl Authority {
             .map_err(|error| ChainError::NotTrusted(error.to_string()))?;
         Ok(PublicKey::from_spki(certificate.subject_public_key_info().as_ref())?)
     }
+}
+
+/// The key that a certificate is for. Nothing is verified.
+///
+/// # Errors
+/// [`ChainError::Form`], [`ChainError::Key`].
+pub fn key_of_certificate(der: &[u8]) -> Result<PublicKey, ChainError> {
+    let der = CertificateDer::from(der);
+    let certificate = EndEntityCert::try_from(&der).map_err(|_| ChainError::Form)?;
+    Ok(PublicKey::from_spki(certificate.subject_public_key_info().as_ref())?)
 }
 
 /// From when on a certificate is valid, in seconds since 1970.

@@ -4,28 +4,38 @@
 
 /// What is left of some DER.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Der<'a>(&'a [u8]);
+pub struct Der<'a>(&'a [u8]);
 
-pub(crate) const INTEGER: u8 = 0x02;
-pub(crate) const BIT_STRING: u8 = 0x03;
-pub(crate) const OID: u8 = 0x06;
-pub(crate) const UTC_TIME: u8 = 0x17;
-pub(crate) const GENERALIZED_TIME: u8 = 0x18;
-pub(crate) const SEQUENCE: u8 = 0x30;
+/// An integer.
+pub const INTEGER: u8 = 0x02;
+/// Bits; the first byte says how many of the last one do not count.
+pub const BIT_STRING: u8 = 0x03;
+/// An object identifier.
+pub const OID: u8 = 0x06;
+/// A time with two digits of the year.
+pub const UTC_TIME: u8 = 0x17;
+/// A time with four digits of the year.
+pub const GENERALIZED_TIME: u8 = 0x18;
+/// Values one after the other.
+pub const SEQUENCE: u8 = 0x30;
 /// The version of a certificate: `[0] EXPLICIT`.
-pub(crate) const CONTEXT_0: u8 = 0xa0;
+pub const CONTEXT_0: u8 = 0xa0;
 
 impl<'a> Der<'a> {
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+    /// Begins to read `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
+    /// Whether nothing is left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The next value, whatever it is: its tag and its content.
-    pub(crate) fn any(&mut self) -> Option<(u8, &'a [u8])> {
+    pub fn any(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (length, rest) = match first {
@@ -44,7 +54,7 @@ impl<'a> Der<'a> {
     }
 
     /// The content of the next value, if it has this tag.
-    pub(crate) fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
         let mut ahead = *self;
         let (found, content) = ahead.any()?;
         (found == tag).then(|| {
@@ -54,7 +64,7 @@ impl<'a> Der<'a> {
     }
 
     /// The next value, if it is a sequence.
-    pub(crate) fn sequence(&mut self) -> Option<Self> {
+    pub fn sequence(&mut self) -> Option<Self> {
         self.value(SEQUENCE).map(Self)
     }
 }

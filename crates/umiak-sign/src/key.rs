@@ -27,6 +27,25 @@ pub enum Algorithm {
     Rsa,
 }
 
+impl Algorithm {
+    /// Its name in a JWS (RFC 7518 3.1, RFC 8037).
+    #[must_use]
+    pub const fn jws(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ES256",
+            Self::EcdsaP384 => "ES384",
+            Self::Ed25519 => "EdDSA",
+            Self::Rsa => "RS256",
+        }
+    }
+
+    /// The algorithm of that name.
+    #[must_use]
+    pub fn from_jws(name: &str) -> Option<Self> {
+        [Self::Rsa, Self::EcdsaP256, Self::EcdsaP384, Self::Ed25519].into_iter().find(|known| known.jws() == name)
+    }
+}
+
 /// How a signature is written, and over which hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
@@ -95,6 +114,12 @@ impl PublicKey {
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// The key itself, without what says its kind: a point of the curve, uncompressed, or RSA's two numbers in DER.
+    #[must_use]
+    pub fn bits(&self) -> &[u8] {
+        &self.key
     }
 
     /// Digest of the key as it is written: two names for one key have the same.

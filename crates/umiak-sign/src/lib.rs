@@ -9,25 +9,28 @@
 //!
 //! Guarantees: nothing that was signed is looked into before its signature holds; no network and no clock is asked;
 //! a key that a document brings along is never believed; inputs have named limits, and decoders return an error or a
-//! value on any bytes. What this crate does not do: fetch signatures, sign, keep private keys.
+//! value on any bytes. What this crate does not do: fetch signatures, sign, keep private keys
+//! (the crate umiak-seal does, so that a device's program has none of it).
 
-mod base64;
+pub mod base64;
 mod chain;
 mod cosign;
-mod der;
+pub mod der;
 mod key;
-mod pem;
+pub mod pem;
 mod policy;
 mod pvs;
 mod trust;
 
-pub use chain::{Authority, ChainError};
+pub use chain::{Authority, ChainError, MAX_CHAIN, key_of_certificate};
 pub use cosign::{
     ARTIFACT_TYPE, BUNDLE, Found, SIMPLE_SIGNING, Signature, SignatureError, SignatureManifest, signature_tag,
 };
 pub use key::{Algorithm, Encoding, KeyError, PublicKey};
 pub use policy::{Cover, Demand, Policy, PolicyError};
-pub use pvs::{PvsError, SignedState, Signers};
+pub use pvs::{
+    MAX_GENERATION, PVS_SPEC, PvsError, PvsHeader, Report, Selected, Selection, SelectionError, SignedState, Signers,
+};
 pub use trust::Distrust;
 
 /// Signatures that are tried for one app, or in one state: more is somebody's joke.

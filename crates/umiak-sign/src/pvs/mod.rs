@@ -6,27 +6,24 @@
 //! signature in the state has to hold under a key or authority of the policy, one that does not is an error and no
 //! missing one. What is excluded counts as covered, as on Pantavisor: the signer said that it does not matter.
 
+mod header;
 pub(crate) mod pattern;
+mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use umiak_pvr::json::{Object, Value};
 
 use crate::MAX_SIGNATURES;
-use crate::base64::{decode, decode_url, encode_url};
-use crate::chain::{Authority, ChainError, MAX_CHAIN};
-use crate::key::{Algorithm, Encoding, PublicKey};
-use pattern::Pattern;
+use crate::base64::{decode_url, encode_url};
+use crate::chain::{Authority, ChainError};
+use crate::key::{Encoding, PublicKey};
 
-/// What makes a value a signature.
-const SPEC: &str = "pvs@2";
+pub use header::{MAX_GENERATION, PVS_SPEC, PvsHeader};
+pub use selection::{Selected, Selection, SelectionError};
+
 /// Where signatures are, which need not be covered themselves.
 const SIGNATURES: &str = "_sigs/";
-/// Bytes of a header.
-const MAX_HEADER: usize = 128 << 10;
-/// Patterns of one signature.
-const MAX_PATTERNS: usize = 256;
 
 /// Whose signatures count: by the names that the policy has for them.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +39,25 @@ pub struct Signers<'a> {
 pub struct SignedState {
     /// Key of the signature in the state, and who made it.
     pub signatures: BTreeMap<String, String>,
+    /// The generations that signatures have, by the same key; a signature need not have one.
+    pub generations: BTreeMap<String, u64>,
+    /// Keys of the state whose values are signed.
+    pub protected: Vec<String>,
+    /// Keys that a signer left out by name, and no other signature protects: they count as covered.
+    pub excluded: Vec<String>,
     /// Keys of the state that no signature covers; `_sigs/` is not counted.
     pub uncovered: Vec<String>,
+}
+
+/// What signatures cover, in pvr's words (`pvr sig ls`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Report {
+    /// Keys whose values are signed.
+    pub protected: Vec<String>,
+    /// Keys that belong to what is signed, and may have any value.
+    pub excluded: Vec<String>,
+    /// Keys that nobody speaks for; `_sigs/` is not counted.
+    pub notseen: Vec<String>,
 }
 
 /// Why a state's signatures are not believed.
@@ -76,34 +90,12 @@ pub enum PvsError {
     TooMany(usize),
 }
 
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    pvs: Rules,
-    #[serde(default)]
-    x5c: Option<Vec<String>>,
-    /// Extensions that must be understood (RFC 7515 4.1.11): none are.
-    #[serde(default)]
-    crit: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Rules {
-    #[serde(default)]
-    include: Option<Vec<String>>,
-    #[serde(default)]
-    exclude: Option<Vec<String>>,
-}
-
 /// A signature that was read.
 struct Jws<'a> {
     name: &'a str,
     protected: &'a str,
     signature: Vec<u8>,
-    algorithm: Algorithm,
-    chain: Vec<Vec<u8>>,
-    include: Vec<Pattern>,
-    exclude: Vec<Pattern>,
+    header: PvsHeader,
 }
 
 impl SignedState {
@@ -113,21 +105,33 @@ impl SignedState {
     /// [`PvsError`]: the first that does not hold. That there is none at all is no error here.
     pub fn verify(state: &Object, signers: &Signers<'_>) -> Result<Self, PvsError> {
         let signatures: Vec<(&String, &Value)> =
-            state.iter().filter(|(_, value)| value.get("#spec").and_then(Value::as_str) == Some(SPEC)).collect();
+            state.iter().filter(|(_, value)| value.get("#spec").and_then(Value::as_str) == Some(PVS_SPEC)).collect();
         if signatures.len() > MAX_SIGNATURES {
             return Err(PvsError::TooMany(signatures.len()));
         }
         let mut found = Self::default();
-        let mut covered: BTreeSet<&str> = BTreeSet::new();
+        let (mut protected, mut excluded) = (BTreeSet::new(), BTreeSet::new());
         for (name, value) in signatures {
             let jws = Jws::read(name, value)?;
-            let (payload, spoken_for) = jws.payload(state);
-            found.signatures.insert(name.clone(), jws.signer(&payload, signers)?);
-            covered.extend(spoken_for);
+            let selected = jws.header.selection(name)?.of(state);
+            found.signatures.insert(name.clone(), jws.signer(&selected.payload, signers)?);
+            found.generations.extend(jws.header.generation.map(|generation| (name.clone(), generation)));
+            protected.extend(selected.protected);
+            excluded.extend(selected.excluded);
         }
-        let open = state.keys().filter(|key| !key.starts_with(SIGNATURES) && !covered.contains(key.as_str()));
+        let seen = |key: &str| protected.contains(key) || excluded.contains(key);
+        let open = state.keys().filter(|key| !key.starts_with(SIGNATURES) && !seen(key));
         found.uncovered = open.cloned().collect();
+        found.excluded = excluded.difference(&protected).map(|key| (*key).to_owned()).collect();
+        found.protected = protected.iter().map(|key| (*key).to_owned()).collect();
         Ok(found)
+    }
+
+    /// What is covered and what is not, as people ask for it.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let Self { protected, excluded, uncovered, .. } = self.clone();
+        Report { protected, excluded, notseen: uncovered }
     }
 }
 
@@ -135,75 +139,25 @@ impl<'a> Jws<'a> {
     fn read(name: &'a str, value: &'a Value) -> Result<Self, PvsError> {
         let wrong = |reason: &str| PvsError::Form { name: name.to_owned(), reason: reason.to_owned() };
         let text = |member: &str| value.get(member).and_then(Value::as_str);
+        let header = PvsHeader::of(name, value)?;
         let protected = text("protected").ok_or_else(|| wrong("it has no header"))?;
         let signature = text("signature").and_then(decode_url);
         let signature = signature.ok_or_else(|| wrong("its signature is no base64"))?;
-        if protected.len() > MAX_HEADER {
-            return Err(wrong("its header is too long"));
-        }
-        let header = decode_url(protected).ok_or_else(|| wrong("its header is no base64"))?;
-        let header: Header = serde_json::from_slice(&header).map_err(|error| wrong(&error.to_string()))?;
-        if header.crit.is_some() {
-            return Err(wrong("it needs an extension that is not known"));
-        }
-        let algorithm = match header.alg.as_str() {
-            "RS256" => Algorithm::Rsa,
-            "ES256" => Algorithm::EcdsaP256,
-            "ES384" => Algorithm::EcdsaP384,
-            "EdDSA" => Algorithm::Ed25519,
-            _ => return Err(wrong("its algorithm is not known: RS256, ES256, ES384 and EdDSA are")),
-        };
-        let chain = header.x5c.unwrap_or_default();
-        if chain.len() > MAX_CHAIN {
-            return Err(PvsError::Chain { name: name.to_owned(), source: ChainError::TooLong(chain.len()) });
-        }
-        let chain = chain.iter().map(|text| decode(text)).collect::<Option<_>>();
-        let patterns = |list: Option<Vec<String>>| {
-            let list = list.unwrap_or_default();
-            if list.len() > MAX_PATTERNS {
-                return Err(wrong("it has too many patterns"));
-            }
-            let parsed = list.iter().map(|text| Pattern::parse(text)).collect::<Option<Vec<_>>>();
-            parsed.ok_or_else(|| wrong("it has a pattern that is none"))
-        };
-        Ok(Self {
-            name,
-            protected,
-            signature,
-            algorithm,
-            chain: chain.ok_or_else(|| wrong("a certificate is no base64"))?,
-            include: patterns(header.pvs.include)?,
-            exclude: patterns(header.pvs.exclude)?,
-        })
-    }
-
-    /// What was signed, and the keys that it speaks for.
-    fn payload<'s>(&self, state: &'s Object) -> (Vec<u8>, Vec<&'s str>) {
-        let any = |patterns: &[Pattern], key: &str| patterns.iter().any(|pattern| pattern.matches(key));
-        let (mut selected, mut spoken_for) = (Object::new(), Vec::new());
-        for (key, value) in state {
-            if any(&self.exclude, key) {
-                spoken_for.push(key.as_str());
-            } else if any(&self.include, key) {
-                selected.insert(key.clone(), value.clone());
-                spoken_for.push(key.as_str());
-            }
-        }
-        (Value::Object(selected).canonical().into_bytes(), spoken_for)
+        Ok(Self { name, protected, signature, header })
     }
 
     /// Who made it.
-    fn signer(&self, payload: &[u8], signers: &Signers<'_>) -> Result<String, PvsError> {
-        let message = format!("{}.{}", self.protected, encode_url(payload));
+    fn signer(&self, payload: &str, signers: &Signers<'_>) -> Result<String, PvsError> {
+        let message = format!("{}.{}", self.protected, encode_url(payload.as_bytes()));
         let holds = |key: &PublicKey| {
-            key.algorithm() == self.algorithm && key.verifies(message.as_bytes(), &self.signature, Encoding::Jws)
+            key.algorithm() == self.header.algorithm && key.verifies(message.as_bytes(), &self.signature, Encoding::Jws)
         };
         if let Some((name, _)) = signers.keys.iter().find(|(_, key)| holds(key)) {
             return Ok((*name).to_owned());
         }
         let mut reason = None;
-        for (name, authority) in signers.authorities.iter().filter(|_| !self.chain.is_empty()) {
-            match authority.key(&self.chain) {
+        for (name, authority) in signers.authorities.iter().filter(|_| !self.header.chain.is_empty()) {
+            match authority.key(&self.header.chain) {
                 Ok(key) if holds(&key) => return Ok((*name).to_owned()),
                 Ok(_) => return Err(PvsError::DoesNotHold { name: self.name.to_owned() }),
                 Err(error) => reason = Some(error),
