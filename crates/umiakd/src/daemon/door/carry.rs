@@ -1,6 +1,7 @@
 //! A verb's lines on their way to the caller.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -21,7 +22,8 @@ const PIECES: usize = 64;
 /// How often it is looked whether the caller is still there while nothing is said.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Carries the child's lines to the caller until it says no more. A query ends when nobody listens any longer.
+/// Carries the child's lines to the caller until it says no more. Who takes nothing for too long is hung up on, so that he
+/// holds nobody up. A query ends when nobody listens any longer.
 pub fn carry(caller: &UnixStream, child: &mut Child, manner: Manner) {
     let (said, lines) = sync_channel::<Answer>(PIECES);
     let readers = [
@@ -31,9 +33,12 @@ pub fn carry(caller: &UnixStream, child: &mut Child, manner: Manner) {
     drop(said);
     let mut listening = true;
     while let Some(line) = next(&lines) {
-        let heard = line.map_or_else(|| !hung_up(caller), |line| tell(caller, &line));
-        if listening && !heard {
-            listening = false;
+        if !listening {
+            continue;
+        }
+        listening = line.map_or_else(|| !hung_up(caller), |line| tell(caller, &line));
+        if !listening {
+            let _ = caller.shutdown(Shutdown::Both);
             if manner == Manner::Looks {
                 // It has ended by itself, or it looks at things and can be cut off anywhere.
                 let _ = child.kill();

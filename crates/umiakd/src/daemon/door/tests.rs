@@ -134,6 +134,18 @@ fn a_query_ends_with_its_caller_though_it_says_nothing_and_an_update_goes_on() {
 }
 
 #[test]
+fn a_caller_who_takes_nothing_holds_an_update_up_once_only() {
+    let directory = tempfile::tempdir().unwrap();
+    // More lines than pipe, pieces and socket hold, and then a pause before each of a few more.
+    let talks = "yes 'a line that nobody reads' | head -n 100000; for word in 1 2 3; do echo $word; sleep 0.1; done";
+    let (path, changes) = door(directory.path(), talks);
+    let begun = Instant::now();
+    let (_deaf, _) = begin(&path, "update");
+    changes.recv_timeout(PATIENCE * 3).unwrap();
+    assert!(begun.elapsed() < PATIENCE * 2, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn verbs_end_when_the_door_is_shut_the_stubborn_ones_too() {
     for (script, patience) in
         [("echo begun $$; exec sleep 1000", 20), ("trap '' TERM; echo begun $$; while :; do sleep 1; done", 0)]
