@@ -20,10 +20,10 @@ pub(crate) fn lock(disk: &dyn Disk, directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A directory, and its name durable.
+/// A directory, and its name durable; also where whoever made it was killed before he had made sure of that.
 pub(crate) fn make_directory(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
     match disk.mkdir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other?,
     }
     directory.parent().map_or(Ok(()), |parent| disk.sync_dir(parent))

@@ -227,17 +227,8 @@ impl AgentError {
     }
 
     /// Whether it is about what was asked for and not about the device: nothing is wrong with that.
-    pub(crate) const fn is_asking(&self) -> bool {
-        matches!(
-            self,
-            Self::NoTarget
-                | Self::NoSuchRevision(_)
-                | Self::NoSuchImage(_)
-                | Self::SeveralImages(_)
-                | Self::NoLayers(_)
-                | Self::Ambiguous(_)
-                | Self::NothingBefore
-        )
+    pub(crate) fn is_asking(&self) -> bool {
+        !matches!(self, Self::Supply(_)) && self.class() == Class::Usage
     }
 
     /// Whether it comes of having been told to stop.

@@ -1,7 +1,9 @@
 //! A journal that is lost with its copy, made again: what was committed last is current, the rest is older.
 //!
-//! What was committed is written down once more in a record of its own. Where that is lost as well, it is the revision of which
-//! most services run. History, pins and what failed are lost; what was under way is begun again by the next update.
+//! What was committed is written down once more in a record of its own. Where that is lost as well, or its revision is not
+//! whole, it is the revision of which most services run. Where there is nothing to lose, because nothing was ever committed
+//! and nothing runs, the journal begins anew. History, pins and what failed are lost; what was under way is begun again by
+//! the next update.
 
 use std::collections::BTreeSet;
 
@@ -33,16 +35,27 @@ pub(crate) fn journal(agent: &Agent, store: &Store, lost: AgentError) -> Result<
         let closure = store.closure(&kept::name(revision)).ok().flatten();
         closure.is_some_and(|closure| store.missing(&closure).is_empty())
     };
-    let here: Vec<Digest> = kept::list(store)?.into_iter().filter(whole).collect();
-    let noted = store.record(&record()).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+    let known = kept::list(store)?;
+    let here: Vec<Digest> = known.iter().copied().filter(whole).collect();
+    let noted = store.record(&record());
+    if known.is_empty() && matches!(noted, Ok(None)) && is_idle(agent) {
+        return Ok(Journal::default());
+    }
+    let noted = noted.ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<Digest>().ok());
     let current = noted.filter(|revision| here.contains(revision)).or_else(|| running(agent, store, &here));
-    let Some(current) = current else { return Err(lost) };
+    // What is not whole can be repaired, but only by an agent that knows what it runs.
+    let Some(current) = current.or(noted.filter(|revision| known.contains(revision))) else { return Err(lost) };
     let mut journal = Journal::default();
     journal.state.current = Some(current);
     journal.state.older = here.into_iter().filter(|revision| *revision != current).collect();
     let why = Some(format!("the journal was lost and is made again: {}", lost.line()));
     journal.note(agent.clock.plausible_date(), What::Committed, current, why);
     Ok(journal)
+}
+
+/// Whether the engine has nothing of ours; what it does not tell may be something.
+fn is_idle(agent: &Agent) -> bool {
+    agent.engine.observe().is_ok_and(|observed| observed.is_empty())
 }
 
 /// The revision of which most services run; the only one there is, where none does.

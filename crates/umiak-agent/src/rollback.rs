@@ -34,15 +34,16 @@ impl Session<'_> {
             self.start_current(watcher)?;
             return Ok(Outcome::UpToDate { revision: target });
         }
-        if let Some(revision) = current {
-            self.tell(&Event::Disliked { revision, why: BY_HAND.to_owned() })?;
-        }
         self.tell(&Event::Begin { target, again: true })?;
         if let Err(error) = self.ready_again(target, watcher) {
             self.tell(&Event::GaveUp)?;
             return Err(error);
         }
         self.tell(&Event::Staged)?;
+        // Not before there is something to go back to, nor after the switch began: then it would be updated to again.
+        if let Some(revision) = current {
+            self.tell(&Event::Disliked { revision, why: BY_HAND.to_owned() })?;
+        }
         self.tell(&Event::Go)?;
         let outcome = self.finish(watcher)?.unwrap_or(Outcome::UpToDate { revision: target });
         if matches!(outcome, Outcome::Committed { .. }) {

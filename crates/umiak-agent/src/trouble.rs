@@ -53,9 +53,9 @@ pub(crate) fn clear(agent: &Agent, store: &Store) {
     let _ = store.remove_record(&record());
 }
 
-/// The trouble that is kept, if any.
+/// The trouble that is kept, if any. A file that was cut short, in a run directory that is full, hides no record.
 pub(crate) fn read(agent: &Agent, store: Option<&Store>) -> Option<Trouble> {
-    let run = fs::read(agent.run.join("trouble.json")).ok();
-    let bytes = run.or_else(|| store?.record(&record()).ok()?)?;
-    serde_json::from_slice(&bytes).ok()
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).ok();
+    let run = fs::read(agent.run.join("trouble.json")).ok().and_then(parse);
+    run.or_else(|| store?.record(&record()).ok()?.and_then(parse))
 }

@@ -14,7 +14,8 @@ use common::supply::service;
 use common::{FIRST, SHOP, WEB, World, asked, committed, installed, rolled_back, running, update};
 use umiak_agent::{AgentError, Fate, Outcome, Role, Silently, UpdateOptions, What};
 use umiak_engine::Condition;
-use umiak_store::{Depth, Hooked, RealDisk};
+use umiak_store::{Depth, Hooked, RealDisk, Store, StoreOptions};
+use umiak_testkit::crash::{CrashDisk, Loss};
 
 #[test]
 fn the_last_of_ten_targets_wins() {
@@ -251,6 +252,62 @@ fn a_journal_that_is_lost_with_its_copy_is_made_again() {
         assert!(matches!(update(&world).unwrap(), Outcome::UpToDate { .. }));
         assert!(world.agent().fsck(Depth::Content, true, &Silently).unwrap().is_sound());
     }
+}
+
+#[test]
+fn a_journal_that_is_lost_before_anything_was_committed_begins_anew() {
+    let world = World::new();
+    world.supply.publish(SHOP, &[service("front", "run", "front 1")]);
+    world.agent().set_target(&asked(&[SHOP])).unwrap();
+    for file in ["journal", "journal~"] {
+        std::fs::write(world.root().join("records").join(file), b"damaged").unwrap();
+    }
+    assert!(committed(&update(&world).unwrap()));
+    assert_eq!(running(&world), "shop/front=front 1");
+}
+
+#[test]
+fn a_journal_that_is_lost_with_a_blob_is_made_again_and_the_blob_repaired() {
+    let world = installed();
+    let blob = files(&world.root().join("blobs")).remove(0);
+    std::fs::remove_file(blob).unwrap();
+    for file in ["journal", "journal~"] {
+        std::fs::write(world.root().join("records").join(file), b"damaged").unwrap();
+    }
+    world.reboot();
+    assert!(world.agent().fsck(Depth::Content, true, &Silently).unwrap().is_sound());
+    world.agent().resume(&Silently).unwrap();
+    assert_eq!(running(&world), FIRST);
+}
+
+#[test]
+fn a_target_that_was_set_is_there_though_a_setter_before_was_killed() {
+    let world = World::new();
+    drop(Store::open(&world.root(), Arc::new(RealDisk), &StoreOptions::UPDATE).unwrap());
+    for number in 1.. {
+        let disk = CrashDisk::new(&world.directory.path().join("disk")).unwrap().cut_at(number);
+        let agent = world.agent_with(Arc::new(disk.clone()));
+        let killed = agent.set_target(&asked(&[SHOP])).is_err();
+        disk.revive();
+        agent.set_target(&asked(&[WEB])).unwrap();
+        let found = world.directory.path().join(format!("found-{number}"));
+        disk.find(Loss::Everything, &found).unwrap();
+        let target = world.agent_at(found.join("store"), Arc::new(RealDisk)).target().unwrap();
+        assert_eq!(target.map(|target| target.asked), Some(asked(&[WEB])), "killed at {number}");
+        std::fs::remove_dir_all(world.root().join("inbox")).unwrap();
+        if !killed {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_trouble_that_was_cut_short_hides_none_that_is_stored() {
+    let world = installed();
+    world.agent().set_target(&asked(&["registry.example/team/nothing:stable"])).unwrap();
+    let error = update(&world).unwrap_err();
+    std::fs::write(world.run().join("trouble.json"), b"{\"doing\":").unwrap();
+    assert_eq!(world.agent().status().unwrap().trouble.unwrap().why, error.line());
 }
 
 /// The update with a disk that fails with `kind` from operation `from` on; what came of it, and how many operations it was.

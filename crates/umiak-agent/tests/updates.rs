@@ -272,6 +272,19 @@ fn back_by_hand_is_back_until_another_release() {
 }
 
 #[test]
+fn a_way_back_that_cannot_be_made_ready_says_nothing_against_what_runs() {
+    let world = installed();
+    world.supply.publish(SHOP, &[service("front", "run", "front 2")]);
+    assert!(committed(&update(&world).unwrap()));
+    world.engine.deaf.store(true, Ordering::SeqCst);
+    assert!(matches!(world.agent().rollback(None, &Silently), Err(AgentError::Engine(_))));
+    world.engine.deaf.store(false, Ordering::SeqCst);
+    let revisions = world.agent().status().unwrap().revisions;
+    assert_eq!(revisions[0].roles, [Role::Current]);
+    assert!(matches!(update(&world).unwrap(), Outcome::UpToDate { .. }));
+}
+
+#[test]
 fn current_previous_and_pinned_revisions_are_kept() {
     let world = installed();
     let first = world.agent().pin(None).unwrap();
