@@ -1,16 +1,20 @@
-//! pvr packages: the state and the objects, read from the file that `pvr export` wrote.
+//! pvr packages: the state and the objects, read from the files that an app of a target names.
 //!
-//! A package is one stream, so that all that is wanted of it is taken in one pass. Guarantees: nothing is written but
-//! through the store, which verifies; entries that are neither the state nor objects are passed over; limits hold.
+//! A package (`pvr export`) has both and is one stream, so that all that is wanted of it is taken in one pass. A state may
+//! stand alone as well, canonical JSON in a file, with its objects in other files beside it. Guarantees: nothing is
+//! written but through the store, which verifies; entries that are neither the state nor objects are passed over; limits
+//! hold; a file that is gone or damaged does no harm as long as another one has what is wanted.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use umiak_layer::{Body, TarReader};
 use umiak_pvr::State;
+use umiak_spec::target::{Carrier, Origin, TargetApp};
 use umiak_spec::{Digest, Limits, Observer};
+use umiak_store::{Store, StoreError};
 
 use crate::target::ResolveError;
 
@@ -24,13 +28,19 @@ fn wrong(path: &Path, why: impl std::fmt::Display) -> ResolveError {
 /// What is done with a file of the package: its name, its length, its content.
 type Take<'t> = dyn FnMut(&str, u64, &mut dyn Read) -> Result<bool, ResolveError> + 't;
 
-/// Hands over the files in their order, until `take` says that it has enough.
+/// Hands over the files in their order, until `take` says that it has enough. A state that stands alone is one file `json`.
 fn files(path: &Path, limits: &Limits, observer: &dyn Observer, take: &mut Take<'_>) -> Result<(), ResolveError> {
     let file = File::open(path).map_err(|error| ResolveError::Missing {
         what: format!("the package {}", path.display()),
         why: format!("it cannot be opened: {error}"),
     })?;
-    let plain = umiak_layer::decompress(file, limits).map_err(|error| wrong(path, error))?;
+    let mut start = BufReader::new(&file);
+    let begins = start.fill_buf().map_err(|error| wrong(path, error))?;
+    if begins.trim_ascii_start().first() == Some(&b'{') {
+        let size = file.metadata().map_err(|error| wrong(path, error))?.len();
+        return take("json", size, &mut start).map(drop);
+    }
+    let plain = umiak_layer::decompress(start, limits).map_err(|error| wrong(path, error))?;
     let mut reader = TarReader::new(BufReader::new(plain), *limits);
     while let Some(entry) = reader.next_entry().map_err(|error| wrong(path, error))? {
         observer.check()?;
@@ -61,90 +71,112 @@ pub(crate) fn state(path: &Path, limits: &Limits, observer: &dyn Observer) -> Re
     found.ok_or_else(|| wrong(path, "it is an archive without a state"))
 }
 
-/// What is done with an object: its digest as its name has it, its length, its content.
-type TakeObject<'t> = dyn FnMut(&Digest, u64, &mut dyn Read) -> Result<(), ResolveError> + 't;
+/// What is done with an object that is wanted: its digest as its name has it, its length, its content. Whether it is what
+/// was wanted.
+type TakeObject<'t> = dyn FnMut(&Digest, u64, &mut dyn Read) -> Result<bool, ResolveError> + 't;
 
-/// Hands over the objects in their order.
-pub(crate) fn objects(
+/// Hands over those objects of one file that are still `open`, and takes off the list what was taken.
+fn objects(
     path: &Path,
+    open: &mut BTreeSet<Digest>,
     limits: &Limits,
     observer: &dyn Observer,
     take: &mut TakeObject<'_>,
 ) -> Result<(), ResolveError> {
     files(path, limits, observer, &mut |name, size, content| {
-        if let Some(Ok(digest)) = name.strip_prefix("objects/").map(Digest::from_hex) {
-            take(&digest, size, content)?;
+        if let Some(Ok(digest)) = name.strip_prefix("objects/").map(Digest::from_hex)
+            && open.contains(&digest)
+            && take(&digest, size, content)?
+        {
+            open.remove(&digest);
         }
-        Ok(true)
+        Ok(!open.is_empty())
     })
 }
 
-/// Brings the objects for which `wanted` is true into the store.
-pub(crate) fn fetch(
-    store: &umiak_store::Store,
-    path: &Path,
-    wanted: &dyn Fn(&Digest) -> bool,
+/// The files that objects of an app may be in, in the order in which they are asked.
+pub(crate) fn carriers(app: &TargetApp) -> impl Iterator<Item = &Path> {
+    let own = match &app.origin {
+        Origin::Package(path) => Some(path.as_path()),
+        Origin::Image(_) => None,
+    };
+    own.into_iter().chain(app.objects.iter().filter_map(Carrier::path))
+}
+
+/// Hands over the `open` objects of an app, each from the first file that has it, and takes them off the list.
+///
+/// # Errors
+/// Something is still open then: the first thing that was wrong with a file, else that none has it.
+pub(crate) fn gather(
+    app: &TargetApp,
+    open: &mut BTreeSet<Digest>,
     limits: &Limits,
     observer: &dyn Observer,
+    take: &mut TakeObject<'_>,
 ) -> Result<(), ResolveError> {
-    objects(path, limits, observer, &mut |digest, size, content| {
-        if wanted(digest) && !store.has_blob(digest) {
-            keep(store, path, digest, size, content, observer)
-        } else {
-            Ok(())
+    let mut told = None;
+    for path in carriers(app) {
+        if open.is_empty() {
+            return Ok(());
         }
-    })
+        match objects(path, open, limits, observer, take) {
+            Ok(()) => {}
+            Err(error) if is_of_file(&error) => drop(told.get_or_insert(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    match (open.first(), told) {
+        (None, _) => Ok(()),
+        (Some(_), Some(told)) => Err(told),
+        (Some(digest), None) => Err(ResolveError::Missing {
+            what: format!("the object {} of {}", digest.short(), app.name),
+            why: "its package has it not".to_owned(),
+        }),
+    }
 }
 
-/// Brings those objects that are still `open` and no longer than `limit` into the store, in place of damaged ones, and takes
-/// them off the list.
-pub(crate) fn documents(
-    store: &umiak_store::Store,
-    path: &Path,
+/// Whether another file may do better.
+fn is_of_file(error: &ResolveError) -> bool {
+    match error {
+        ResolveError::File { .. } | ResolveError::Missing { .. } => true,
+        ResolveError::Store(error) => {
+            matches!(**error, StoreError::WrongDigest { .. } | StoreError::WrongLength { .. })
+        }
+        _ => false,
+    }
+}
+
+/// Brings the `open` objects of an app into the store, those that are there already in place of damaged ones, and takes them
+/// off the list; none that is longer than `limit`.
+pub(crate) fn fetch(
+    store: &Store,
+    app: &TargetApp,
     open: &mut BTreeSet<Digest>,
     limit: u64,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<(), ResolveError> {
-    objects(path, limits, observer, &mut |digest, size, content| {
-        if size <= limit && open.remove(digest) { keep(store, path, digest, size, content, observer) } else { Ok(()) }
+    gather(app, open, limits, observer, &mut |digest, size, content| {
+        if size > limit {
+            return Ok(false);
+        }
+        keep(store, digest, size, content, observer).map(|()| true)
     })
 }
 
-/// Brings one object into the store in place of a damaged one.
-pub(crate) fn replace(
-    store: &umiak_store::Store,
-    path: &Path,
-    object: &Digest,
-    limits: &Limits,
-    observer: &dyn Observer,
-) -> Result<(), ResolveError> {
-    let mut found = false;
-    objects(path, limits, observer, &mut |digest, size, content| {
-        if digest != object || found {
-            return Ok(());
-        }
-        found = true;
-        keep(store, path, digest, size, content, observer)
-    })?;
-    let why = || "its package has it not".to_owned();
-    if found {
-        Ok(())
-    } else {
-        Err(ResolveError::Missing { what: format!("the object {}", object.short()), why: why() })
-    }
-}
-
-fn keep(
-    store: &umiak_store::Store,
-    path: &Path,
+/// Brings one object into the store.
+pub(crate) fn keep(
+    store: &Store,
     digest: &Digest,
     size: u64,
     content: &mut dyn Read,
     observer: &dyn Observer,
 ) -> Result<(), ResolveError> {
     let mut ingest = store.ingest(digest, size)?;
-    let unread = |error: io::Error| wrong(path, format!("an object cannot be read: {error}"));
+    let unread = |error: io::Error| {
+        let what = format!("the object {}", digest.short());
+        ResolveError::Missing { what, why: format!("its package cannot be read: {error}") }
+    };
     // What an interruption left need not be written again, only read past.
     io::copy(&mut content.take(ingest.offset()), &mut io::sink()).map_err(unread)?;
     let mut buffer = vec![0; 128 << 10];

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_plan::{BlobKind, Form, Hold, Step, Task};
 use umiak_registry::{ErrorKind, Source, in_parallel};
-use umiak_spec::target::{Origin, Target};
+use umiak_spec::target::Target;
 use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, Observer, ReadAt, Size, delta};
 use umiak_store::{Blob, Keep, LayerDelta, Object, Prunable, PrunePlan, Reservation, Store, StoreError};
 
@@ -216,28 +216,17 @@ impl Work<'_> {
             .note(&format!("planning without the delta {}, which cannot {what}: {why}{because}", delta.short()));
     }
 
-    /// The objects of a pvr state, in one pass through its package, and what is made of them.
+    /// The objects of a pvr state, in one pass through each of its files, and what is made of them.
     fn objects(&self, content: &Content) -> Result<(), SupplyError> {
-        let (Origin::Package(path), Made::Pvr(pvr)) = (&content.app.origin, &content.made) else { return Ok(()) };
+        let Made::Pvr(pvr) = &content.made else { return Ok(()) };
         let store = self.store;
         let reader = self.sources.reader(store, true, self.observer);
         for (cover, _) in pvr.covers().filter(|(cover, _)| !store.has_blob(cover)) {
             reader.make_cover(pvr, &cover)?;
         }
-        let missing: BTreeSet<Digest> =
+        let mut missing: BTreeSet<Digest> =
             content.closure().blobs.into_iter().filter(|digest| !store.has_blob(digest)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        package::fetch(store, path, &|digest| missing.contains(digest), &self.sources.limits, self.observer)?;
-        match missing.iter().find(|digest| !store.has_blob(digest)) {
-            None => Ok(()),
-            Some(digest) => Err(ResolveError::Missing {
-                what: format!("the object {} of {}", digest.short(), content.app.name),
-                why: "its package has it not".to_owned(),
-            }
-            .into()),
-        }
+        Ok(package::fetch(store, &content.app, &mut missing, u64::MAX, &self.sources.limits, self.observer)?)
     }
 
     /// Makes a layer of its blob, which goes then.

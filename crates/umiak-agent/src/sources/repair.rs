@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use umiak_spec::target::{Origin, Target};
+use umiak_spec::target::{Kind, Target};
 use umiak_spec::{Digest, Limits, Observer, Size};
 use umiak_store::{Damage, Fault, Keep, LayerDelta, LayerRecord, LayerSource, Object, Repaired, Store, StoreError};
 
@@ -47,10 +47,12 @@ impl Sources {
         let mut failed = None;
         for app in apps() {
             // An object may be mounted just now: it stays where it is until the good one takes its name.
-            let Origin::Package(path) = &app.origin else { continue };
+            if app.kind != Kind::Pvr {
+                continue;
+            }
             let reader = self.reader(store, false, observer);
             if reader.state(app).is_ok_and(|state| state.objects().contains(digest)) {
-                match package::replace(store, path, digest, &self.limits, observer) {
+                match package::fetch(store, app, &mut [*digest].into(), u64::MAX, &self.limits, observer) {
                     Ok(()) => return Ok(()),
                     // The package of another revision may have it.
                     Err(error) => failed = Some(error),

@@ -3,6 +3,8 @@
 //! Guarantees: signatures are verified before a manifest is looked into; a target of an older generation than the device
 //! has accepted is refused before anything is fetched; the outermost document of every app is in the store afterwards.
 
+use std::collections::BTreeSet;
+
 use umiak_spec::app::{AppError, AppManifest};
 use umiak_spec::target::{Asked, AskedApp, Kind, Origin, Target, TargetApp};
 use umiak_spec::{Descriptor, Digest, Document, DocumentError, ImageReference};
@@ -68,7 +70,7 @@ impl Reader<'_> {
             Origin::Image(reference) => self.pin_image(asked, reference)?,
         };
         let name = asked.name.clone().or(own_name).unwrap_or_else(|| places::name_of(&asked.origin));
-        Ok(TargetApp { name, kind, origin: asked.origin.clone(), top })
+        Ok(TargetApp { name, kind, origin: asked.origin.clone(), objects: asked.objects.clone(), top })
     }
 
     fn pin_package(
@@ -81,7 +83,9 @@ impl Reader<'_> {
         let digest = Digest::of(&bytes);
         same(asked, digest)?;
         if let umiak_pvr::json::Value::Object(members) = state.to_value() {
-            self.sources.trust.check_state(&places::named(&asked.origin), &members)?;
+            for origin in vouched(asked) {
+                self.sources.trust.check_state(&origin, &members)?;
+            }
         }
         self.store.put_blob(&digest, &bytes)?;
         Ok((Kind::Pvr, Descriptor::new(STATE, digest, bytes.len() as u64), None))
@@ -125,6 +129,15 @@ impl Reader<'_> {
             }
             Err(source) => Err(ResolveError::App { what: asked.origin.to_string(), source: Box::new(source) }),
         }
+    }
+}
+
+/// Whose rules of the policy a state has to satisfy: that of its package; those of all packages that it was put together from,
+/// where it stands in a file of its own.
+fn vouched(asked: &AskedApp) -> BTreeSet<String> {
+    match asked.objects.as_slice() {
+        [] => [places::named(&asked.origin)].into(),
+        carriers => carriers.iter().map(places::carrier).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! An image of an app that came in a layout or a bundle is looked for beside the app, and then in its registry: a bundle
 //! with deltas has no layers.
 
-use umiak_spec::target::Origin;
+use umiak_spec::target::{Carrier, Origin};
 use umiak_spec::{Digest, ImageReference, RegistryName, Selector};
 
 /// The places of an image that an app from `origin` names.
@@ -45,6 +45,11 @@ pub(crate) fn named(origin: &Origin) -> String {
             None => other.to_string(),
         },
     }
+}
+
+/// The same of a place of objects: what came through standard input is `file/-`.
+pub(crate) fn carrier(carrier: &Carrier) -> String {
+    format!("file/{}", carrier.to_string().trim_start_matches('/'))
 }
 
 /// What the app is called that a package is, where nobody calls it otherwise. Not by the file: its name has the release in

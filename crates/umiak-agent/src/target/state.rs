@@ -4,7 +4,6 @@
 //! are laid over roots), each of bounded size and verified; what was read once is read again without the package.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use umiak_pvr::device::{self, Container, Device};
 use umiak_pvr::{State, state::Entry};
@@ -136,18 +135,7 @@ impl Reader<'_> {
             .into_iter()
             .filter(|digest| !matches!(self.store.document(digest, limit), Ok(Some(_))))
             .collect();
-        let Origin::Package(path) = &app.origin else { return Ok(()) };
-        if open.is_empty() {
-            return Ok(());
-        }
-        package::documents(self.store, path, &mut open, limit, &self.sources.limits, self.observer)?;
-        match open.first() {
-            None => Ok(()),
-            Some(digest) => Err(ResolveError::Missing {
-                what: format!("the object {} of {}", digest.short(), app.name),
-                why: format!("its package has none of at most {limit} bytes"),
-            }),
-        }
+        package::fetch(self.store, app, &mut open, limit, &self.sources.limits, self.observer)
     }
 
     /// The state of a package.
@@ -176,7 +164,7 @@ impl Reader<'_> {
         Ok(state)
     }
 
-    /// Lengths of the objects of a state: those of the store, else those of the package.
+    /// Lengths of the objects of a state: those of the store, else those of its files.
     pub(crate) fn object_sizes(&self, app: &TargetApp, pvr: &PvrApp) -> Result<BTreeMap<Digest, u64>, ResolveError> {
         let mut sizes = BTreeMap::new();
         let mut open: BTreeSet<Digest> = BTreeSet::new();
@@ -186,20 +174,10 @@ impl Reader<'_> {
                 None => drop(open.insert(digest)),
             }
         }
-        if let (false, Origin::Package(path)) = (open.is_empty(), &app.origin) {
-            package::objects(path, &self.sources.limits, self.observer, &mut |digest, size, _: &mut dyn io::Read| {
-                if open.remove(digest) {
-                    sizes.insert(*digest, size);
-                }
-                Ok(())
-            })?;
-        }
-        match open.first() {
-            None => Ok(sizes),
-            Some(digest) => Err(ResolveError::Missing {
-                what: format!("the object {} of {}", digest.short(), app.name),
-                why: "its package has it not".to_owned(),
-            }),
-        }
+        package::gather(app, &mut open, &self.sources.limits, self.observer, &mut |digest, size, _| {
+            sizes.insert(*digest, size);
+            Ok(true)
+        })?;
+        Ok(sizes)
     }
 }

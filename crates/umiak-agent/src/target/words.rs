@@ -42,7 +42,7 @@ pub fn asked(words: &[String], directory: &Path, limits: &Limits) -> Result<Aske
                 let why = "it says all that is to run: nothing may stand beside it".into();
                 return Err(ResolveError::File { path: directory.join(word), why });
             }
-            Found::App(origin) => asked.apps.push(AskedApp { name: None, origin, digest: None }),
+            Found::App(origin) => asked.apps.push(AskedApp::new(origin)),
         }
     }
     Ok(asked)
@@ -82,7 +82,7 @@ fn target(path: &Path, limits: &Limits) -> Result<Asked, ResolveError> {
     let mut asked = Asked::parse(&bytes, limits)?;
     let beside = path.parent().unwrap_or(Path::new("/"));
     for app in &mut asked.apps {
-        app.origin = app.origin.clone().below(beside);
+        *app = app.clone().below(beside);
     }
     Ok(asked)
 }

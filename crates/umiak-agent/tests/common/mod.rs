@@ -206,7 +206,7 @@ pub fn update(world: &World) -> Result<Outcome, AgentError> {
 
 /// A target of these references.
 pub fn asked(apps: &[&str]) -> Asked {
-    let app = |text: &&str| AskedApp { name: None, origin: text.parse().unwrap(), digest: None };
+    let app = |text: &&str| AskedApp::new(text.parse().unwrap());
     Asked { generation: None, testing_seconds: None, apps: apps.iter().map(app).collect() }
 }
 

@@ -259,7 +259,8 @@ impl Supply for FakeSupply {
                 annotations: umiak_spec::Annotations::default(),
                 artifact_type: None,
             };
-            apps.push(TargetApp { name, kind: Kind::Compose, origin: app.origin.clone(), top: descriptor });
+            let (origin, objects) = (app.origin.clone(), Vec::new());
+            apps.push(TargetApp { name, kind: Kind::Compose, origin, objects, top: descriptor });
         }
         let target = Target { generation: 0, testing_seconds: asked.testing_seconds, apps };
         Ok(target.checked().unwrap())

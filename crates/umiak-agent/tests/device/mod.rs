@@ -50,7 +50,7 @@ impl World {
     }
 
     pub fn asked(&self, reference: &str) -> Asked {
-        let app = AskedApp { name: Some("shop".into()), origin: reference.parse().unwrap(), digest: None };
+        let app = AskedApp { name: Some("shop".into()), ..AskedApp::new(reference.parse().unwrap()) };
         Asked { generation: None, testing_seconds: None, apps: vec![app] }
     }
 

@@ -9,13 +9,17 @@
 //! not known is refused by its name, because a device that passes it over does something else than was asked. What this
 //! does not do: open what a reference names.
 
+mod carrier;
 mod origin;
 mod read;
+
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::{Descriptor, Digest, DigestError, DocumentError, ReferenceError};
 
+pub use carrier::Carrier;
 pub use origin::Origin;
 
 /// The media type of the document.
@@ -24,6 +28,8 @@ pub const MEDIA_TYPE: &str = "application/vnd.umiak.target.v1+json";
 pub const VERSION: u64 = 1;
 /// Apps of one target: far more than a device runs.
 pub const MAX_APPS: usize = 256;
+/// Files of one app that objects are in: as many packages as are merged before one is whole again.
+pub const MAX_OBJECTS: usize = 64;
 /// Bytes of an app's name: with what is put behind it, it is a file's.
 pub const MAX_NAME: usize = 128;
 
@@ -68,8 +74,25 @@ pub struct AskedApp {
     pub name: Option<String>,
     /// Where it is.
     pub origin: Origin,
+    /// Where objects are besides, or instead; of a pvr state only.
+    pub objects: Vec<Carrier>,
     /// Which it must be, whatever a tag says by now.
     pub digest: Option<Digest>,
+}
+
+impl AskedApp {
+    /// Whatever is there, under the name that it says itself.
+    #[must_use]
+    pub const fn new(origin: Origin) -> Self {
+        Self { name: None, origin, objects: Vec::new(), digest: None }
+    }
+
+    /// The same app seen from a directory above: relative paths get `directory` in front.
+    #[must_use]
+    pub fn below(self, directory: &Path) -> Self {
+        let objects = self.objects.into_iter().map(|carrier| carrier.below(directory)).collect();
+        Self { origin: self.origin.below(directory), objects, ..self }
+    }
 }
 
 /// What a device should run, by digest.
@@ -92,6 +115,8 @@ pub struct TargetApp {
     pub kind: Kind,
     /// Where it is, as it was asked for: a tag in here is not asked for again.
     pub origin: Origin,
+    /// See [`AskedApp::objects`].
+    pub objects: Vec<Carrier>,
     /// The document that it begins with: a manifest, an index, or a pvr state.
     pub top: Descriptor,
 }
@@ -129,6 +154,12 @@ pub enum TargetError {
         /// What is wrong with it.
         source: DigestError,
     },
+    /// Places of objects beside what has none.
+    #[error("`{0}` has files with objects beside it, and is no pvr state")]
+    Objects(String),
+    /// More places of objects than the limit, or one that is none.
+    #[error("the objects of `{0}` are to be in {MAX_OBJECTS} files at most, each with a name")]
+    Carriers(String),
     /// More apps than the limit.
     #[error("the target has {0} apps, more than the limit of {MAX_APPS}")]
     TooMany(usize),
@@ -158,6 +189,8 @@ struct WrittenApp<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     reference: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    objects: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     media_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,6 +206,7 @@ impl Asked {
         let app = |app: &AskedApp| WrittenApp {
             name: None,
             reference: app.origin.to_string(),
+            objects: words(&app.objects),
             digest: app.digest,
             ..WrittenApp::default()
         };
@@ -195,6 +229,7 @@ impl Target {
             name: None,
             kind: Some(app.kind.word()),
             reference: app.origin.to_string(),
+            objects: words(&app.objects),
             media_type: None,
             digest: Some(app.top.digest),
             size: Some(app.top.size),
@@ -249,6 +284,10 @@ pub fn check_name(name: &str) -> Result<(), TargetError> {
 
 fn check_count(apps: usize) -> Result<(), TargetError> {
     if apps > MAX_APPS { Err(TargetError::TooMany(apps)) } else { Ok(()) }
+}
+
+fn words(carriers: &[Carrier]) -> Vec<String> {
+    carriers.iter().map(ToString::to_string).collect()
 }
 
 fn bytes(document: &Written<'_>) -> Vec<u8> {

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Asked, AskedApp, Kind, MEDIA_TYPE, Origin, Target, TargetApp, TargetError, VERSION, check_count, check_name,
+    Asked, AskedApp, Carrier, Kind, MAX_OBJECTS, MEDIA_TYPE, Origin, Target, TargetApp, TargetError, VERSION,
+    check_count, check_name,
 };
 use crate::manifest::check_size;
 use crate::{Descriptor, Digest, DocumentError, Limits};
@@ -29,6 +30,8 @@ struct ReadApp {
     #[serde(default)]
     kind: Option<String>,
     reference: String,
+    #[serde(default)]
+    objects: Vec<String>,
     #[serde(default)]
     media_type: Option<String>,
     #[serde(default)]
@@ -89,7 +92,16 @@ impl ReadApp {
             self.reference.parse().map_err(|source| TargetError::Reference { text: shown(&self.reference), source })?;
         let wrong = |source| TargetError::Digest { app: shown(&self.reference), source };
         let digest: Option<Digest> = self.digest.as_ref().map(|text| text.parse().map_err(wrong)).transpose()?;
-        Ok(AskedApp { name, origin, digest })
+        Ok(AskedApp { name, objects: self.carriers(&origin)?, origin, digest })
+    }
+
+    fn carriers(&self, origin: &Origin) -> Result<Vec<Carrier>, TargetError> {
+        if !self.objects.is_empty() && !matches!(origin, Origin::Package(_)) {
+            return Err(TargetError::Objects(shown(&self.reference)));
+        }
+        let carriers: Option<Vec<Carrier>> = self.objects.iter().map(|text| Carrier::parse(text)).collect();
+        let carriers = carriers.filter(|carriers| carriers.len() <= MAX_OBJECTS);
+        carriers.ok_or_else(|| TargetError::Carriers(shown(&self.reference)))
     }
 
     fn pinned(&self) -> Result<TargetApp, TargetError> {
@@ -101,7 +113,7 @@ impl ReadApp {
             Some((asked.name.clone()?, kind?, top))
         };
         let (name, kind, top) = pin().ok_or_else(|| TargetError::NotPinned(shown(&self.reference)))?;
-        Ok(TargetApp { name, kind, origin: asked.origin, top })
+        Ok(TargetApp { name, kind, origin: asked.origin, objects: asked.objects, top })
     }
 }
 

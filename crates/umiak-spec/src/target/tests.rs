@@ -11,6 +11,7 @@ fn pinned() -> Target {
         name: name.into(),
         kind,
         origin: origin.parse().unwrap(),
+        objects: Vec::new(),
         top: top.clone(),
     };
     Target {
@@ -58,6 +59,44 @@ fn the_golden_document() {
     let asked = Asked::parse(golden.as_bytes(), &Limits::default()).unwrap();
     assert_eq!(String::from_utf8(asked.to_bytes()).unwrap(), golden);
     assert_eq!(asked.apps[1].origin, Origin::Package("maps.tgz".into()));
+}
+
+#[test]
+fn objects_may_be_beside_a_state() {
+    let golden = r#"{
+  "version": 1,
+  "mediaType": "application/vnd.umiak.target.v1+json",
+  "apps": [
+    {
+      "name": "device",
+      "reference": "pvr:state.json",
+      "objects": [
+        "/media/usb/maps.tgz",
+        "web.delta",
+        "-"
+      ]
+    }
+  ]
+}
+"#;
+    let asked = Asked::parse(golden.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(String::from_utf8(asked.to_bytes()).unwrap(), golden);
+    let below = asked.apps[0].clone().below(Path::new("/d"));
+    let words: Vec<String> = below.objects.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (words.join(" ").as_str(), below.origin.to_string().as_str()),
+        ("/media/usb/maps.tgz /d/web.delta -", "pvr:/d/state.json")
+    );
+    let mut target = pinned();
+    target.apps[0].objects = below.objects;
+    assert_eq!(Target::parse(&target.to_bytes(), &Limits::default()).unwrap(), target);
+    let refused = |text: &str| Asked::parse(text.as_bytes(), &Limits::default()).unwrap_err();
+    let image = refused(r#"{"version":1,"apps":[{"reference":"shop:1","objects":["a.tgz"]}]}"#);
+    assert!(matches!(image, TargetError::Objects(name) if name == "shop:1"));
+    for objects in [r#"["a",""]"#.to_owned(), format!("[{}]", vec!["\"a\""; MAX_OBJECTS + 1].join(","))] {
+        let text = format!(r#"{{"version":1,"apps":[{{"reference":"pvr:s","objects":{objects}}}]}}"#);
+        assert!(matches!(refused(&text), TargetError::Carriers(_)));
+    }
 }
 
 #[test]

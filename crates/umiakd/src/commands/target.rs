@@ -64,7 +64,7 @@ fn asked(words: &[String]) -> Result<Asked, Failure> {
         })?;
         // The daemon reads it again, and stands elsewhere.
         let here = std::env::current_dir().map_err(|error| Failure::of_io("enter", Path::new("."), &error))?;
-        Ok(AskedApp { name: None, origin: origin.below(&here), digest: None })
+        Ok(AskedApp::new(origin).below(&here))
     };
     Ok(Asked { apps: words.iter().map(app).collect::<Result<_, Failure>>()?, ..Asked::default() })
 }
@@ -90,10 +90,14 @@ fn document(path: &Path) -> Result<Asked, Failure> {
         return Err(Failure::new(Kind::Usage, format!("{} is too long for a target", path.display())));
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
-    Asked::parse(&bytes, &Limits::default()).map_err(|error| {
+    let mut asked = Asked::parse(&bytes, &Limits::default()).map_err(|error| {
         Failure::from_error(&error, Kind::Usage)
             .hint(format!("{}: docs/formats/target.md says how one looks", path.display()))
-    })
+    })?;
+    let whole = std::path::absolute(path).map_err(|error| unreadable(&error))?;
+    let beside = whole.parent().unwrap_or(Path::new("/"));
+    asked.apps = asked.apps.into_iter().map(|app| app.below(beside)).collect();
+    Ok(asked)
 }
 
 fn show(context: &Context<'_>, agent: &Agent) -> Result<(), Failure> {
