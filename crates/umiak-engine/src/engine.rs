@@ -1,5 +1,6 @@
 //! What every engine does, and what it is told and tells.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +43,15 @@ impl Deployment {
         let found = self.services.iter().find(|placed| placed.service.name == service);
         found.ok_or_else(|| EngineError::NoService { app: self.app.clone(), service: service.to_owned() })
     }
+}
+
+/// What a deployment gets on the device that is there after its next start, too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Made {
+    /// Directories; those above them are made where they are missing.
+    pub directories: BTreeSet<PathBuf>,
+    /// Files, and how long they are at first. The directories above them are made, too.
+    pub files: BTreeMap<PathBuf, u64>,
 }
 
 /// Images as the store has them, for engines that keep their own copy.
@@ -182,6 +192,16 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// Something cannot be made; what was made stays and is used by the next try, or taken away by [`Engine::remove`].
     fn ready(&self, deployment: &Deployment, images: &dyn Images) -> Result<(), EngineError>;
+
+    /// What [`Engine::ready`] and [`Engine::start`] make for a deployment that outlasts the next start of the device,
+    /// whether it is there already or not: touches nothing. Without what services write and what images put into new
+    /// volumes; nothing for engines with a store of their own.
+    ///
+    /// # Errors
+    /// A name in the deployment can be no part of a path.
+    fn makes(&self, _deployment: &Deployment) -> Result<Made, EngineError> {
+        Ok(Made::default())
+    }
 
     /// Starts one service and returns when its process runs. It does not wait for others nor for health.
     ///

@@ -25,7 +25,7 @@ mod nothing;
 pub mod oci;
 
 pub use docker::{Docker, DockerOptions};
-pub use engine::{Condition, Deployment, Engine, Health, Images, Observed, Placed, Refused};
+pub use engine::{Condition, Deployment, Engine, Health, Images, Made, Observed, Placed, Refused};
 pub use error::EngineError;
 pub use logs::{FOLLOW_PAUSE, Line, LogQuery, LogSink, Stream};
 pub use nothing::Nothing;

@@ -15,6 +15,7 @@ mod control;
 mod host;
 mod hosts;
 mod inside;
+mod makes;
 mod network;
 mod observe;
 mod place;
@@ -39,7 +40,7 @@ pub use network::Pool;
 pub use place::Directories;
 
 use crate::error::At;
-use crate::{Deployment, Engine, EngineError, Images, LogQuery, LogSink, Observed, Refused, durable};
+use crate::{Deployment, Engine, EngineError, Images, LogQuery, LogSink, Made, Observed, Refused, durable};
 use host::Host;
 use runtime::Runtime;
 
@@ -141,6 +142,10 @@ impl Engine for Oci {
         // One that does not answer is found out before anything is stopped for it.
         self.runtime.answer(&self.directories().run.join("runtime.log"))?;
         prepare::all(self, deployment)
+    }
+
+    fn makes(&self, deployment: &Deployment) -> Result<Made, EngineError> {
+        makes::all(self.directories(), deployment)
     }
 
     fn start(&self, deployment: &Deployment, service: &str) -> Result<(), EngineError> {

@@ -47,16 +47,8 @@ pub(crate) fn ready(instance: &Instance, placed: &Placed) -> Result<(), EngineEr
 }
 
 fn upper(instance: &Instance, placed: &Placed) -> Result<Upper, EngineError> {
-    let name = &instance.key.service;
-    let (base, keep): (PathBuf, bool) = match placed.service.root {
-        Root::ReadOnly => (instance.file("top"), false),
-        Root::Writable(Persistence::Boot) => (instance.file("top"), true),
-        Root::Writable(Persistence::Revision) => (instance.kept_for_revision().join("roots").join(name), true),
-        Root::Writable(Persistence::Persistent) => {
-            (instance.directories().volumes.join(&instance.key.app).join("roots").join(name), true)
-        }
-    };
-    if !keep {
+    let base = base(instance, &placed.service.root);
+    if placed.service.root == Root::ReadOnly {
         durable::remove_tree(&base)?;
     }
     let upper = Upper { upper: base.join("upper"), work: base.join("work") };
@@ -64,4 +56,16 @@ fn upper(instance: &Instance, placed: &Placed) -> Result<Upper, EngineError> {
     durable::open_directory(&upper.upper)?;
     durable::directory(&upper.work)?;
     Ok(upper)
+}
+
+/// Where the top of a root lies.
+pub(crate) fn base(instance: &Instance, root: &Root) -> PathBuf {
+    let name = &instance.key.service;
+    match root {
+        Root::ReadOnly | Root::Writable(Persistence::Boot) => instance.file("top"),
+        Root::Writable(Persistence::Revision) => instance.kept_for_revision().join("roots").join(name),
+        Root::Writable(Persistence::Persistent) => {
+            instance.directories().volumes.join(&instance.key.app).join("roots").join(name)
+        }
+    }
 }
