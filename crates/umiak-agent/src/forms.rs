@@ -30,7 +30,8 @@ type Stacked = ((String, String), Stack);
 /// Bytes that have to stay free beside what is written.
 const MARGIN: u64 = 1 << 20;
 
-fn record() -> Name {
+/// The name of the record of the revisions whose layers are in their forms.
+pub(crate) fn record() -> Name {
     "forms".parse().expect("a word is a name")
 }
 

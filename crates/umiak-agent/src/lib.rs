@@ -25,6 +25,7 @@ mod journal;
 mod kept;
 mod look;
 mod outcome;
+mod own;
 mod package;
 mod packaged;
 mod place;

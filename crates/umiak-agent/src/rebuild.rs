@@ -15,7 +15,8 @@ use crate::error::AgentError;
 use crate::journal::{Journal, What};
 use crate::kept;
 
-fn record() -> Name {
+/// The name of the record of what was committed last.
+pub(crate) fn record() -> Name {
     "current".parse().expect("a word is a name")
 }
 

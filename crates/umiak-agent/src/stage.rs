@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use umiak_plan::Action;
+use umiak_plan::{Action, Own};
 use umiak_spec::target::Target;
 use umiak_spec::{Cancelled, Digest, Observer, Size};
 use umiak_store::{Closure, PruneRequest, Reservation, StoreError};
@@ -81,8 +81,7 @@ impl Session<'_> {
         let read = |revision: &Digest| Ok::<_, AgentError>(kept::read(&self.store, revision)?.map(|kept| kept.target));
         let (current, wanted) = (self.journal.state.current, Revision::of(target).digest());
         let others = self.kept().into_iter().filter(|revision| Some(*revision) != current && *revision != wanted);
-        let journal = self.journal.to_bytes().len() as u64;
-        let mut occasion = Occasion { journal, ..Occasion::default() };
+        let mut occasion = Occasion::default();
         if let Some(current) = &current {
             occasion.current = read(current)?;
         }
@@ -104,7 +103,7 @@ impl Session<'_> {
         let (kept, arrangement) = self.settled(&digest, target, &described)?;
         let brought = match self.store.missing(&closure).is_empty() {
             true => None,
-            false => Some(self.bring(target, &closure, kept::size(&kept), watcher)?),
+            false => Some(self.bring(target, &closure, self.own(target, &kept, &arrangement)?, watcher)?),
         };
         if let Some(brought) = &brought {
             brought.hold(Action::Name)?;
@@ -143,11 +142,11 @@ impl Session<'_> {
         &self,
         target: &Target,
         closure: &Closure,
-        record: u64,
+        own: Own,
         watcher: &dyn Watcher,
     ) -> Result<Brought<'_>, AgentError> {
         let supply = &self.agent.supply;
-        let mut occasion = Occasion { record, ..self.occasion(target)? };
+        let mut occasion = Occasion { own, ..self.occasion(target)? };
         loop {
             let planned = supply.plan(&self.store, target, &occasion, watcher)?;
             if let Some(refusal) = &planned.refusal {

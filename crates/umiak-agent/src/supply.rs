@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use umiak_plan::Own;
 use umiak_spec::Digest;
 use umiak_spec::service::Service;
 use umiak_spec::target::{Asked, Target, TargetApp};
@@ -110,10 +111,8 @@ pub struct Occasion {
     pub others: Vec<Target>,
     /// Parts of deltas, by the digests of their blobs, that were tried in vain.
     pub useless: BTreeSet<Digest>,
-    /// Bytes of what is written down of the revision beside its name.
-    pub record: u64,
-    /// Bytes of the journal.
-    pub journal: u64,
+    /// What the device writes for itself.
+    pub own: Own,
 }
 
 impl Occasion {

@@ -13,7 +13,7 @@ use crate::revision::Revision;
 use crate::session::Session;
 use crate::stage::Turning;
 use crate::supply::{Occasion, Planned};
-use crate::{hold, kept, target, trouble};
+use crate::{hold, target, trouble};
 
 /// How often an update turns to a target that was set while it ran, before it leaves the rest to the next one.
 const TURNS: usize = 64;
@@ -43,7 +43,13 @@ struct Pinned {
     target: String,
 }
 
-fn pinned_name() -> Name {
+/// What is written down of a target that was looked up.
+pub(crate) fn to_bytes(asking: Digest, target: &Target) -> Vec<u8> {
+    let target = String::from_utf8(target.to_bytes()).expect("JSON is text");
+    serde_json::to_vec(&Pinned { asking, target }).expect("texts can always be written as JSON")
+}
+
+pub(crate) fn pinned_name() -> Name {
     "pinned".parse().expect("a word is a name")
 }
 
@@ -66,8 +72,9 @@ impl Session<'_> {
         let read = self.read(&checked.target)?;
         self.refuse(&read.described)?;
         if checked.current != Some(revision) && !self.store.missing(&read.closure).is_empty() {
-            let (kept, _) = self.settled(&revision, &checked.target, &read.described)?;
-            let occasion = Occasion { record: kept::size(&kept), ..self.occasion(&checked.target)? };
+            let (kept, arrangement) = self.settled(&revision, &checked.target, &read.described)?;
+            let own = self.own(&checked.target, &kept, &arrangement)?;
+            let occasion = Occasion { own, ..self.occasion(&checked.target)? };
             checked.planned = Some(self.agent.supply.plan(&self.store, &checked.target, &occasion, watcher)?);
         }
         Ok(checked)
@@ -207,10 +214,7 @@ impl Session<'_> {
     /// generation is taken any more.
     fn accept(&self, asking: &Asking, target: &Target, before: Option<&Target>) -> Result<(), AgentError> {
         if before != Some(target) {
-            let text = String::from_utf8(target.to_bytes()).expect("JSON is text");
-            let pinned = Pinned { asking: asking.id, target: text };
-            let bytes = serde_json::to_vec(&pinned).expect("texts can always be written as JSON");
-            self.store.put_record(&pinned_name(), &bytes)?;
+            self.store.put_record(&pinned_name(), &to_bytes(asking.id, target))?;
         }
         Ok(target::accept(&self.store, target.generation).map_err(SupplyError::from)?)
     }

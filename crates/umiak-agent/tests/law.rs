@@ -12,6 +12,8 @@ mod device;
 mod living;
 #[path = "device/releases.rs"]
 mod releases;
+#[path = "device/taken.rs"]
+mod taken;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,34 +21,15 @@ use std::sync::{Arc, Mutex};
 
 use common::committed;
 use living::Device;
+use taken::{BLOCK, taken};
 use umiak_agent::sources::Sources;
 use umiak_agent::{Agent, AgentError, Outcome, Planned, Silently, UpdateOptions, Watcher};
 use umiak_plan::{Action, Form, Way};
 use umiak_spec::{Cancelled, Observer};
 use umiak_store::{Hooked, RealDisk, Store};
 
-const BLOCK: u64 = 4096;
 /// So much less than the plan says may be taken, where it is more than 1 %.
 const SLACK: u64 = 64 << 10;
-
-/// What the store takes in whole blocks: files and directories; and its reserve.
-fn taken(path: &Path) -> (u64, u64) {
-    let Ok(entries) = std::fs::read_dir(path) else { return (0, 0) };
-    let (mut bytes, mut reserve) = (BLOCK, 0);
-    for entry in entries.flatten() {
-        let Ok(metadata) = entry.metadata() else { continue };
-        let blocks = metadata.len().next_multiple_of(BLOCK);
-        if metadata.is_dir() {
-            let (below, _) = taken(&entry.path());
-            bytes += below;
-        } else if entry.file_name() == "reserve" {
-            reserve = blocks;
-        } else {
-            bytes += blocks;
-        }
-    }
-    (bytes, reserve)
-}
 
 /// Use of the store since the plan was made.
 #[derive(Default)]

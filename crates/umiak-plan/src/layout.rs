@@ -18,8 +18,6 @@ const NAMED: u64 = 80;
 const DOCUMENT: u64 = 1 << 10;
 /// Bytes before a document: its digest and length.
 const SEAL: u64 = 128;
-/// What a journal grows by when something has happened.
-const ENTRY: u64 = 512;
 /// A document is there twice: itself and its copy.
 const COPIES: u64 = 2;
 /// A blob that is being fetched has a record of [`CHECKPOINT`] bytes for at least so many of its own: many come at once.
@@ -82,11 +80,6 @@ pub(crate) fn record(file_system: &FileSystem, bytes: u64) -> Cost {
         return Cost::NOTHING;
     }
     file_system.files(bytes.saturating_add(SEAL), COPIES)
-}
-
-/// A journal of so many bytes, written again with what happened.
-pub(crate) fn journal(file_system: &FileSystem, bytes: u64) -> Cost {
-    record(file_system, if bytes == 0 { 0 } else { bytes.saturating_add(ENTRY) })
 }
 
 /// A name in the store that lists so many digests.

@@ -6,6 +6,7 @@ use umiak_spec::Digest;
 
 use crate::contents::{Contents, LayerFiles};
 use crate::device::StoredLayer;
+use crate::own::Own;
 use crate::task::Form;
 
 /// What a blob is, in the order in which blobs are fetched.
@@ -218,10 +219,8 @@ pub struct Wanted {
     pub deltas: Vec<Delta>,
     /// Patches that layers may be kept as, where umiak's store is.
     pub patches: Vec<Patch>,
-    /// Bytes of what the device writes down of the revision beside its name, where umiak's store is.
-    pub record: u64,
-    /// Bytes of the device's journal, which is written again when the revision has its name.
-    pub journal: u64,
+    /// What the device writes for itself, where umiak's store is.
+    pub own: Own,
     /// What may be pruned, and when.
     pub policy: Policy,
 }

@@ -58,7 +58,7 @@ impl Sources {
         let counted: BTreeSet<Digest> = apps.flat_map(App::blobs).map(|blob| blob.digest).collect();
         device.stored.blobs.retain(|digest, _| counted.contains(digest) || !stays.contains(digest));
         wanted.policy = Policy::default();
-        (wanted.record, wanted.journal) = (occasion.record, occasion.journal);
+        wanted.own.clone_from(&occasion.own);
         let answer = umiak_plan::plan(&device, &wanted);
         let changes = changes(target, occasion.current.as_ref(), &wanted, &answer);
         let refusal = Some(answer.refusal(&device)).filter(|sentences| !sentences.is_empty());

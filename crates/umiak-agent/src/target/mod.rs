@@ -18,7 +18,7 @@ mod deltas;
 mod documents;
 mod error;
 mod measures;
-mod pin;
+pub(crate) mod pin;
 mod places;
 mod project;
 mod state;

@@ -44,7 +44,8 @@ pub fn accept(store: &Store, wanted: u64) -> Result<(), ResolveError> {
     Ok(())
 }
 
-fn name() -> Name {
+/// The name of its record.
+pub(crate) fn name() -> Name {
     GENERATION.parse().expect("lower-case letters are a name")
 }
 

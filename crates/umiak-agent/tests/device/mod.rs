@@ -74,7 +74,14 @@ impl World {
             "services:\n  web:\n    image: {}/{REPOSITORY}@{image}\n    volumes: [\"./site:/site:ro\"]\n",
             self.server.address()
         );
-        let bundle = tar(&[("docker-compose.yml", compose.as_bytes()), ("site/index.html", b"<h1>hello</h1>")]);
+        self.publish_compose(tag, &compose, &[("site/index.html", b"<h1>hello</h1>")])
+    }
+
+    /// Stores an app with these files beside its project; returns the digest of its manifest.
+    pub fn publish_compose(&self, tag: &str, compose: &str, files: &[(&str, &[u8])]) -> Digest {
+        let files: Vec<(&str, &[u8])> =
+            [("docker-compose.yml", compose.as_bytes())].into_iter().chain(files.iter().copied()).collect();
+        let bundle = tar(&files);
         let manifest = AppManifest::new(Form::Artifact, Digest::of(&bundle), bundle.len() as u64);
         self.registry.put_blob(REPOSITORY, bundle);
         self.registry.put_blob(REPOSITORY, b"{}".to_vec());

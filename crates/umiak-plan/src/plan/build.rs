@@ -26,7 +26,13 @@ const BUNDLE: u64 = 1 << 30;
 pub(super) const BESIDE: &str = "what is needed to go on after a cut";
 
 /// Why something is taken and given back when the revision gets its name.
-const JOURNAL: &str = "the journal, written beside and put in place";
+const JOURNAL: &str = "a document, written beside and put in place";
+
+/// Why something is taken before anything is fetched.
+const BEGUN: &str = "what is written down before anything comes";
+
+/// Why something is taken for services beside their images.
+const KEPT: &str = "directories and logs of services, without what they write";
 
 /// Where a missing layer comes from.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +90,17 @@ impl<'a> Builder<'a> {
         if self.scene.wanted.policy.prune_after {
             self.steps.extend(removing.after());
         }
+        self.begin();
         self.steps
+    }
+
+    /// What the device writes down before anything comes belongs to the first step, whichever that is.
+    fn begin(&mut self) {
+        let Some((place, file_system)) = self.at(Role::Blobs) else { return };
+        let first = self.scene.wanted.own.first(file_system);
+        if let Some(step) = self.steps.first_mut().filter(|_| !first.is_nothing()) {
+            step.changes.insert(0, Change::takes(place, first, BEGUN));
+        }
     }
 
     pub fn at(&self, role: Role) -> Option<(usize, &'a FileSystem)> {
@@ -159,10 +175,14 @@ impl<'a> Builder<'a> {
         let runs =
             |app: &App| device.stored.apps.iter().any(|stored| stored.running && stored.app.digest == app.digest);
         let apps: Vec<&App> = self.scene.apps.iter().copied().filter(|app| !runs(app)).collect();
+        let mut kept = Some(&self.scene.wanted.own);
         for app in apps {
             let mut changes = Vec::new();
             if let Some((place, file_system)) = self.at(Role::Projects) {
-                changes.push(Change::takes(place, project(file_system, app), "project, unpacked from the bundle"));
+                let project = project(file_system, app, device.keeps);
+                changes.push(Change::takes(place, project, "project, unpacked from the bundle"));
+                // Of all apps, because they share directories; with the first.
+                changes.extend(kept.take().map(|own| Change::takes(place, own.kept(file_system), KEPT)));
             }
             if let Some((place, file_system)) = self.at(Role::Engine).filter(|_| device.engine.stores()) {
                 let containers =
@@ -190,11 +210,12 @@ impl<'a> Builder<'a> {
         let stacks: BTreeSet<Vec<Digest>> =
             new.map(|image| image.layers.iter().map(|layer| layer.diff_id).collect()).collect();
         let stacks = stacks.iter().map(|stack| layout::name(file_system, count(stack.len()))).sum();
+        let own = &self.scene.wanted.own;
         let changes = vec![
             Change::takes(place, name, "the revision's name and what belongs to it"),
-            Change::takes(place, layout::record(file_system, self.scene.wanted.record), "what is written down of it"),
-            Change::takes(place, layout::journal(file_system, self.scene.wanted.journal), JOURNAL),
-            Change::returns(place, layout::record(file_system, self.scene.wanted.journal), JOURNAL),
+            Change::takes(place, own.last(file_system), "what is written down of it"),
+            Change::takes(place, own.beside(file_system), JOURNAL),
+            Change::returns(place, own.beside(file_system), JOURNAL),
             Change::takes(place, stacks, "how layers are mounted above each other"),
         ];
         self.steps.push(Step::new(Task::Name, "revision", changes));
@@ -202,11 +223,13 @@ impl<'a> Builder<'a> {
 }
 
 /// What a project takes; a bound where nobody looked into the bundle, and nothing where there is none.
-fn project(file_system: &FileSystem, app: &App) -> Cost {
+fn project(file_system: &FileSystem, app: &App, keeps: Keeps) -> Cost {
     if app.bundle.is_none() && !app.own.iter().any(|blob| blob.kind == BlobKind::Bundle) {
         return Cost::NOTHING;
     }
     let own = file_system.directories(Directory { entries: 8, name_bytes: 160 }, 1);
+    // umiak marks what is unpacked whole with a file that has nothing in it.
+    let own = if keeps == Keeps::Layers { own + file_system.file(0) } else { own };
     let Some(unpacked) = &app.bundle else {
         let bundles = app.own.iter().filter(|blob| blob.kind == BlobKind::Bundle);
         let size = bundles.fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
