@@ -42,7 +42,7 @@ Ways back:
 
 The store:
   prune           Remove what nothing needs
-  fsck            Verify everything that is stored, and repair it
+  fsck            Verify everything that is stored; --repair mends it
   export          Write an image that is stored as an OCI layout
   support         Write everything that helps to help into one file
 
@@ -188,7 +188,7 @@ pub struct UpdateArgs {
 
 /// Go back to another revision
 ///
-/// To the previous one, or to one that is still stored (`umiakd history`). Nothing is fetched. The target stays as it is, and the
+/// To the previous one, or to one that is still stored (`umiakd status` lists them). Nothing is fetched. The target stays as it is, and the
 /// revision that was left is not tried again until the target changes.
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
@@ -226,7 +226,7 @@ pub struct LogsArgs {
     pub tail: usize,
 }
 
-/// Verify everything that is stored, and repair it
+/// Verify everything that is stored; --repair mends it
 ///
 /// Every byte is read and compared with its digest. Exit code 4 when something is damaged and stays so.
 #[derive(Debug, Args)]
