@@ -12,11 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::layered;
-use common::{committed, rolled_back};
+use common::{RealClock, committed, rolled_back};
 use device::World;
-use umiak_agent::{
-    Agent, AgentError, Boot, Clock, Happening, Outcome, Parts, Planned, Policy, Silently, UpdateOptions, Watcher,
-};
+use umiak_agent::{Agent, AgentError, Happening, Outcome, Parts, Planned, Policy, Silently, UpdateOptions, Watcher};
 use umiak_engine::{Docker, DockerOptions};
 use umiak_spec::app::{AppManifest, Form};
 use umiak_spec::{Cancelled, Digest, Observer, media_type};
@@ -31,26 +29,6 @@ const SOON: Duration = Duration::from_secs(30);
 const SERVES: &str = "trap 'exit 0' TERM\necho $((1 + $(/bin/busybox cat /kept/count || echo 0))) >/kept/count\n\
     /bin/busybox wget -q -O /dev/null http://db:81/kept/seed && echo found db\n\
     /bin/busybox httpd -p 80 -h /\nwhile :; do /bin/busybox sleep 0.1; done\n";
-
-struct Machine(Instant);
-
-impl Clock for Machine {
-    fn date(&self) -> u64 {
-        0
-    }
-
-    fn running(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn boot(&self) -> Boot {
-        Boot("one".into())
-    }
-
-    fn wait(&self, time: Duration) {
-        std::thread::sleep(time);
-    }
-}
 
 /// A device with Docker.
 struct Device {
@@ -111,7 +89,7 @@ impl Device {
             disk: Arc::new(RealDisk),
             engine: Arc::new(engine),
             supply: Arc::new(sources),
-            clock: Arc::new(Machine(Instant::now())),
+            clock: Arc::new(RealClock::default()),
             policy,
         })
     }

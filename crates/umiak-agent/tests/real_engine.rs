@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use common::layered::tar;
 use common::supply::{FakeSupply, Publish, service};
-use common::{asked, committed, rolled_back, temporary};
-use umiak_agent::{Agent, Boot, Clock, Outcome, Parts, Policy, Silently, UpdateOptions};
+use common::{RealClock, asked, committed, rolled_back, temporary};
+use umiak_agent::{Agent, Outcome, Parts, Policy, Silently, UpdateOptions};
 use umiak_engine::oci::{Directories, Oci, OciOptions, Pool};
 use umiak_engine::{Condition, Engine, Observed};
 use umiak_store::RealDisk;
@@ -20,26 +20,6 @@ use umiak_store::RealDisk;
 const STAYS: &str = "trap 'exit 0' TERM\nwhile :; do sleep 0.1; done\n";
 
 const SHOP: &str = "registry.example/team/shop:stable";
-
-struct Machine(Instant);
-
-impl Clock for Machine {
-    fn date(&self) -> u64 {
-        0
-    }
-
-    fn running(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn boot(&self) -> Boot {
-        Boot("one".into())
-    }
-
-    fn wait(&self, time: Duration) {
-        std::thread::sleep(time);
-    }
-}
 
 fn shim() -> PathBuf {
     let test = std::env::current_exe().unwrap();
@@ -80,7 +60,7 @@ impl Device {
             disk: Arc::new(RealDisk),
             engine: self.engine.clone(),
             supply: self.supply.clone(),
-            clock: Arc::new(Machine(Instant::now())),
+            clock: Arc::new(RealClock::default()),
             policy: Policy { window, patience: window, look: Duration::from_millis(100), ..Policy::default() },
         })
     }

@@ -7,7 +7,6 @@ mod device;
 use std::fs;
 
 use device::{World, bring, image, layer, noise, sources, tar};
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use umiak_agent::target::{accept, asked};
 use umiak_agent::{Class, How, Occasion, Root, Silently, Supply as _};
 use umiak_sign::Policy;
@@ -15,6 +14,7 @@ use umiak_spec::delta::{Content, LAYER_DELTA, Part};
 use umiak_spec::target::{Kind, Target};
 use umiak_spec::{DeltaManifest, Descriptor, Digest, Limits, media_type};
 use umiak_store::{Closure, Object, Store};
+use umiak_testkit::cosign::Signer;
 use umiak_testkit::sample;
 
 /// All that a target needs.
@@ -307,15 +307,8 @@ fn a_layer_of_which_all_came_before_a_kill_is_verified_and_taken() {
 fn unsigned_apps_are_refused_before_they_are_looked_into() {
     let world = World::new();
     let store = world.store();
-    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-    let mut spki = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00].to_vec();
-    spki.extend_from_slice(key.public_key().as_ref());
-    let pem = format!("-----BEGIN PUBLIC KEY-----\\n{}\\n-----END PUBLIC KEY-----\\n", base64(&spki));
-    let policy = format!(
-        r#"{{"version":1,"keys":{{"release":"{pem}"}},"rules":[{{"from":"{}/**","accept":"signed","signers":["release"]}}],
-            "default":{{"accept":"none"}}}}"#,
-        world.server.address()
-    );
+    let signer = Signer::default();
+    let policy = signer.policy(&format!("{}/**", world.server.address()));
     let sources = umiak_agent::sources::Sources {
         trust: Policy::parse(policy.as_bytes(), &Limits::default()).unwrap(),
         ..sources()
@@ -329,34 +322,12 @@ fn unsigned_apps_are_refused_before_they_are_looked_into() {
 
     let digest = world.publish("stable", &image(vec![layer("a", b"one")]));
     assert!(sources.resolve(&store, &asked, &Silently).is_err(), "not signed yet");
-    let payload = format!(
-        r#"{{"critical":{{"identity":{{"docker-reference":""}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}},"optional":null}}"#
-    );
-    let signature = base64(key.sign(payload.as_bytes()).as_ref());
-    let (of, size) = (Digest::of(payload.as_bytes()), payload.len());
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{of}","size":{size}}},
-            "layers":[{{"mediaType":"application/vnd.dev.cosign.simplesigning.v1+json","digest":"{of}","size":{size},
-            "annotations":{{"dev.cosignproject.cosign/signature":"{signature}"}}}}]}}"#,
-        media_type::OCI_MANIFEST
-    );
-    world.registry.put_blob(device::REPOSITORY, payload);
-    world.registry.put(&umiak_sign::signature_tag(&digest), media_type::OCI_MANIFEST, manifest);
+    let [payload, manifest] = signer.sign(&digest, None);
+    world.registry.put_blob(device::REPOSITORY, payload.bytes);
+    world.registry.put(&umiak_sign::signature_tag(&digest), media_type::OCI_MANIFEST, manifest.bytes);
     assert_eq!(sources.resolve(&store, &asked, &Silently).unwrap().apps[0].top.digest, digest);
     world.publish("stable", &image(vec![layer("a", b"two")]));
     assert!(sources.resolve(&store, &asked, &Silently).is_err(), "another image under the tag");
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letters = bytes.chunks(3).flat_map(|three| {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let letter = move |at: usize| char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]);
-        let length = three.len();
-        (0..4).map(move |at| if at <= length { letter(at) } else { '=' })
-    });
-    letters.collect()
 }
 
 #[test]

@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_methods, reason = "test equipment works in scratch directories")]
 
 pub mod blocklog;
+pub mod cosign;
 pub mod crash;
+pub mod device;
 pub mod disk;
 pub mod dockerd;
 pub mod ferro;
@@ -12,4 +14,5 @@ pub mod overlay2;
 pub mod random;
 pub mod registry;
 pub mod sample;
+pub mod tar;
 pub mod volume;

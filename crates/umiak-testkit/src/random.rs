@@ -32,6 +32,13 @@ impl Content for Bytes {
     }
 }
 
+/// Bytes that do not compress.
+#[must_use]
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut chance = Chance::new(seed);
+    (0..length).map(|_| (chance.bits() >> 56) as u8).collect()
+}
+
 /// A deterministic source of chance (SplitMix64).
 #[derive(Debug, Clone)]
 pub struct Chance(u64);

@@ -49,7 +49,7 @@ pub struct Blob {
 }
 
 impl Blob {
-    fn new(media_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(media_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self { digest: Digest::of(&bytes), media_type: media_type.into(), bytes }
     }

@@ -8,19 +8,17 @@ use std::fs;
 use std::path::Path;
 
 use maker::{Maker, arrive, open, sources, taken, tar};
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use umiak_agent::sources::Sources;
 use umiak_agent::target::asked;
 use umiak_agent::{Class, How, Occasion, Silently, Supply as _};
 use umiak_sign::Policy;
-use umiak_spec::media_type::OCI_MANIFEST;
 use umiak_spec::target::{Asked, Target};
 use umiak_spec::{Digest, Limits};
 use umiak_store::Store;
+use umiak_testkit::cosign::Signer;
 use umiak_testkit::ferro::Ferro;
 use umiak_testkit::http::{Manner, Server, Store as Played};
 use umiak_testkit::registry::Registry;
-use umiak_testkit::sample::Blob;
 
 /// With a registry that is played.
 fn played() -> (Maker, Server, Played) {
@@ -106,60 +104,12 @@ fn an_image_without_an_app_is_as_exact_when_its_measures_are_beside_it() {
 
 /// The policy that asks for a signature by cosign's key of this test on everything.
 fn signed_only() -> Policy {
-    let policy = format!(
-        r#"{{"version":1,"keys":{{"release":"{}"}},"rules":[{{"from":"file/**","accept":"signed","signers":["release"]}}],
-            "default":{{"accept":"none"}}}}"#,
-        key().1.replace('\n', "\\n")
-    );
-    Policy::parse(policy.as_bytes(), &Limits::default()).unwrap()
-}
-
-/// A key of this test, and its public half as PEM.
-fn key() -> (Ed25519KeyPair, String) {
-    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-    let mut public = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00].to_vec();
-    public.extend_from_slice(key.public_key().as_ref());
-    (key, format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", base64(&public)))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letters = bytes.chunks(3).flat_map(|three| {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let letter = move |at: usize| char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]);
-        let length = three.len();
-        (0..4).map(move |at| if at <= length { letter(at) } else { '=' })
-    });
-    letters.collect()
+    Policy::parse(Signer::default().policy("file/**").as_bytes(), &Limits::default()).unwrap()
 }
 
 /// Signs an app as `cosign sign --key` does: under its tag, or as a referrer.
 fn sign(maker: &Maker, app: &Digest, by_tag: bool) {
-    let payload = format!(
-        r#"{{"critical":{{"identity":{{"docker-reference":""}},"image":{{"docker-manifest-digest":"{app}"}},"type":"cosign container image signature"}},"optional":null}}"#
-    );
-    let signature = base64(key().0.sign(payload.as_bytes()).as_ref());
-    let (of, size) = (Digest::of(payload.as_bytes()), payload.len());
-    let subject = match by_tag {
-        true => String::new(),
-        false => format!(
-            r#""artifactType":"{}","subject":{{"mediaType":"{OCI_MANIFEST}","digest":"{app}","size":{}}},"#,
-            umiak_sign::ARTIFACT_TYPE,
-            maker.app_bytes("1").len()
-        ),
-    };
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}",{subject}"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{of}","size":{size}}},
-            "layers":[{{"mediaType":"application/vnd.dev.cosign.simplesigning.v1+json","digest":"{of}","size":{size},
-            "annotations":{{"dev.cosignproject.cosign/signature":"{signature}"}}}}]}}"#
-    );
-    let blob = |media_type: &str, text: String| Blob {
-        digest: Digest::of(text.as_bytes()),
-        media_type: media_type.to_owned(),
-        bytes: text.into_bytes(),
-    };
-    let blobs = [blob("application/octet-stream", payload), blob(OCI_MANIFEST, manifest)];
+    let blobs = Signer::default().sign(app, (!by_tag).then(|| maker.app_bytes("1").len()));
     let tag = umiak_sign::signature_tag(app);
     maker.push("shop", by_tag.then_some(tag.as_str()), &blobs);
 }

@@ -8,28 +8,7 @@ use umiak_delta::{MakeOptions, make};
 use umiak_layer::{Skeleton, SkeletonView, skeleton};
 use umiak_spec::{Digest, Limits, ReadAt, Silent};
 
-/// One file of a tar.
-fn member(name: &str, content: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; 512];
-    bytes[..name.len()].copy_from_slice(name.as_bytes());
-    bytes[100..107].copy_from_slice(b"0000755");
-    bytes[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
-    bytes[156] = b'0';
-    bytes[257..265].copy_from_slice(b"ustar\x0000");
-    bytes[148..156].copy_from_slice(b"        ");
-    let sum: u32 = bytes.iter().map(|byte| u32::from(*byte)).sum();
-    bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    bytes.extend(content);
-    bytes.resize(bytes.len().next_multiple_of(512), 0);
-    bytes
-}
-
-/// A layer of these files.
-pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut bytes: Vec<u8> = files.iter().flat_map(|(name, content)| member(name, content)).collect();
-    bytes.extend([0; 1024]);
-    bytes
-}
+pub use umiak_testkit::tar::tar;
 
 /// A tar in memory as the maker of a delta sees it.
 struct Tar<'a> {

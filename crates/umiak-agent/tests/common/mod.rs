@@ -1,7 +1,7 @@
 //! A device that is made up: an engine whose containers are a table, a registry that is a map, a clock that is a number.
 //! The store is the real one.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 pub mod engine;
 pub mod layered;
@@ -10,7 +10,7 @@ pub mod supply;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use umiak_agent::{
@@ -60,6 +60,33 @@ impl Clock for FakeClock {
 
     fn wait(&self, time: Duration) {
         self.pass(time);
+    }
+}
+
+/// A clock whose time passes by itself, of a machine that is never started again; its date was never set.
+pub struct RealClock(Instant);
+
+impl Default for RealClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for RealClock {
+    fn date(&self) -> u64 {
+        0
+    }
+
+    fn running(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn boot(&self) -> Boot {
+        Boot("one".into())
+    }
+
+    fn wait(&self, time: Duration) {
+        std::thread::sleep(time);
     }
 }
 

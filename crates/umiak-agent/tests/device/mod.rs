@@ -1,6 +1,11 @@
 //! A device with a store, and a registry that fails when it is told to.
 
-#![allow(clippy::unwrap_used, dead_code, reason = "a test may panic, and not every test uses everything")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unused_imports,
+    reason = "a test may panic, and not every test uses everything"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,15 +15,18 @@ use std::time::Duration;
 use umiak_agent::fetch::FetchOptions;
 use umiak_agent::sources::Sources;
 use umiak_agent::{Fetched, Occasion, Planned, Silently, Supply as _};
-use umiak_plan::{Device, Engine, FileSystem, Keeps, Kind, Stored, Watermark};
+use umiak_plan::{Device, Watermark};
 use umiak_registry::{Context, Place, RegistrySettings};
 use umiak_sign::Policy;
 use umiak_spec::app::{AppManifest, Form};
 use umiak_spec::target::{Asked, AskedApp, Target};
-use umiak_spec::{Digest, Limits, media_type};
+use umiak_spec::{Digest, Limits, Platform, media_type};
 use umiak_store::{LayerOptions, RealDisk, Store, StoreOptions};
 use umiak_testkit::http::{Manner, Server, Store as Registry};
 use umiak_testkit::sample::{self, Blob, SampleImage, SampleLayer};
+
+pub use umiak_testkit::random::noise;
+pub use umiak_testkit::tar::tar;
 
 pub const REPOSITORY: &str = umiak_testkit::http::REPOSITORY;
 
@@ -115,6 +123,10 @@ pub fn bring(sources: &Sources, store: &Store, target: &Target, current: Option<
     }
 }
 
+fn platform() -> Platform {
+    "linux/amd64".parse().unwrap()
+}
+
 /// What the device reaches, with everything at hand for a test.
 pub fn sources() -> Sources {
     let registry =
@@ -127,7 +139,7 @@ pub fn sources() -> Sources {
             registry,
             limits: Limits::default(),
         },
-        platform: "linux/amd64".parse().unwrap(),
+        platform: platform(),
         trust: Policy::default(),
         limits: Limits::default(),
         fetch: FetchOptions::default(),
@@ -148,60 +160,7 @@ pub fn with_room(bytes: u64) -> Device {
 }
 
 pub fn device() -> Device {
-    let file_system = FileSystem {
-        name: "/".into(),
-        kind: Kind::Ext4,
-        block_size: 4096,
-        blocks: 1 << 20,
-        free: 1 << 19,
-        reserved: 0,
-        inodes_free: Some(1 << 18),
-        inode_size: 256,
-        groups: 0,
-    };
-    Device {
-        name: "device".into(),
-        file_systems: vec![file_system],
-        roles: BTreeMap::new(),
-        keeps: Keeps::Layers,
-        engine: Engine::Runtime,
-        watermark: Watermark::default(),
-        platform: "linux/amd64".parse().unwrap(),
-        stored: Stored::default(),
-    }
-}
-
-/// A tar of files.
-pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, content) in files {
-        let mut block = vec![0; 512];
-        block[..name.len()].copy_from_slice(name.as_bytes());
-        block[100..107].copy_from_slice(b"0000644");
-        block[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
-        block[156] = b'0';
-        block[257..265].copy_from_slice(b"ustar\x0000");
-        block[148..156].copy_from_slice(b"        ");
-        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-        bytes.extend(block);
-        bytes.extend_from_slice(content);
-        bytes.resize(bytes.len().next_multiple_of(512), 0);
-    }
-    bytes.resize(bytes.len() + 1024, 0);
-    bytes
-}
-
-/// Bytes that do not compress.
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[4]
-    };
-    (0..length).map(|_| next()).collect()
+    umiak_testkit::device::device(platform())
 }
 
 /// A plain layer with one file.

@@ -137,7 +137,7 @@ impl Releases {
             words.join(", "),
         );
         let page = format!("<h1>release {number}</h1>");
-        let bundle = device::tar(&[("docker-compose.yml", compose.as_bytes()), ("site/index.html", page.as_bytes())]);
+        let bundle = tar(&[("docker-compose.yml", compose.as_bytes()), ("site/index.html", page.as_bytes())]);
         let manifest = AppManifest::new(Form::Artifact, Digest::of(&bundle), bundle.len() as u64).to_bytes();
         self.put_bytes(bundle);
         self.put_bytes(b"{}".to_vec());

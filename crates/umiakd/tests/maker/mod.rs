@@ -17,12 +17,13 @@ use umiak_build::compose::{App, Folder, Format, PinnedImages, Request, Work};
 use umiak_build::measure::{Measuring, Which};
 use umiak_delta::{Effort, MakeOptions};
 use umiak_layer::LayerWriter;
-use umiak_plan::{Device, Engine, FileSystem, Keeps, Kind, Stored, Watermark};
 use umiak_registry::{Context, Place, RegistrySettings, open_sink};
 use umiak_sign::Policy;
 use umiak_spec::target::Target;
 use umiak_spec::{Descriptor, Digest, ImageReference, Limits, Platform, Silent, media_type};
 use umiak_store::{LayerOptions, RealDisk, Store, StoreOptions};
+use umiak_testkit::device::device;
+use umiak_testkit::random::noise;
 use umiak_testkit::sample::{Blob, SampleImage, SampleLayer, image};
 use umiak_tree::{Metadata, TreePath};
 
@@ -216,31 +217,7 @@ pub fn sources(trust: Policy) -> Sources {
         environment: BTreeMap::new(),
         profiles: BTreeSet::new(),
         runs_compose: false,
-        survey: Box::new(|_| Ok(device())),
-    }
-}
-
-fn device() -> Device {
-    let file_system = FileSystem {
-        name: "/".into(),
-        kind: Kind::Ext4,
-        block_size: 4096,
-        blocks: 1 << 20,
-        free: 1 << 19,
-        reserved: 0,
-        inodes_free: Some(1 << 18),
-        inode_size: 256,
-        groups: 0,
-    };
-    Device {
-        name: "device".into(),
-        file_systems: vec![file_system],
-        roles: BTreeMap::new(),
-        keeps: Keeps::Layers,
-        engine: Engine::Runtime,
-        watermark: Watermark::default(),
-        platform: Platform::host(),
-        stored: Stored::default(),
+        survey: Box::new(|_| Ok(device(Platform::host()))),
     }
 }
 
@@ -266,18 +243,6 @@ pub fn tar(files: &[(&str, usize, u64)]) -> Vec<u8> {
         archive.file(&path, &Metadata::root_owned(0o755), length, &mut bytes.as_slice()).unwrap();
     }
     archive.finish().unwrap()
-}
-
-/// Bytes that do not compress.
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[4]
-    };
-    (0..length).map(|_| next()).collect()
 }
 
 /// A layer whose blob is compressed.
