@@ -302,7 +302,7 @@ impl Workshop<'_> {
     }
 
     /// Builds, stages and exchanges one app and those that extend it.
-    fn carry_out(
+    pub(crate) fn carry_out(
         &self,
         name: &str,
         mut document: SourceDocument,
@@ -310,7 +310,7 @@ impl Workshop<'_> {
         make: Make,
         ignore_mtime: bool,
     ) -> Result<AppReport, BuildError> {
-        let new_root = matches!(make, Make::Root);
+        let new_root = matches!(make, Make::Root | Make::FreshRoot);
         let mut stages = Vec::new();
         let Built { stage, mut report, root } = self.make(name, &mut document, &image, make, ignore_mtime)?;
         stages.push(stage);

@@ -31,6 +31,8 @@ pub(crate) enum Make {
     Nothing,
     /// `root.squashfs`.
     Root,
+    /// The same without a look at the one that is there.
+    FreshRoot,
     /// `root.ovl.squashfs` above the app's own root.
     Patch,
     /// `root.ovl.squashfs` above another app's root.
@@ -64,8 +66,9 @@ impl Workshop<'_> {
         let mut root = None;
         let mut report = match &make {
             Make::Nothing => AppReport::new(name, Outcome::Documents, image.reference()),
-            Make::Root => {
-                let report = self.root(name, document, image, &mut stage)?;
+            Make::Root | Make::FreshRoot => {
+                let old = if make == Make::Root { self.root_before(name)? } else { None };
+                let report = self.root(name, document, image, old.as_ref(), &mut stage)?;
                 root = Some(stage.path(ROOT_SQUASHFS));
                 report
             }
@@ -129,30 +132,35 @@ impl Workshop<'_> {
         KnownImage::open(path, &self.cache(), &self.limits, self.threads, self.observer)
     }
 
+    /// The root that is there, to copy from.
+    fn root_before(&self, name: &str) -> Result<Option<KnownImage>, BuildError> {
+        let old = documents::directory(self.repository, name).join(ROOT_SQUASHFS);
+        match old.is_file().then(|| self.known(&old)) {
+            Some(Err(BuildError::Cancelled(cancelled))) => Err(cancelled.into()),
+            // An old root that cannot be read is not worth an error: it only spares work.
+            Some(Err(_)) | None => Ok(None),
+            Some(Ok(old)) => Ok(Some(old)),
+        }
+    }
+
     fn root(
         &self,
         name: &str,
         document: &mut SourceDocument,
         image: &SourceImage,
+        old: Option<&KnownImage>,
         stage: &mut Stage,
     ) -> Result<AppReport, BuildError> {
         let options = self.options(document)?;
         let layers = self.layers(image)?;
         let (tree, told) = layers.tree(image.reference())?;
         let plain = plain_bytes(&tree);
-        let old = documents::directory(self.repository, name).join(ROOT_SQUASHFS);
-        let old = match old.is_file().then(|| self.known(&old)) {
-            Some(Err(BuildError::Cancelled(cancelled))) => return Err(cancelled.into()),
-            // An old root that cannot be read is not worth an error: it only spares work.
-            Some(Err(_)) | None => None,
-            Some(Ok(old)) => Some(old),
-        };
-        let known = old.as_ref().map(|old| Known {
+        let known = old.map(|old| Known {
             base: (old.bytes(), old.plain_bytes()),
             target_plain: plain,
             patch_plain: self.changed_plain(old, &tree),
         });
-        let copy_from = old.as_ref().map(KnownImage::base);
+        let copy_from = old.map(KnownImage::base);
         let mut report = AppReport::new(name, Outcome::Root, image.reference());
         report.warnings = told;
         self.squashed(tree, &layers, copy_from, &options, ROOT_SQUASHFS, stage, &mut report)?;
@@ -236,7 +244,9 @@ impl Workshop<'_> {
         let below = match make {
             Make::Nothing | Make::DropPatch => return Ok(report),
             Make::Extension { base } => self.base_app(base)?.0,
-            Make::Root | Make::Patch => documents::directory(self.repository, name).join(ROOT_SQUASHFS),
+            Make::Root | Make::FreshRoot | Make::Patch => {
+                documents::directory(self.repository, name).join(ROOT_SQUASHFS)
+            }
         };
         self.options(document)?;
         let known = self.known(&below)?;

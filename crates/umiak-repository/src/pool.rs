@@ -5,7 +5,7 @@
 //! copied out is hashed on the way. No file that a user edits is ever linked into the pool: contents are cloned
 //! (`FICLONE`) or copied. Objects are read-only files (0444).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -66,6 +66,25 @@ impl Pool {
         let path = self.path(digest);
         let found = hash::file(&path, "Verifying", observer)?;
         if found == *digest { Ok(()) } else { Err(Error::Damaged { path, found }) }
+    }
+
+    /// Removes all objects but these; only for a pool that no other device directory uses.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn retain(&self, wanted: &BTreeSet<Digest>) -> Result<(), Error> {
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            result => result.at("list", &self.directory)?,
+        };
+        for entry in entries {
+            let name = entry.at("list", &self.directory)?.file_name();
+            let digest = name.to_str().and_then(|name| Digest::from_hex(name).ok());
+            if let Some(digest) = digest.filter(|digest| !wanted.contains(digest)) {
+                durable::remove_file(&self.path(&digest))?;
+            }
+        }
+        Ok(())
     }
 
     /// Starts adding objects.

@@ -42,7 +42,7 @@ fn import(
     repository: &Repository,
     bytes: &[u8],
     mode: ImportMode,
-) -> Result<umiak_repository::package::ImportReport, Error> {
+) -> Result<package::ImportReport, Error> {
     repository.import(&mut &bytes[..], Path::new("test.tgz"), mode, &Limits::default(), &Silent)
 }
 

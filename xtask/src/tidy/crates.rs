@@ -15,18 +15,19 @@ const FLOORS: [&[&str]; 6] = [
     &["umiak-spec", "umiak-tree", "umiak-compose", "umiak-pvr", "umiak-plan"],
     &["umiak-lzma", "umiak-layer", "umiak-squashfs", "umiak-delta", "umiak-sign", "umiak-seal"],
     &["umiak-registry", "umiak-repository", "umiak-store", "umiak-mount", "umiak-engine"],
-    &["umiak-build", "umiak-agent"],
+    &["umiak-build", "umiak-agent", "umiak-release"],
     &["umiak-ui", "umiak", "umiakd"],
     &["umiak-testkit", "xtask"],
 ];
 
-/// Imports inside one floor that are meant: a codec that another codec is made of, signing what is
-/// verified elsewhere, the faces' common ground, what benches
-/// and tests start alike; the engine stands on mounts that only it makes; the developer's demo has a device.
-const SAME_FLOOR: [(&str, &str); 7] = [
+/// Imports inside one floor that are meant: a codec that another codec is made of, signing what is verified elsewhere, the
+/// faces' common ground, what benches and tests start alike; the engine stands on mounts that only it makes; packages are
+/// made of apps; the developer's demo has a device.
+const SAME_FLOOR: [(&str, &str); 8] = [
     ("umiak-squashfs", "umiak-lzma"),
     ("umiak-seal", "umiak-sign"),
     ("umiak-engine", "umiak-mount"),
+    ("umiak-release", "umiak-build"),
     ("umiak", "umiak-ui"),
     ("umiakd", "umiak-ui"),
     ("umiak", "umiakd"),

@@ -164,10 +164,20 @@ impl SourceDocument {
     /// behind them sorted, no line end behind the last line.
     #[must_use]
     pub fn to_text(&self) -> String {
+        self.pretty(" ", " ")
+    }
+
+    /// The same as container-ci has it: two spaces of indent.
+    #[must_use]
+    pub fn to_plain_text(&self) -> String {
+        self.pretty("", "  ")
+    }
+
+    fn pretty(&self, prefix: &str, indent: &str) -> String {
         let known = |name: &str| FIELDS.iter().any(|(field, _)| *field == name);
         let first = FIELDS.iter().filter_map(|(field, _)| Some((*field, self.0.get(*field).filter(|v| !empty(v))?)));
         let others = self.0.iter().filter(|(name, _)| !known(name)).map(|(name, value)| (name.as_str(), value));
-        pretty_fields(&first.chain(others).collect::<Vec<_>>(), " ", " ")
+        pretty_fields(&first.chain(others).collect::<Vec<_>>(), prefix, indent)
     }
 
     /// The document as a value.
