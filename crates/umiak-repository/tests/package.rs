@@ -38,11 +38,7 @@ fn export(repository: &Repository, parts: &str, format: Format) -> Vec<u8> {
     bytes
 }
 
-fn import(
-    repository: &Repository,
-    bytes: &[u8],
-    mode: ImportMode,
-) -> Result<package::ImportReport, Error> {
+fn import(repository: &Repository, bytes: &[u8], mode: ImportMode) -> Result<package::ImportReport, Error> {
     repository.import(&mut &bytes[..], Path::new("test.tgz"), mode, &Limits::default(), &Silent)
 }
 
