@@ -4,15 +4,18 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::{Compression, GzBuilder};
 use umiak_pvr::{Parts, State};
 use umiak_spec::{Digest, Observer, Sha256};
 
+use super::gzip::{Gzip, Output, Plain};
 use super::{PackageError, tar};
 use crate::error::{Error, IoContext};
 use crate::hash;
 use crate::repository::Repository;
 use crate::source::first_paths;
+
+/// How a squashfs image begins: its blocks are compressed already.
+const SQUASHFS: &[u8] = b"hsqs";
 
 /// How a package is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,22 +80,22 @@ pub fn write(
     observer: &dyn Observer,
 ) -> Result<ExportReport, Error> {
     match format {
-        Format::Tar => Ok(archive(state, path, output, observer)?.1),
+        Format::Tar => archive(state, path, &mut Plain(output), observer),
         Format::Gzip => {
-            let encoder = GzBuilder::new().operating_system(255).write(output, Compression::default());
-            let (encoder, report) = archive(state, path, encoder, observer)?;
-            encoder.finish().and_then(|mut output| output.flush()).map_err(PackageError::Write)?;
+            let mut gzip = Gzip::new(output).map_err(PackageError::Write)?;
+            let report = archive(state, path, &mut gzip, observer)?;
+            gzip.finish().and_then(|mut output| output.flush()).map_err(PackageError::Write)?;
             Ok(report)
         }
     }
 }
 
-fn archive<W: Write>(
+fn archive(
     state: &State,
     path: &dyn Fn(&Digest) -> Option<PathBuf>,
-    mut output: W,
+    output: &mut dyn Output,
     observer: &dyn Observer,
-) -> Result<(W, ExportReport), Error> {
+) -> Result<ExportReport, Error> {
     let mut objects = vec![];
     let mut missing = vec![];
     for (digest, name) in first_paths(state) {
@@ -113,35 +116,37 @@ fn archive<W: Write>(
     let report = ExportReport { files: state.entries().len(), objects: objects.len(), bytes };
     observer.expect("Exporting", report.bytes);
     let json = state.canonical();
-    let mut write = |bytes: &[u8]| output.write_all(bytes).map_err(PackageError::Write);
-    write(&tar::header("json", 0o600, json.len() as u64))?;
-    write(json.as_bytes())?;
-    write(tar::padding(json.len() as u64))?;
+    let json = [&tar::header("json", 0o600, json.len() as u64), json.as_bytes(), tar::padding(json.len() as u64)];
+    output.write_all(&json.concat()).map_err(PackageError::Write)?;
     for (digest, path, size) in &objects {
-        write(&tar::header(&format!("objects/{}", digest.hex()), 0o644, *size))?;
-        object(digest, path, *size, &mut write, observer)?;
-        write(tar::padding(*size))?;
+        let header = tar::header(&format!("objects/{}", digest.hex()), 0o644, *size);
+        output.write_all(&header).map_err(PackageError::Write)?;
+        object(digest, path, *size, output, observer)?;
+        output.write_all(tar::padding(*size)).map_err(PackageError::Write)?;
     }
-    write(&[0; 1024])?;
-    output.flush().map_err(PackageError::Write)?;
-    Ok((output, report))
+    output.write_all(&[0; 1024]).and_then(|()| output.flush()).map_err(PackageError::Write)?;
+    Ok(report)
 }
 
 fn object(
     digest: &Digest,
     path: &Path,
     size: u64,
-    write: &mut dyn FnMut(&[u8]) -> Result<(), PackageError>,
+    output: &mut dyn Output,
     observer: &dyn Observer,
 ) -> Result<(), Error> {
     let mut file = File::open(path).at("open", path)?;
     let mut hash = Sha256::new();
     let mut left = size;
     hash::pump(&mut file, path, "Exporting", observer, |bytes| {
+        if left == size {
+            output.compressed_already(bytes.starts_with(SQUASHFS)).map_err(PackageError::Write)?;
+        }
         hash.update(bytes);
         left = left.checked_sub(bytes.len() as u64).ok_or_else(|| changed(path))?;
-        Ok(write(bytes)?)
+        Ok(output.write_all(bytes).map_err(PackageError::Write)?)
     })?;
+    output.compressed_already(false).map_err(PackageError::Write)?;
     let found = hash.finish();
     if found == *digest && left == 0 { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), found }) }
 }

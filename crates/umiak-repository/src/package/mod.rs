@@ -10,6 +10,7 @@
 //! while it is read. Links, devices, absolute names and `..` are refused; other files are passed over and named.
 
 mod export;
+mod gzip;
 mod import;
 mod scan;
 mod tar;
