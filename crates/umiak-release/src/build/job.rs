@@ -118,21 +118,22 @@ impl Job<'_> {
         for gone in repository.pristine()?.apps().iter().filter(|app| !self.source.apps.contains_key(*app)) {
             durable::remove(&release.join(gone))?;
         }
-        let workshop = Workshop {
-            repository: &release,
-            cache: works.cache,
-            sources: works.sources,
-            platforms: &[],
-            limits: works.limits,
-            threads: works.threads,
-            image_time: works.image_time,
-            observer: works.observer,
-        };
         let mut reports = Vec::new();
         for app in self.in_order() {
             let (Some(document), Some(image)) = (self.source.apps.get(app), images.get(app)) else { continue };
             let request =
                 PinnedRequest { name: app.clone(), document: document.clone(), image: image.reference.clone(), reuse };
+            let sources = self.pins.sources(document)?;
+            let workshop = Workshop {
+                repository: &release,
+                cache: works.cache,
+                sources: &sources,
+                platforms: &[],
+                limits: works.limits,
+                threads: works.threads,
+                image_time: works.image_time,
+                observer: works.observer,
+            };
             reports.push(workshop.make_pinned(&request)?);
         }
         self.record(&repository)?;
