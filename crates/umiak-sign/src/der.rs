@@ -1,4 +1,4 @@
-//! As much of DER (X.690) as public keys and the dates of certificates take.
+//! As much of DER (X.690) as public keys, names and dates of certificates take.
 //!
 //! Guarantee: lengths are those that are there, in their shortest form; nothing is read past the end.
 
@@ -18,6 +18,8 @@ pub const UTC_TIME: u8 = 0x17;
 pub const GENERALIZED_TIME: u8 = 0x18;
 /// Values one after the other.
 pub const SEQUENCE: u8 = 0x30;
+/// Values in no order.
+pub const SET: u8 = 0x31;
 /// The version of a certificate: `[0] EXPLICIT`.
 pub const CONTEXT_0: u8 = 0xa0;
 

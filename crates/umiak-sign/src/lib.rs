@@ -7,12 +7,13 @@
 //!    +-- pvr state:           _sigs (JWS over the selected part of the state), by key or by chain of certificates
 //! ```
 //!
-//! Guarantees: nothing that was signed is looked into before its signature holds; no network and no clock is asked;
-//! a key that a document brings along is never believed; inputs have named limits, and decoders return an error or a
+//! Guarantees: nothing that was signed is looked into before its signature holds; no network and no clock is asked, a
+//! moment is handed in; a key that a document brings along is never believed; inputs have named limits, and decoders return an error or a
 //! value on any bytes. What this crate does not do: fetch signatures, sign, keep private keys
 //! (the crate umiak-seal does, so that a device's program has none of it).
 
 pub mod base64;
+mod certificate;
 mod chain;
 mod cosign;
 pub mod der;
@@ -27,11 +28,12 @@ pub use cosign::{
     ARTIFACT_TYPE, BUNDLE, Found, SIMPLE_SIGNING, Signature, SignatureError, SignatureManifest, signature_tag,
 };
 pub use key::{Algorithm, Encoding, KeyError, PublicKey};
-pub use policy::{Cover, Demand, Policy, PolicyError};
+pub use policy::{Cover, Demand, MERGED, Mode, Policy, PolicyError};
 pub use pvs::{
-    MAX_GENERATION, PVS_SPEC, PvsError, PvsHeader, Report, Selected, Selection, SelectionError, SignedState, Signers,
+    Known, MAX_GENERATION, PVS_SPEC, PvsError, PvsHeader, Report, Selected, Selection, SelectionError, SignedState,
+    Signers, Standing,
 };
-pub use trust::Distrust;
+pub use trust::{Distrust, Vouched};
 
 /// Signatures that are tried for one app, or in one state: more is somebody's joke.
 pub const MAX_SIGNATURES: usize = 64;

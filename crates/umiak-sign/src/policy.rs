@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a rule names only keys that are there; what is not known is refused by its name, because a policy that is
 //! half understood protects nobody; the first rule that matches decides, and where none does the default. Without a
-//! policy file everything is accepted: digests still decide what is run.
+//! policy file everything is accepted: digests still decide what is run. How far a rule goes that asks for signatures says its
+//! mode, in Pantavisor's words.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ use crate::chain::{Authority, ChainError};
 use crate::key::{KeyError, PublicKey};
 use crate::pvs::Signers;
 use crate::pvs::pattern::Pattern;
+
+/// What a policy calls a state that was merged on the device.
+pub const MERGED: &str = "device";
 
 /// Rules, and keys, of one policy.
 const MAX_RULES: usize = 256;
@@ -26,6 +30,8 @@ pub enum Demand {
     Nothing,
     /// Signatures.
     Signed {
+        /// How far this goes.
+        mode: Mode,
         /// Who counts: names of keys and authorities.
         signers: Vec<String>,
         /// How many of them.
@@ -33,6 +39,18 @@ pub enum Demand {
         /// How much of a pvr state they have to cover.
         cover: Cover,
     },
+}
+
+/// How far it goes that signatures are asked for. `disabled` is [`Demand::Anything`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Mode {
+    /// Everything is looked at, nothing refused: what `strict` would refuse is told.
+    Audit,
+    /// Signatures that are there have to hold; where there are none, none are asked for.
+    Lenient,
+    /// There have to be as many as the rule says, and they have to cover what it says.
+    #[default]
+    Strict,
 }
 
 /// How much of a pvr state signatures have to cover.
@@ -52,6 +70,8 @@ pub struct Policy {
     authorities: BTreeMap<String, Authority>,
     rules: Vec<(Pattern, Demand)>,
     default: Demand,
+    /// Whether last days of certificates are passed over.
+    pub(crate) timeless: bool,
 }
 
 /// Why bytes are no policy.
@@ -97,6 +117,10 @@ pub enum PolicyError {
 struct Read {
     version: u64,
     #[serde(default)]
+    mode: ReadMode,
+    #[serde(default)]
+    dates: ReadDates,
+    #[serde(default)]
     keys: BTreeMap<String, String>,
     #[serde(default)]
     authorities: BTreeMap<String, String>,
@@ -116,6 +140,8 @@ struct ReadRule {
     threshold: Option<usize>,
     #[serde(default)]
     cover: Option<ReadCover>,
+    #[serde(default)]
+    mode: Option<ReadMode>,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +154,8 @@ struct ReadDemand {
     threshold: Option<usize>,
     #[serde(default)]
     cover: Option<ReadCover>,
+    #[serde(default)]
+    mode: Option<ReadMode>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -145,10 +173,29 @@ enum ReadCover {
     Parts,
 }
 
+/// As Pantavisor's `PV_SECUREBOOT_MODE` has them.
+#[derive(Deserialize, Clone, Copy, PartialEq, Default)]
+#[serde(rename_all = "lowercase")]
+enum ReadMode {
+    Disabled,
+    Audit,
+    Lenient,
+    #[default]
+    Strict,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Default)]
+#[serde(rename_all = "lowercase")]
+enum ReadDates {
+    #[default]
+    Clock,
+    Ignore,
+}
+
 impl Default for Policy {
     fn default() -> Self {
         let (keys, authorities, rules) = Default::default();
-        Self { keys, authorities, rules, default: Demand::Anything }
+        Self { keys, authorities, rules, default: Demand::Anything, timeless: false }
     }
 }
 
@@ -181,6 +228,7 @@ impl Policy {
         let mut policy = Self {
             keys: read.keys.into_iter().map(key).collect::<Result<_, _>>()?,
             authorities: read.authorities.into_iter().map(authority).collect::<Result<_, _>>()?,
+            timeless: read.dates == ReadDates::Ignore,
             ..Self::default()
         };
         let both = policy.keys.keys().find(|name| policy.authorities.contains_key(*name));
@@ -189,20 +237,22 @@ impl Policy {
             return Err(PolicyError::Rule { from: "default".into(), reason });
         }
         for rule in read.rules {
-            let ReadRule { from, accept, signers, threshold, cover } = rule;
-            let demand = policy.demanded(&from, ReadDemand { accept, signers, threshold, cover })?;
+            let ReadRule { from, accept, signers, threshold, cover, mode } = rule;
+            let demand = policy.demanded(&from, ReadDemand { accept, signers, threshold, cover, mode }, read.mode)?;
             let pattern = Pattern::parse(&from);
             let reason = || PolicyError::Rule { from: from.clone(), reason: "has a pattern that is none".into() };
             policy.rules.push((pattern.ok_or_else(reason)?, demand));
         }
-        policy.default = policy.demanded("default", read.default)?;
+        policy.default = policy.demanded("default", read.default, read.mode)?;
         Ok(policy)
     }
 
-    fn demanded(&self, from: &str, read: ReadDemand) -> Result<Demand, PolicyError> {
+    /// What is read as a demand; `mode` is the policy's.
+    fn demanded(&self, from: &str, read: ReadDemand, mode: ReadMode) -> Result<Demand, PolicyError> {
         let wrong = |reason: String| PolicyError::Rule { from: from.to_owned(), reason };
         if read.accept != Accept::Signed {
-            let more = !read.signers.is_empty() || read.threshold.is_some() || read.cover.is_some();
+            let more =
+                !read.signers.is_empty() || read.threshold.is_some() || read.cover.is_some() || read.mode.is_some();
             if more {
                 return Err(wrong("has signers and does not ask for signatures".into()));
             }
@@ -224,7 +274,13 @@ impl Policy {
             Some(ReadCover::Parts) => Cover::Parts,
             _ => Cover::All,
         };
-        Ok(Demand::Signed { signers, threshold, cover })
+        let mode = match read.mode.unwrap_or(mode) {
+            ReadMode::Disabled => return Ok(Demand::Anything),
+            ReadMode::Audit => Mode::Audit,
+            ReadMode::Lenient => Mode::Lenient,
+            ReadMode::Strict => Mode::Strict,
+        };
+        Ok(Demand::Signed { mode, signers, threshold, cover })
     }
 
     /// What an app from `origin` needs: a repository with its registry (`registry.example/team/shop`), or `file` and the
@@ -233,6 +289,35 @@ impl Policy {
     pub fn demand(&self, origin: &str) -> &Demand {
         let rule = self.rules.iter().find(|(pattern, _)| pattern.matches(origin));
         rule.map_or(&self.default, |(_, demand)| demand)
+    }
+
+    /// What a state needs that was merged here from packages, each of which was looked at by itself where it came from. Where
+    /// no rule is for [`MERGED`], anybody whom some rule knows may have signed its parts; unsigned ones may be in it where
+    /// some rule lets them in.
+    pub(crate) fn demand_of_merged(&self) -> Demand {
+        if let Some((_, demand)) = self.rules.iter().find(|(pattern, _)| pattern.matches(MERGED)) {
+            return demand.clone();
+        }
+        let (mut all, mut mode) = (Vec::new(), None);
+        for demand in self.rules.iter().map(|(_, demand)| demand).chain([&self.default]) {
+            let of = match demand {
+                Demand::Nothing => continue,
+                // What comes unsigned has no signature that would have to hold.
+                Demand::Anything => Mode::Lenient,
+                Demand::Signed { mode, signers, .. } => {
+                    all.extend_from_slice(signers);
+                    *mode
+                }
+            };
+            mode = Some(mode.map_or(of, |mode: Mode| mode.min(of)));
+        }
+        match mode {
+            Some(mode) if !all.is_empty() => {
+                // Files at the top belong to nobody: who takes a package away takes its signature of them along.
+                Demand::Signed { mode, signers: all, threshold: 0, cover: Cover::Parts }
+            }
+            _ => Demand::Anything,
+        }
     }
 
     /// Whether there is anything that it asks for.
@@ -276,7 +361,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(policy.demand("r.example/a/open"), &Demand::Anything);
-        let signed = Demand::Signed { signers: vec!["k".into()], threshold: 1, cover: Cover::All };
+        let signed = Demand::Signed { mode: Mode::Strict, signers: vec!["k".into()], threshold: 1, cover: Cover::All };
         assert_eq!(policy.demand("r.example/a/b/c"), &signed);
         assert!(policy.needs_signatures("r.example/a/shop") && !policy.needs_signatures("r.example/b"));
         assert_eq!(policy.demand("file/media/usb/shop.tar"), &Demand::Nothing);
@@ -293,6 +378,8 @@ mod tests {
             (r#"{"from":"a","accept":"signed","signers":["k"],"threshold":0}"#, "no signature"),
             (r#"{"from":"a","accept":"any","signers":["k"]}"#, "signers that do not count"),
             (r#"{"from":"a","accept":"sometimes"}"#, "an unknown word"),
+            (r#"{"from":"a","accept":"any","mode":"audit"}"#, "nothing to look at"),
+            (r#"{"from":"a","accept":"signed","signers":["k"],"mode":"lax"}"#, "a mode that Pantavisor has not"),
             (r#"{"from":"a","accept":"any","until":"2030"}"#, "an unknown member"),
             (r#"{"from":"a/[","accept":"any"}"#, "a pattern that is none"),
         ] {
@@ -302,6 +389,50 @@ mod tests {
         assert!(matches!(without_default, Err(PolicyError::Document(_))));
         let later = Policy::parse(br#"{"version":2,"default":{"accept":"any"}}"#, &Limits::default());
         assert!(matches!(later, Err(PolicyError::Version(2))));
+    }
+
+    #[test]
+    fn a_mode_is_the_rules_own_or_the_policys() {
+        let text = |mode: &str, rule: &str| {
+            format!(
+                r#"{{"version":1,{mode}"keys":{{"k":"{KEY}"}},"rules":[{{"from":"a","accept":"signed","signers":["k"]{rule}}}],
+                    "default":{{"accept":"none"}}}}"#
+            )
+        };
+        let signed = |mode| Demand::Signed { mode, signers: vec!["k".into()], threshold: 1, cover: Cover::All };
+        for (mode, rule, demand) in [
+            ("", "", signed(Mode::Strict)),
+            (r#""mode":"lenient","#, "", signed(Mode::Lenient)),
+            (r#""mode":"audit","#, r#","mode":"strict""#, signed(Mode::Strict)),
+            (r#""mode":"disabled","#, "", Demand::Anything),
+            ("", r#","mode":"disabled""#, Demand::Anything),
+            ("", r#","mode":"audit""#, signed(Mode::Audit)),
+        ] {
+            let policy = Policy::parse(text(mode, rule).as_bytes(), &Limits::default()).unwrap();
+            assert_eq!((policy.demand("a"), policy.demand("b")), (&demand, &Demand::Nothing), "{mode} {rule}");
+            assert!(!policy.timeless);
+        }
+        let timeless = Policy::parse(text(r#""dates":"ignore","#, "").as_bytes(), &Limits::default()).unwrap();
+        assert!(timeless.timeless);
+        assert!(Policy::parse(text(r#""dates":"never","#, "").as_bytes(), &Limits::default()).is_err());
+    }
+
+    #[test]
+    fn a_merged_state_needs_what_all_rules_share() {
+        let strict = r#"{"from":"file/a/**","accept":"signed","signers":["k"]}"#;
+        let merged = |rules: &str, default: &str| {
+            let text = format!(
+                r#"{{"version":1,"keys":{{"k":"{KEY}"}},"rules":[{rules}],"default":{{"accept":"{default}"}}}}"#
+            );
+            Policy::parse(text.as_bytes(), &Limits::default()).unwrap().demand_of_merged()
+        };
+        let signed = |mode| Demand::Signed { mode, signers: vec!["k".into()], threshold: 0, cover: Cover::Parts };
+        assert_eq!(merged(strict, "none"), signed(Mode::Strict));
+        assert_eq!(merged(strict, "any"), signed(Mode::Lenient), "unsigned packages may have come from elsewhere");
+        let named = r#"{"from":"device","accept":"none"},"#;
+        assert_eq!(merged(&format!("{named}{strict}"), "none"), Demand::Nothing);
+        assert_eq!(merged("", "any"), Demand::Anything);
+        assert_eq!(merged("", "none"), Demand::Anything, "nothing was let in by itself");
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! The verdict: whether what is there is what the policy asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_pvr::json::Object;
 use umiak_spec::Digest;
 
 use crate::cosign::Signature;
-use crate::policy::{Cover, Demand, Policy};
-use crate::pvs::{PvsError, SignedState};
+use crate::policy::{Cover, Demand, MERGED, Mode, Policy};
+use crate::pvs::{Known, PvsError, SignedState};
 
-/// Signers, how many of them, and how much of a state they have to cover.
-type Needed<'p> = (&'p [String], usize, Cover);
+/// Signers, how many of them, how much of a state they have to cover, and how far that goes.
+#[derive(Clone, Copy)]
+struct Needed<'p> {
+    mode: Mode,
+    signers: &'p [String],
+    threshold: usize,
+    cover: Cover,
+}
 
 /// Names that a message shows.
 const SHOWN: usize = 5;
@@ -52,13 +58,46 @@ pub enum Distrust {
         /// The first of them.
         keys: Vec<String>,
     },
+    /// A part of a state that is older than one that was accepted.
+    #[error("{}", older(origin, part, *found, *known))]
+    Older {
+        /// Where the state is from.
+        origin: String,
+        /// The part.
+        part: String,
+        /// The generation that its signature says; `None`: none.
+        found: Option<u64>,
+        /// The highest that was accepted.
+        known: u64,
+    },
+}
+
+fn older(origin: &str, part: &str, found: Option<u64>, known: u64) -> String {
+    let found = found.map_or_else(|| "without a generation".to_owned(), |found| format!("as generation {found}"));
+    format!("{part} of {origin} is signed {found}, and this device has accepted generation {known} of it already")
+}
+
+/// Who vouches for a state, and for what of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vouched {
+    /// Names of the policy's keys and authorities.
+    pub signers: Vec<String>,
+    /// The generation of each part of the state that has one: once this state was accepted, none that is older should be.
+    pub generations: BTreeMap<String, u64>,
 }
 
 impl Policy {
     /// Whether signatures are needed before an app from `origin` is looked into.
     #[must_use]
     pub fn needs_signatures(&self, origin: &str) -> bool {
-        matches!(self.demand(origin), Demand::Signed { .. })
+        matches!(self.demand(origin), Demand::Signed { mode: Mode::Lenient | Mode::Strict, .. })
+    }
+
+    /// Whether nothing from `origin` is refused, and what would be is to be told: see [`Policy::audit_manifest`],
+    /// [`Policy::audit_state`].
+    #[must_use]
+    pub fn audits(&self, origin: &str) -> bool {
+        matches!(self.demand(origin), Demand::Signed { mode: Mode::Audit, .. })
     }
 
     /// Whether the manifest (or index) `digest` from `origin` is accepted: who vouches for it.
@@ -71,13 +110,39 @@ impl Policy {
         digest: &Digest,
         signatures: &[Signature],
     ) -> Result<Vec<String>, Distrust> {
-        let Some((signers, threshold, _)) = self.demanded_of(origin)? else { return Ok(Vec::new()) };
-        let keys = self.signers(signers).keys;
+        let Some(needed) = needed(origin, self.demand(origin))? else { return Ok(Vec::new()) };
+        match self.judge_manifest(origin, digest, signatures, needed) {
+            Err(_) if needed.mode == Mode::Audit || (needed.mode == Mode::Lenient && signatures.is_empty()) => {
+                Ok(Vec::new())
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// What a rule in audit would refuse of a manifest, were it strict.
+    #[must_use]
+    pub fn audit_manifest(&self, origin: &str, digest: &Digest, signatures: &[Signature]) -> Option<Distrust> {
+        match needed(origin, self.demand(origin)) {
+            Ok(Some(needed)) if needed.mode == Mode::Audit => {
+                self.judge_manifest(origin, digest, signatures, needed).err()
+            }
+            _ => None,
+        }
+    }
+
+    fn judge_manifest(
+        &self,
+        origin: &str,
+        digest: &Digest,
+        signatures: &[Signature],
+        needed: Needed<'_>,
+    ) -> Result<Vec<String>, Distrust> {
+        let keys = self.signers(needed.signers).keys;
         let held = |key| signatures.iter().take(crate::MAX_SIGNATURES).any(|signature| signature.holds(key, digest));
         let found: Vec<_> = keys.into_iter().filter(|(_, key)| held(key)).collect();
         // One key under two names is one signer.
         let different: BTreeSet<Digest> = found.iter().map(|(_, key)| key.id()).collect();
-        enough(origin, different.len(), threshold, signers)?;
+        enough(origin, different.len(), needed)?;
         Ok(found.into_iter().map(|(name, _)| name.to_owned()).collect())
     }
 
@@ -86,33 +151,73 @@ impl Policy {
     ///
     /// # Errors
     /// [`Distrust`].
-    pub fn check_state(&self, origin: &str, state: &Object) -> Result<Vec<String>, Distrust> {
-        let Some((names, threshold, cover)) = self.demanded_of(origin)? else { return Ok(Vec::new()) };
-        let signed = SignedState::verify(state, &self.signers(names))
-            .map_err(|source| Distrust::State { origin: origin.to_owned(), source })?;
-        let signers: BTreeSet<&String> = signed.signatures.values().collect();
-        enough(origin, signers.len(), threshold, names)?;
-        let counts = |key: &&String| cover == Cover::All || key.contains('/');
-        let keys: Vec<String> = signed.uncovered.iter().filter(counts).take(SHOWN).cloned().collect();
-        if !keys.is_empty() {
-            return Err(Distrust::Uncovered { origin: origin.to_owned(), keys });
-        }
-        Ok(signers.into_iter().cloned().collect())
+    pub fn check_state(&self, origin: &str, state: &Object, known: &Known) -> Result<Vouched, Distrust> {
+        self.check(origin, self.demand(origin), state, known)
     }
 
-    /// Signers, threshold and cover, where signatures are asked for.
-    fn demanded_of(&self, origin: &str) -> Result<Option<Needed<'_>>, Distrust> {
-        match self.demand(origin) {
-            Demand::Anything => Ok(None),
-            Demand::Nothing => Err(Distrust::Refused { origin: origin.to_owned() }),
-            Demand::Signed { signers, threshold, cover } => Ok(Some((signers, *threshold, *cover))),
+    /// The same of a state that was merged on the device from packages, each of which was checked by itself before. A policy
+    /// may have a rule for it under the name [`MERGED`].
+    ///
+    /// # Errors
+    /// [`Distrust`].
+    pub fn check_merged(&self, state: &Object, known: &Known) -> Result<Vouched, Distrust> {
+        self.check(MERGED, &self.demand_of_merged(), state, known)
+    }
+
+    /// All that a rule in audit would refuse of a state, were it strict.
+    #[must_use]
+    pub fn audit_state(&self, origin: &str, state: &Object, known: &Known) -> Vec<Distrust> {
+        match needed(origin, self.demand(origin)) {
+            Ok(Some(needed)) if needed.mode == Mode::Audit => self.judge_state(origin, state, known, needed).1,
+            _ => Vec::new(),
+        }
+    }
+
+    fn check(&self, origin: &str, demand: &Demand, state: &Object, known: &Known) -> Result<Vouched, Distrust> {
+        let Some(needed) = needed(origin, demand)? else { return Ok(Vouched::default()) };
+        let (vouched, mut concerns) = self.judge_state(origin, state, known, needed);
+        if needed.mode == Mode::Audit || concerns.is_empty() {
+            return Ok(vouched);
+        }
+        Err(concerns.swap_remove(0))
+    }
+
+    /// Who vouches for a state, and what speaks against it, the worst first.
+    fn judge_state(&self, origin: &str, state: &Object, known: &Known, needed: Needed<'_>) -> (Vouched, Vec<Distrust>) {
+        let origin = || origin.to_owned();
+        let known = Known { now: known.now.filter(|_| !self.timeless), ..known.clone() };
+        let (signed, refused) = SignedState::examine(state, &self.signers(needed.signers), &known);
+        let mut concerns: Vec<Distrust> =
+            refused.into_iter().map(|source| Distrust::State { origin: origin(), source }).collect();
+        let signers: BTreeSet<&String> = signed.signatures.values().collect();
+        if needed.mode != Mode::Lenient {
+            concerns.extend(enough(&origin(), signers.len(), needed).err());
+            let counts = |key: &&String| needed.cover == Cover::All || key.contains('/');
+            let keys: Vec<String> = signed.uncovered.iter().filter(counts).take(SHOWN).cloned().collect();
+            concerns.extend((!keys.is_empty()).then(|| Distrust::Uncovered { origin: origin(), keys }));
+        }
+        let older = signed.ages.older(&known.generations).into_iter();
+        concerns.extend(older.map(|(part, found, known)| Distrust::Older { origin: origin(), part, found, known }));
+        let signers = signers.into_iter().cloned().collect();
+        (Vouched { signers, generations: signed.ages.accepted() }, concerns)
+    }
+}
+
+/// Signers, threshold and cover, where signatures are asked for.
+fn needed<'p>(origin: &str, demand: &'p Demand) -> Result<Option<Needed<'p>>, Distrust> {
+    match demand {
+        Demand::Anything => Ok(None),
+        Demand::Nothing => Err(Distrust::Refused { origin: origin.to_owned() }),
+        Demand::Signed { mode, signers, threshold, cover } => {
+            Ok(Some(Needed { mode: *mode, signers, threshold: *threshold, cover: *cover }))
         }
     }
 }
 
-fn enough(origin: &str, found: usize, threshold: usize, signers: &[String]) -> Result<(), Distrust> {
-    if found >= threshold {
+fn enough(origin: &str, found: usize, needed: Needed<'_>) -> Result<(), Distrust> {
+    if found >= needed.threshold {
         return Ok(());
     }
-    Err(Distrust::Unsigned { origin: origin.to_owned(), found, threshold, signers: signers.to_vec() })
+    let (threshold, signers) = (needed.threshold, needed.signers.to_vec());
+    Err(Distrust::Unsigned { origin: origin.to_owned(), found, threshold, signers })
 }

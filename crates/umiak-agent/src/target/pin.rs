@@ -85,7 +85,7 @@ impl Reader<'_> {
         same(asked, digest)?;
         if let umiak_pvr::json::Value::Object(members) = state.to_value() {
             for origin in vouched(asked) {
-                self.sources.trust.check_state(&origin, &members)?;
+                self.sources.trust.check_state(&origin, &members, &umiak_sign::Known::default())?;
             }
         }
         self.store.put_blob(&digest, &bytes)?;

@@ -27,7 +27,7 @@ pub struct PvsHeader {
     pub include: Vec<String>,
     /// Patterns of the keys that are not, although they belong to it.
     pub exclude: Vec<String>,
-    /// A number that later signatures of the same name do not go below; umiak's own member, which pvr and Pantavisor pass over.
+    /// A number that later signatures of the same parts do not go below; umiak's own member, which pvr and Pantavisor pass over.
     pub generation: Option<u64>,
     /// Certificates in DER, that of the key first; empty when there are none.
     pub chain: Vec<Vec<u8>>,

@@ -5,19 +5,25 @@
 //! `protected + "." + base64url(payload)`. Guarantees: the key that a header brings along (`jwk`) is never used; every
 //! signature in the state has to hold under a key or authority of the policy, one that does not is an error and no
 //! missing one. What is excluded counts as covered, as on Pantavisor: the signer said that it does not matter.
+//!
+//! The page is docs/formats/pvs.md; what generations mean is in `generation`.
 
+pub(crate) mod generation;
 mod header;
+mod jws;
 pub(crate) mod pattern;
 mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_pvr::json::{Object, Value};
+use umiak_spec::Digest;
 
 use crate::MAX_SIGNATURES;
-use crate::base64::{decode_url, encode_url};
 use crate::chain::{Authority, ChainError};
-use crate::key::{Encoding, PublicKey};
+use crate::key::PublicKey;
+use generation::Ages;
+use jws::Jws;
 
 pub use header::{MAX_GENERATION, PVS_SPEC, PvsHeader};
 pub use selection::{Selected, Selection, SelectionError};
@@ -47,6 +53,32 @@ pub struct SignedState {
     pub excluded: Vec<String>,
     /// Keys of the state that no signature covers; `_sigs/` is not counted.
     pub uncovered: Vec<String>,
+    pub(crate) ages: Ages,
+}
+
+/// What is known when the signatures of a state are looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The moment, in seconds since 1970, where there is a clock that can be believed: certificates whose last day is over are
+    /// refused. Without it last days are not looked at.
+    pub now: Option<u64>,
+    /// Generations that were accepted, by part of a state: older ones are refused.
+    pub generations: BTreeMap<String, u64>,
+    /// Signatures that were accepted before and are in what runs now.
+    pub standing: Standing,
+}
+
+/// Signatures that were accepted before: what they cover runs, so that neither their certificates' last days nor their
+/// generations are asked for when they come again beside something else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing(BTreeSet<Digest>);
+
+impl Standing {
+    /// Takes those of a state in.
+    pub fn add(&mut self, state: &Object) {
+        let signatures = signatures(state).take(MAX_SIGNATURES);
+        self.0.extend(signatures.filter_map(|(name, value)| Some(Jws::read(name, value).ok()?.mark())));
+    }
 }
 
 /// What signatures cover, in pvr's words (`pvr sig ls`).
@@ -79,7 +111,13 @@ pub enum PvsError {
         /// Why.
         source: ChainError,
     },
-    /// It does not hold.
+    /// Its certificates are trusted, and it does not hold.
+    #[error("the signature {name} is over something else: what it covers was changed after it was signed")]
+    Changed {
+        /// Its key in the state.
+        name: String,
+    },
+    /// It does not hold under any key.
     #[error("the signature {name} was made by no key that is trusted, or something that it covers was changed")]
     DoesNotHold {
         /// Its key in the state.
@@ -90,41 +128,66 @@ pub enum PvsError {
     TooMany(usize),
 }
 
-/// A signature that was read.
-struct Jws<'a> {
-    name: &'a str,
-    protected: &'a str,
-    signature: Vec<u8>,
-    header: PvsHeader,
+/// The signatures of a state, wherever they are in it: Pantavisor looks for them by their form as well.
+fn signatures(state: &Object) -> impl Iterator<Item = (&String, &Value)> {
+    state.iter().filter(|(_, value)| value.get("#spec").and_then(Value::as_str) == Some(PVS_SPEC))
 }
 
 impl SignedState {
-    /// Verifies all signatures of a state.
+    /// Verifies all signatures of a state, whatever the day: see [`Self::verify_at`].
     ///
     /// # Errors
     /// [`PvsError`]: the first that does not hold. That there is none at all is no error here.
     pub fn verify(state: &Object, signers: &Signers<'_>) -> Result<Self, PvsError> {
-        let signatures: Vec<(&String, &Value)> =
-            state.iter().filter(|(_, value)| value.get("#spec").and_then(Value::as_str) == Some(PVS_SPEC)).collect();
-        if signatures.len() > MAX_SIGNATURES {
-            return Err(PvsError::TooMany(signatures.len()));
+        Self::verify_at(state, signers, None)
+    }
+
+    /// Verifies all signatures of a state at the moment `now`, in seconds since 1970: certificates whose last day is over are
+    /// refused.
+    ///
+    /// # Errors
+    /// [`PvsError`]: the first that does not hold. That there is none at all is no error here.
+    pub fn verify_at(state: &Object, signers: &Signers<'_>, now: Option<u64>) -> Result<Self, PvsError> {
+        let (found, mut refused) = Self::examine(state, signers, &Known { now, ..Known::default() });
+        if refused.is_empty() { Ok(found) } else { Err(refused.swap_remove(0)) }
+    }
+
+    /// The same to the end: what the signatures that hold say, and why each of the others does not.
+    #[must_use]
+    pub fn examine(state: &Object, signers: &Signers<'_>, known: &Known) -> (Self, Vec<PvsError>) {
+        let (mut found, mut refused) = (Self::default(), Vec::new());
+        let count = signatures(state).count();
+        if count > MAX_SIGNATURES {
+            refused.push(PvsError::TooMany(count));
         }
-        let mut found = Self::default();
         let (mut protected, mut excluded) = (BTreeSet::new(), BTreeSet::new());
-        for (name, value) in signatures {
-            let jws = Jws::read(name, value)?;
-            let selected = jws.header.selection(name)?.of(state);
-            found.signatures.insert(name.clone(), jws.signer(&selected.payload, signers)?);
-            found.generations.extend(jws.header.generation.map(|generation| (name.clone(), generation)));
-            protected.extend(selected.protected);
-            excluded.extend(selected.excluded);
+        for (name, value) in signatures(state).take(MAX_SIGNATURES) {
+            let (jws, selection) = match Jws::read(name, value).and_then(|jws| Ok((jws.header.selection(name)?, jws))) {
+                Ok((selection, jws)) => (jws, selection),
+                Err(error) => {
+                    refused.push(error);
+                    continue;
+                }
+            };
+            let stands = known.standing.0.contains(&jws.mark());
+            let selected = selection.of(state);
+            match jws.signer(&selected.payload, signers, known.now.filter(|_| !stands)) {
+                Ok(signer) => {
+                    found.ages.add(&selected.protected, jws.header.generation, stands);
+                    found.signatures.insert(name.clone(), signer);
+                    found.generations.extend(jws.header.generation.map(|generation| (name.clone(), generation)));
+                    protected.extend(selected.protected);
+                    excluded.extend(selected.excluded);
+                }
+                Err(error) => refused.push(error),
+            }
         }
         let seen = |key: &str| protected.contains(key) || excluded.contains(key);
         let open = state.keys().filter(|key| !key.starts_with(SIGNATURES) && !seen(key));
         found.uncovered = open.cloned().collect();
         found.excluded = excluded.difference(&protected).map(|key| (*key).to_owned()).collect();
         found.protected = protected.iter().map(|key| (*key).to_owned()).collect();
-        Ok(found)
+        (found, refused)
     }
 
     /// What is covered and what is not, as people ask for it.
@@ -132,38 +195,5 @@ impl SignedState {
     pub fn report(&self) -> Report {
         let Self { protected, excluded, uncovered, .. } = self.clone();
         Report { protected, excluded, notseen: uncovered }
-    }
-}
-
-impl<'a> Jws<'a> {
-    fn read(name: &'a str, value: &'a Value) -> Result<Self, PvsError> {
-        let wrong = |reason: &str| PvsError::Form { name: name.to_owned(), reason: reason.to_owned() };
-        let text = |member: &str| value.get(member).and_then(Value::as_str);
-        let header = PvsHeader::of(name, value)?;
-        let protected = text("protected").ok_or_else(|| wrong("it has no header"))?;
-        let signature = text("signature").and_then(decode_url);
-        let signature = signature.ok_or_else(|| wrong("its signature is no base64"))?;
-        Ok(Self { name, protected, signature, header })
-    }
-
-    /// Who made it.
-    fn signer(&self, payload: &str, signers: &Signers<'_>) -> Result<String, PvsError> {
-        let message = format!("{}.{}", self.protected, encode_url(payload.as_bytes()));
-        let holds = |key: &PublicKey| {
-            key.algorithm() == self.header.algorithm && key.verifies(message.as_bytes(), &self.signature, Encoding::Jws)
-        };
-        if let Some((name, _)) = signers.keys.iter().find(|(_, key)| holds(key)) {
-            return Ok((*name).to_owned());
-        }
-        let mut reason = None;
-        for (name, authority) in signers.authorities.iter().filter(|_| !self.header.chain.is_empty()) {
-            match authority.key(&self.header.chain) {
-                Ok(key) if holds(&key) => return Ok((*name).to_owned()),
-                Ok(_) => return Err(PvsError::DoesNotHold { name: self.name.to_owned() }),
-                Err(error) => reason = Some(error),
-            }
-        }
-        let name = self.name.to_owned();
-        Err(reason.map_or(PvsError::DoesNotHold { name: name.clone() }, |source| PvsError::Chain { name, source }))
     }
 }
