@@ -101,7 +101,13 @@ impl Session<'_> {
         let mut told = None;
         loop {
             match self.look(&to, &limits, watcher) {
-                Verdict::Good => return self.tell(&Event::Good).map(|()| true),
+                Verdict::Good => {
+                    // Before the journal says it: a cut between the two leaves the stricter of both.
+                    if let Some(kept) = kept::read(&self.store, &target).ok().flatten() {
+                        self.agent.supply.committed(&self.store, &kept.target)?;
+                    }
+                    return self.tell(&Event::Good).map(|()| true);
+                }
                 Verdict::Bad(why) => return self.condemn(target, why, watcher).map(|()| false),
                 Verdict::Wait { healthy } => {
                     if told != Some(healthy) {

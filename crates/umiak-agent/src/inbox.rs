@@ -17,6 +17,11 @@ use crate::durable;
 /// Bytes of a file that is read.
 const MAX: u64 = 2 << 20;
 
+/// Where states are that were put together here, in the store at `root`.
+pub(crate) fn states(root: &Path) -> PathBuf {
+    root.join("inbox").join("states")
+}
+
 /// What was asked, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asking {

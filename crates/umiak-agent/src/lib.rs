@@ -13,6 +13,7 @@
 mod agent;
 mod arrangement;
 mod clock;
+mod concerns;
 mod durable;
 mod error;
 mod export;

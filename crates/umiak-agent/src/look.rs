@@ -18,7 +18,7 @@ use crate::place::{Manner, Placing};
 use crate::session::read_journal;
 use crate::status::{AppStatus, Condition, RevisionStatus, Role, ServiceStatus, Space, Status, TargetStatus, Underway};
 use crate::verdict::condition;
-use crate::{started, trouble, update};
+use crate::{concerns, started, trouble, update};
 
 impl Agent {
     /// How the device is. Works without network, while an update runs, and where the disk cannot be written to.
@@ -46,6 +46,7 @@ impl Agent {
             revisions,
             space: self.space(),
             trouble: trouble::read(self, store.as_ref()),
+            audit: store.as_ref().map(concerns::read).unwrap_or_default(),
         };
         status.sentence = sentence(state, &status, deaf.as_deref());
         Ok(status)

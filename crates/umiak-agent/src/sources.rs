@@ -23,12 +23,15 @@ use crate::error::{Class, SupplyError, store_class};
 use crate::fetch::FetchOptions;
 use crate::outcome::Watcher;
 use crate::supply::{Described, Fetched, Occasion, Part, Planned, Root, Supply};
-use crate::target::{Content, Made, Reader, ResolveError, services};
+use crate::target::{Content, Made, Reader, ResolveError, committed, services};
 
 pub(crate) use arrive::hold;
 
 /// Tells what the device is: file systems, engine, watermark. What is stored is filled in here.
 pub type Survey = dyn Fn(&Store) -> io::Result<umiak_plan::Device> + Send + Sync;
+
+/// Tells the date in seconds since 1970, where the clock was set: [`crate::Clock::plausible_date`].
+pub type Date = dyn Fn() -> Option<u64> + Send + Sync;
 
 /// Registries, layouts, bundles and packages, and what the device makes of them.
 pub struct Sources {
@@ -38,6 +41,8 @@ pub struct Sources {
     pub platform: Platform,
     /// Whose signatures are asked for.
     pub trust: Trust,
+    /// The date that the last days of certificates are compared with.
+    pub date: Box<Date>,
     /// Bounds on input.
     pub limits: Limits,
     /// How blobs are fetched.
@@ -68,6 +73,15 @@ impl Sources {
 impl Supply for Sources {
     fn resolve(&self, store: &Store, asked: &Asked, watcher: &dyn Watcher) -> Result<Target, SupplyError> {
         Ok(self.reader(store, true, watcher).pin(asked)?)
+    }
+
+    fn concerns(&self, store: &Store, target: &Target, watcher: &dyn Watcher) -> Vec<String> {
+        let reader = self.reader(store, true, watcher);
+        target.apps.iter().flat_map(|app| reader.concerns(app)).collect()
+    }
+
+    fn committed(&self, store: &Store, target: &Target) -> Result<(), SupplyError> {
+        Ok(committed(self, store, target)?)
     }
 
     fn closure(&self, store: &Store, app: &TargetApp) -> Result<Closure, SupplyError> {

@@ -23,6 +23,9 @@ pub struct Status {
     pub space: Option<Space>,
     /// What went wrong last and is not put right yet.
     pub trouble: Option<Trouble>,
+    /// What the policy would refuse of the target, were it strict where it only looks (audit).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }
 
 /// What is under way.

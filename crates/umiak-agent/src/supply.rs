@@ -140,6 +140,20 @@ pub trait Supply: Send + Sync {
     /// Not found, not trusted, of an older generation, no network.
     fn resolve(&self, store: &Store, asked: &Asked, watcher: &dyn Watcher) -> Result<Target, SupplyError>;
 
+    /// What a policy that only looks at signatures (audit) would refuse of a target that was resolved, in words; also what could
+    /// not be looked at. May use the network.
+    fn concerns(&self, _store: &Store, _target: &Target, _watcher: &dyn Watcher) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Told before a target is committed: signatures of its parts that are of older generations are refused from now on.
+    ///
+    /// # Errors
+    /// The store.
+    fn committed(&self, _store: &Store, _target: &Target) -> Result<(), SupplyError> {
+        Ok(())
+    }
+
     /// Everything that the store has to hold for an app; read from documents that [`Supply::resolve`] brought.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::revision::Revision;
 use crate::session::Session;
 use crate::stage::Turning;
 use crate::supply::{Occasion, Planned};
-use crate::{hold, target, trouble};
+use crate::{concerns, hold, target, trouble};
 
 /// How often an update turns to a target that was set while it ran, before it leaves the rest to the next one.
 const TURNS: usize = 64;
@@ -31,6 +31,8 @@ pub struct Checked {
     pub planned: Option<Planned>,
     /// Why the revision would not be begun: it failed before.
     pub failed: Option<String>,
+    /// What the policy would refuse of it, were it strict where it only looks.
+    pub concerns: Vec<String>,
 }
 
 /// The target as it was looked up last.
@@ -68,7 +70,8 @@ impl Session<'_> {
         let revision = Revision::of(&target).digest();
         let state = &self.journal.state;
         let failed = state.failed.get(&revision).map(|failure| failure.why.clone());
-        let mut checked = Checked { revision, current: state.current, planned: None, failed, target };
+        let concerns = self.agent.supply.concerns(&self.store, &target, watcher);
+        let mut checked = Checked { revision, current: state.current, planned: None, failed, concerns, target };
         let read = self.read(&checked.target)?;
         self.refuse(&read.described)?;
         if checked.current != Some(revision) && !self.store.missing(&read.closure).is_empty() {
@@ -128,6 +131,7 @@ impl Session<'_> {
         let turning = Turning::new(watcher, self.agent, asking.id);
         let (target, before) = self.look_up(&asking, watcher)?;
         self.accept(&asking, &target, before.as_ref())?;
+        concerns::keep(&self.store, &self.agent.supply.concerns(&self.store, &target, watcher), watcher)?;
         let revision = Revision::of(&target).digest();
         if let Some(done) = self.begin(revision, options, watcher)? {
             return Ok(done);

@@ -155,19 +155,29 @@ impl Policy {
         self.check(origin, self.demand(origin), state, known)
     }
 
-    /// The same of a state that was merged on the device from packages, each of which was checked by itself before. A policy
-    /// may have a rule for it under the name [`MERGED`].
+    /// The same of a state that was put together on the device of packages from these origins, each of which was checked by
+    /// itself before. A policy may have a rule for it under the name [`MERGED`]. What runs already may be uncovered.
     ///
     /// # Errors
     /// [`Distrust`].
-    pub fn check_merged(&self, state: &Object, known: &Known) -> Result<Vouched, Distrust> {
-        self.check(MERGED, &self.demand_of_merged(), state, known)
+    pub fn check_merged(&self, from: &BTreeSet<String>, state: &Object, known: &Known) -> Result<Vouched, Distrust> {
+        self.check(MERGED, &self.demand_of_merged(from), state, known)
     }
 
     /// All that a rule in audit would refuse of a state, were it strict.
     #[must_use]
     pub fn audit_state(&self, origin: &str, state: &Object, known: &Known) -> Vec<Distrust> {
-        match needed(origin, self.demand(origin)) {
+        self.audit(origin, self.demand(origin), state, known)
+    }
+
+    /// The same of a state that was put together on the device.
+    #[must_use]
+    pub fn audit_merged(&self, from: &BTreeSet<String>, state: &Object, known: &Known) -> Vec<Distrust> {
+        self.audit(MERGED, &self.demand_of_merged(from), state, known)
+    }
+
+    fn audit(&self, origin: &str, demand: &Demand, state: &Object, known: &Known) -> Vec<Distrust> {
+        match needed(origin, demand) {
             Ok(Some(needed)) if needed.mode == Mode::Audit => self.judge_state(origin, state, known, needed).1,
             _ => Vec::new(),
         }
@@ -184,20 +194,22 @@ impl Policy {
 
     /// Who vouches for a state, and what speaks against it, the worst first.
     fn judge_state(&self, origin: &str, state: &Object, known: &Known, needed: Needed<'_>) -> (Vouched, Vec<Distrust>) {
-        let origin = || origin.to_owned();
+        let from = || origin.to_owned();
         let known = Known { now: known.now.filter(|_| !self.timeless), ..known.clone() };
         let (signed, refused) = SignedState::examine(state, &self.signers(needed.signers), &known);
         let mut concerns: Vec<Distrust> =
-            refused.into_iter().map(|source| Distrust::State { origin: origin(), source }).collect();
+            refused.into_iter().map(|source| Distrust::State { origin: from(), source }).collect();
         let signers: BTreeSet<&String> = signed.signatures.values().collect();
         if needed.mode != Mode::Lenient {
-            concerns.extend(enough(&origin(), signers.len(), needed).err());
-            let counts = |key: &&String| needed.cover == Cover::All || key.contains('/');
+            concerns.extend(enough(origin, signers.len(), needed).err());
+            // What a merged state has of what runs was let in before.
+            let runs = |key: &String| origin == MERGED && known.standing.has(key, &state[key]);
+            let counts = |key: &&String| (needed.cover == Cover::All || key.contains('/')) && !runs(key);
             let keys: Vec<String> = signed.uncovered.iter().filter(counts).take(SHOWN).cloned().collect();
-            concerns.extend((!keys.is_empty()).then(|| Distrust::Uncovered { origin: origin(), keys }));
+            concerns.extend((!keys.is_empty()).then(|| Distrust::Uncovered { origin: from(), keys }));
         }
         let older = signed.ages.older(&known.generations).into_iter();
-        concerns.extend(older.map(|(part, found, known)| Distrust::Older { origin: origin(), part, found, known }));
+        concerns.extend(older.map(|(part, found, known)| Distrust::Older { origin: from(), part, found, known }));
         let signers = signers.into_iter().cloned().collect();
         (Vouched { signers, generations: signed.ages.accepted() }, concerns)
     }

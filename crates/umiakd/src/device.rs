@@ -9,7 +9,7 @@ use std::thread;
 
 use umiak_agent::fetch::FetchOptions;
 use umiak_agent::sources::Sources;
-use umiak_agent::{Agent, Parts, Policy, Survey};
+use umiak_agent::{Agent, PLAUSIBLE, Parts, Policy, Survey};
 use umiak_engine::docker::{Docker, DockerOptions};
 use umiak_engine::oci::{Directories, OciOptions, PATIENCE, Pool, find_runtime};
 use umiak_engine::{Engine, Nothing, oci::Oci};
@@ -19,7 +19,7 @@ use umiak_spec::{Limits, Platform};
 use umiak_store::{Disk, Hooked, LayerOptions, RealDisk};
 use umiak_ui::{Kind, Monotonic};
 
-use crate::clock::Machine;
+use crate::clock::{Machine, since_1970};
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::Failure;
@@ -107,6 +107,7 @@ fn supply(settings: &Settings, chosen: Chosen) -> Result<Sources, Failure> {
         context: reach(settings)?,
         platform,
         trust: trust(settings)?,
+        date: Box::new(|| Some(since_1970().as_secs()).filter(|date| *date >= PLAUSIBLE)),
         limits: Limits::default(),
         fetch: FetchOptions {
             parallel: NonZeroUsize::new(settings.fetch.jobs.into()).unwrap_or(NonZeroUsize::MIN),

@@ -2,22 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test works in a scratch directory")]
 
+mod bench;
 mod device;
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bench::{Bench, PACKAGE, STAYS};
 use device::Device;
-use umiak_layer::LayerWriter;
-use umiak_spec::Limits;
-use umiak_testkit::sample::{SampleImage, SampleLayer, image, layout};
-use umiak_tree::{Metadata, TreePath};
-
-/// The configuration of a device that knows of `package.tgz` only.
-const PACKAGE: &str = "package.tgz";
 
 /// Says what it finds, keeps a line of each start in three volumes, and runs until it is told to end.
 fn script(release: &str, end: &str) -> String {
@@ -30,74 +24,9 @@ fn script(release: &str, end: &str) -> String {
     )
 }
 
-const STAYS: &str = "while :; do $1 sleep 0.1; done";
-
-fn layer(files: &[(&str, &[u8])]) -> SampleLayer {
-    let mut archive = LayerWriter::new(Vec::new());
-    for (name, content) in files {
-        let path = TreePath::from_archive(name.as_bytes(), &Limits::default()).unwrap();
-        let metadata = Metadata::root_owned(if name.starts_with("bin") { 0o755 } else { 0o644 });
-        archive.file(&path, &metadata, content.len() as u64, &mut &content[..]).unwrap();
-    }
-    SampleLayer::plain(archive.finish().unwrap())
-}
-
-/// A workbench of the developer beside the device.
-struct Bench<'d> {
-    device: &'d Device,
-    base: SampleLayer,
-}
-
-impl<'d> Bench<'d> {
-    fn new(device: &'d Device) -> Self {
-        let busybox = fs::read("/bin/busybox").unwrap();
-        let base = layer(&[("bin/busybox", &busybox), ("bin/sh", &busybox)]);
-        let bench = Self { device, base };
-        fs::create_dir(device.path("work")).unwrap();
-        bench.umiak("init");
-        bench
-    }
-
-    /// `umiak` as it was built beside this test.
-    fn umiak(&self, line: &str) {
-        let test = std::env::current_exe().unwrap();
-        let program: PathBuf = test.parent().and_then(Path::parent).unwrap().join("umiak");
-        assert!(program.exists(), "cargo build -p umiak");
-        let mut command = Command::new(program);
-        command.args(line.split_whitespace()).current_dir(self.device.path("work"));
-        let output = command
-            .env("PVR_CONFIG_DIR", self.device.path("umiak"))
-            .env("HOME", self.device.path("umiak"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "umiak {line}\n{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// A layout of the base and what is above it.
-    fn image(&self, name: &str, above: &[&[(&str, &[u8])]]) {
-        let layers = [self.base.clone()].into_iter().chain(above.iter().map(|files| layer(files))).collect();
-        let platform = umiak_spec::Platform::host().to_string();
-        layout(&self.device.path(name), "1", &image(&SampleImage { platform, layers })).unwrap();
-    }
-
-    fn release(&self, name: &str, end: &str, pages: &[(&str, &[u8])]) {
-        let script = script(name, end);
-        let app: &[(&str, &[u8])] = &[("bin/app", script.as_bytes())];
-        self.image(name, &[app, pages]);
-    }
-
-    fn config(&self, path: &str, text: &str) {
-        let path = self.device.path("work/_config").join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    /// The package of what is on the bench, in place of the one before.
-    fn publish(&self) {
-        self.umiak("-q add .");
-        self.umiak("-q commit");
-        self.umiak(&format!("export ../{PACKAGE}"));
-    }
+/// A release that says so.
+fn release(bench: &Bench<'_>, name: &str, end: &str, pages: &[(&str, &[u8])]) {
+    bench.release(name, &script(name, end), pages);
 }
 
 /// Waits until the last line that a container printed has all of these words.
@@ -116,7 +45,7 @@ fn says(device: &Device, container: &str, words: &[&str]) {
 
 /// A package of three: a base that is only mounted, an extension of it, and `web`.
 fn first(bench: &Bench<'_>) {
-    bench.release("one", STAYS, &[("srv/page", b"1"), ("srv/gone", b""), ("etc/app.conf", b"image")]);
+    release(bench, "one", STAYS, &[("srv/page", b"1"), ("srv/gone", b""), ("etc/app.conf", b"image")]);
     let base: &[(&str, &[u8])] = &[("srv/below", b"base"), ("srv/shared", b"base")];
     let more = "#!/bin/sh\ntrap 'exit 0' TERM\nset -- /bin/busybox\n\
                 echo \"extended: $($1 cat /srv/below /srv/shared)\"\nwhile :; do $1 sleep 0.1; done\n";
@@ -146,7 +75,7 @@ fn a_package_is_run_patched_taken_back_and_configured() {
 
     // A patch: one page changed, one gone. What did not change goes on; what the app keeps is there, and what was of the
     // revision is not.
-    bench.release("two", STAYS, &[("srv/page", b"2"), ("etc/app.conf", b"image")]);
+    release(&bench, "two", STAYS, &[("srv/page", b"2"), ("etc/app.conf", b"image")]);
     bench.umiak("app update --patch --from=oci:../two:1 web");
     bench.publish();
     let planned = device.done("check");
@@ -158,7 +87,7 @@ fn a_package_is_run_patched_taken_back_and_configured() {
 
     // A bad one. Containers are started again, so that it takes a look or two to see it.
     device.configure("testing.window = \"30 s\"");
-    bench.release("bad", "exit 3", &[("srv/page", b"3"), ("etc/app.conf", b"image")]);
+    release(&bench, "bad", "exit 3", &[("srv/page", b"3"), ("etc/app.conf", b"image")]);
     bench.umiak("app update --patch --from=oci:../bad:1 web");
     bench.publish();
     let failed = device.run("update");

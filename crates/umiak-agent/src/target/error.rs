@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use umiak_registry::ErrorKind;
-use umiak_sign::{Distrust, SignatureError};
+use umiak_sign::{ChainError, Distrust, PvsError, SignatureError};
 use umiak_spec::app::AppError;
 use umiak_spec::target::TargetError;
 use umiak_spec::{Cancelled, Descriptor, Digest, DocumentError};
@@ -181,7 +181,7 @@ impl ResolveError {
         Some(match self {
             Self::Older { .. } => "number the target higher than the last one; going back is `umiakd rollback`",
             Self::Digest { .. } => "the tag has moved: name the digest, or take it out of the target",
-            Self::Distrust(Distrust::Unsigned { .. }) => "sign it with one of these keys, or change the policy",
+            Self::Distrust(distrust) => return hint_of(distrust),
             Self::Source { source, .. } if source.kind() == ErrorKind::Network => {
                 "what has come is kept: try again later"
             }
@@ -193,6 +193,27 @@ impl ResolveError {
             _ => return None,
         })
     }
+}
+
+/// What to do about an app that is not trusted.
+fn hint_of(distrust: &Distrust) -> Option<&'static str> {
+    Some(match distrust {
+        Distrust::Unsigned { .. } => "sign it with one of these keys, or change the policy",
+        Distrust::Uncovered { .. } => "sign them as well (umiak sig add), or let the policy ask for less",
+        Distrust::Older { .. } => {
+            "number the next release higher than the last one; going back to what is kept here is `umiakd rollback`"
+        }
+        Distrust::State { source: PvsError::Chain { source: ChainError::Expired { .. }, .. }, .. } => {
+            "sign it with a certificate that is valid, or let the policy pass over dates (\"dates\": \"ignore\")"
+        }
+        Distrust::State { source: PvsError::Changed { .. }, .. } => {
+            "sign it after the last change (umiak sig update), and pack it again"
+        }
+        Distrust::State { source: PvsError::Chain { .. } | PvsError::DoesNotHold { .. }, .. } => {
+            "sign it with a key that the policy names, or put its key into the policy"
+        }
+        Distrust::State { .. } | Distrust::Refused { .. } => return None,
+    })
 }
 
 /// The class of what a registry, layout or archive said.

@@ -3,8 +3,6 @@
 //! Guarantees: signatures are verified before a manifest is looked into; a target of an older generation than the device
 //! has accepted is refused before anything is fetched; the outermost document of every app is in the store afterwards.
 
-use std::collections::BTreeSet;
-
 use umiak_spec::app::{AppError, AppManifest};
 use umiak_spec::target::{Asked, AskedApp, Kind, Origin, Target, TargetApp};
 use umiak_spec::{Descriptor, Digest, Document, DocumentError, ImageReference};
@@ -12,6 +10,7 @@ use umiak_store::{Name, Store};
 
 use super::content::Reader;
 use super::error::ResolveError;
+use super::vouch::Named;
 use super::{places, vouch};
 
 /// What a pvr state is called where a descriptor is asked for.
@@ -83,11 +82,7 @@ impl Reader<'_> {
         let bytes = state.canonical().into_bytes();
         let digest = Digest::of(&bytes);
         same(asked, digest)?;
-        if let umiak_pvr::json::Value::Object(members) = state.to_value() {
-            for origin in vouched(asked) {
-                self.sources.trust.check_state(&origin, &members, &umiak_sign::Known::default())?;
-            }
-        }
+        self.trust_asked(asked, &state)?;
         self.store.put_blob(&digest, &bytes)?;
         Ok((Kind::Pvr, Descriptor::new(STATE, digest, bytes.len() as u64), None))
     }
@@ -109,8 +104,8 @@ impl Reader<'_> {
         // Only the digest is known of it until it is accepted.
         let digest = Digest::of(&bytes);
         same(asked, digest)?;
-        let origin = places::named(&asked.origin);
-        vouch::vouched(self.sources, &origin, &reference, &digest, source, self.observer)?;
+        let named = Named { origin: &places::named(&asked.origin), reference: &reference, digest: &digest };
+        vouch::vouched(self.sources, named, source, self.observer)?;
         let top = Descriptor::new(Document::media_type_of(&bytes, &listed.media_type), digest, bytes.len() as u64);
         let kind = self.kind(asked, &top, &bytes)?;
         self.store.put_blob(&digest, &bytes)?;
@@ -130,15 +125,6 @@ impl Reader<'_> {
             }
             Err(source) => Err(ResolveError::App { what: asked.origin.to_string(), source: Box::new(source) }),
         }
-    }
-}
-
-/// Whose rules of the policy a state has to satisfy: that of its package; those of all packages that it was put together from,
-/// where it stands in a file of its own.
-fn vouched(asked: &AskedApp) -> BTreeSet<String> {
-    match asked.objects.as_slice() {
-        [] => [places::named(&asked.origin)].into(),
-        carriers => carriers.iter().map(places::carrier).collect(),
     }
 }
 

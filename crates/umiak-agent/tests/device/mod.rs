@@ -141,6 +141,7 @@ pub fn sources() -> Sources {
         },
         platform: platform(),
         trust: Policy::default(),
+        date: Box::new(|| None),
         limits: Limits::default(),
         fetch: FetchOptions::default(),
         layers: LayerOptions::default(),

@@ -68,28 +68,30 @@ pub struct Known {
     pub standing: Standing,
 }
 
-/// Signatures that were accepted before: what they cover runs, so that neither their certificates' last days nor their
-/// generations are asked for when they come again beside something else.
+/// What runs now, and was accepted before. Its signatures are asked neither for their certificates' last days nor for their
+/// generations when they come again beside something else; its files may be in a merged state, whoever signed them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing(BTreeSet<Digest>);
+pub struct Standing {
+    signatures: BTreeSet<Digest>,
+    entries: BTreeSet<(String, Digest)>,
+}
 
 impl Standing {
-    /// Takes those of a state in.
+    /// Takes a state in.
     pub fn add(&mut self, state: &Object) {
-        let signatures = signatures(state).take(MAX_SIGNATURES);
-        self.0.extend(signatures.filter_map(|(name, value)| Some(Jws::read(name, value).ok()?.mark())));
+        let found = signatures(state).take(MAX_SIGNATURES);
+        self.signatures.extend(found.filter_map(|(name, value)| Some(Jws::read(name, value).ok()?.mark())));
+        self.entries.extend(state.iter().map(|(key, value)| (key.clone(), mark(value))));
+    }
+
+    /// Whether a key with this value is in what runs.
+    pub(crate) fn has(&self, key: &str, value: &Value) -> bool {
+        self.entries.contains(&(key.to_owned(), mark(value)))
     }
 }
 
-/// What signatures cover, in pvr's words (`pvr sig ls`).
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Report {
-    /// Keys whose values are signed.
-    pub protected: Vec<String>,
-    /// Keys that belong to what is signed, and may have any value.
-    pub excluded: Vec<String>,
-    /// Keys that nobody speaks for; `_sigs/` is not counted.
-    pub notseen: Vec<String>,
+fn mark(value: &Value) -> Digest {
+    Digest::of(value.canonical().as_bytes())
 }
 
 /// Why a state's signatures are not believed.
@@ -169,7 +171,7 @@ impl SignedState {
                     continue;
                 }
             };
-            let stands = known.standing.0.contains(&jws.mark());
+            let stands = known.standing.signatures.contains(&jws.mark());
             let selected = selection.of(state);
             match jws.signer(&selected.payload, signers, known.now.filter(|_| !stands)) {
                 Ok(signer) => {

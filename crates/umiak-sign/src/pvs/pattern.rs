@@ -34,6 +34,15 @@ impl Pattern {
         Some(Self(parts))
     }
 
+    /// Whether it means any key that begins with this component.
+    pub(crate) fn may_begin(&self, component: &str) -> bool {
+        match self.0.first() {
+            Some(Part::Across) => true,
+            Some(Part::One(glob)) => glob.matches(component),
+            None => false,
+        }
+    }
+
     /// Whether it means this key. `**` at the end takes one component at least: `a/**` is what lies in `a`.
     pub(crate) fn matches(&self, key: &str) -> bool {
         let components: Vec<&str> = key.split('/').collect();

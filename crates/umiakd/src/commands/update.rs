@@ -60,13 +60,22 @@ fn value(checked: &Checked, explain: bool) -> serde_json::Value {
         }
         plan
     });
-    json!({ "revision": checked.revision, "current": checked.current, "failed": checked.failed, "plan": plan })
+    json!({
+        "revision": checked.revision,
+        "current": checked.current,
+        "failed": checked.failed,
+        "audit": checked.concerns,
+        "plan": plan,
+    })
 }
 
 fn verdict(context: &Context<'_>, checked: &Checked, explained: bool) -> Result<(), Failure> {
     let printer = context.printer;
     if let Some(why) = &checked.failed {
         printer.warning(&format!("revision {} failed before and is not tried again: {why}", checked.revision.short()));
+    }
+    for concern in &checked.concerns {
+        printer.warning(&format!("audit: {concern}"));
     }
     match &checked.planned {
         None if checked.current == Some(checked.revision) => {

@@ -12,6 +12,10 @@ pub fn status(status: &Status) -> String {
     part(&mut text, &apps(&status.apps));
     part(&mut text, &revisions(&status.revisions));
     part(&mut text, &device(status));
+    if !status.audit.is_empty() {
+        text.push_str("\nthe policy only looks, and would refuse:\n");
+        text.extend(status.audit.iter().map(|concern| format!("  {}\n", printable(concern))));
+    }
     if let Some(trouble) = &status.trouble {
         text.push_str(&format!("\nlast trouble: {} ({})\n", printable(&trouble.why), printable(&trouble.doing)));
         if let Some(hint) = &trouble.hint {
@@ -128,6 +132,7 @@ mod tests {
                 hint: Some("publish another release".into()),
                 at: None,
             }),
+            audit: vec!["shop is signed by 0 of the 1 that the policy asks for (release)".into()],
         });
         let expected = format!(
             "runs what it ran before: the last update failed\n\
@@ -142,6 +147,9 @@ mod tests {
              target  registry.example/shop:stable (set 2027-01-15T08:00:00Z)\n\
              space   212 MiB free of 1.0 GiB\n\
              engine  oci (crun)\n\
+             \n\
+             the policy only looks, and would refuse:\n  \
+               shop is signed by 0 of the 1 that the policy asks for (release)\n\
              \n\
              last trouble: web:\\u{{1b}}[2J exited (update)\n\
              hint: publish another release\n",

@@ -211,6 +211,7 @@ pub fn sources(trust: Policy) -> Sources {
         context: context(PathBuf::new()),
         platform: Platform::host(),
         trust,
+        date: Box::new(|| None),
         limits: Limits::default(),
         fetch: FetchOptions::default(),
         layers: LayerOptions::default(),

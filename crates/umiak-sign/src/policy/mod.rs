@@ -5,6 +5,8 @@
 //! policy file everything is accepted: digests still decide what is run. How far a rule goes that asks for signatures says its
 //! mode, in Pantavisor's words.
 
+mod merged;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -15,8 +17,7 @@ use crate::key::{KeyError, PublicKey};
 use crate::pvs::Signers;
 use crate::pvs::pattern::Pattern;
 
-/// What a policy calls a state that was merged on the device.
-pub const MERGED: &str = "device";
+pub use merged::MERGED;
 
 /// Rules, and keys, of one policy.
 const MAX_RULES: usize = 256;
@@ -291,35 +292,6 @@ impl Policy {
         rule.map_or(&self.default, |(_, demand)| demand)
     }
 
-    /// What a state needs that was merged here from packages, each of which was looked at by itself where it came from. Where
-    /// no rule is for [`MERGED`], anybody whom some rule knows may have signed its parts; unsigned ones may be in it where
-    /// some rule lets them in.
-    pub(crate) fn demand_of_merged(&self) -> Demand {
-        if let Some((_, demand)) = self.rules.iter().find(|(pattern, _)| pattern.matches(MERGED)) {
-            return demand.clone();
-        }
-        let (mut all, mut mode) = (Vec::new(), None);
-        for demand in self.rules.iter().map(|(_, demand)| demand).chain([&self.default]) {
-            let of = match demand {
-                Demand::Nothing => continue,
-                // What comes unsigned has no signature that would have to hold.
-                Demand::Anything => Mode::Lenient,
-                Demand::Signed { mode, signers, .. } => {
-                    all.extend_from_slice(signers);
-                    *mode
-                }
-            };
-            mode = Some(mode.map_or(of, |mode: Mode| mode.min(of)));
-        }
-        match mode {
-            Some(mode) if !all.is_empty() => {
-                // Files at the top belong to nobody: who takes a package away takes its signature of them along.
-                Demand::Signed { mode, signers: all, threshold: 0, cover: Cover::Parts }
-            }
-            _ => Demand::Anything,
-        }
-    }
-
     /// Whether there is anything that it asks for.
     #[must_use]
     pub fn asks(&self) -> bool {
@@ -346,7 +318,7 @@ mod tests {
     use super::*;
 
     /// The public half of a key that nobody has.
-    const KEY: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n";
+    pub(super) const KEY: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n";
 
     fn policy(rules: &str) -> Result<Policy, PolicyError> {
         let text = format!(r#"{{"version":1,"keys":{{"k":"{KEY}"}},"rules":[{rules}],"default":{{"accept":"any"}}}}"#);
@@ -415,24 +387,6 @@ mod tests {
         let timeless = Policy::parse(text(r#""dates":"ignore","#, "").as_bytes(), &Limits::default()).unwrap();
         assert!(timeless.timeless);
         assert!(Policy::parse(text(r#""dates":"never","#, "").as_bytes(), &Limits::default()).is_err());
-    }
-
-    #[test]
-    fn a_merged_state_needs_what_all_rules_share() {
-        let strict = r#"{"from":"file/a/**","accept":"signed","signers":["k"]}"#;
-        let merged = |rules: &str, default: &str| {
-            let text = format!(
-                r#"{{"version":1,"keys":{{"k":"{KEY}"}},"rules":[{rules}],"default":{{"accept":"{default}"}}}}"#
-            );
-            Policy::parse(text.as_bytes(), &Limits::default()).unwrap().demand_of_merged()
-        };
-        let signed = |mode| Demand::Signed { mode, signers: vec!["k".into()], threshold: 0, cover: Cover::Parts };
-        assert_eq!(merged(strict, "none"), signed(Mode::Strict));
-        assert_eq!(merged(strict, "any"), signed(Mode::Lenient), "unsigned packages may have come from elsewhere");
-        let named = r#"{"from":"device","accept":"none"},"#;
-        assert_eq!(merged(&format!("{named}{strict}"), "none"), Demand::Nothing);
-        assert_eq!(merged("", "any"), Demand::Anything);
-        assert_eq!(merged("", "none"), Demand::Anything, "nothing was let in by itself");
     }
 
     #[test]

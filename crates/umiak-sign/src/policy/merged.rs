@@ -1,0 +1,89 @@
+//! What a state needs that was put together on the device from several packages.
+//!
+//! Each package was looked at by itself, under the rule for where it came from. The whole comes from nowhere: it is judged by a
+//! rule for [`MERGED`], or by those of its packages.
+
+use std::collections::BTreeSet;
+
+use super::{Cover, Demand, Mode, Policy};
+
+/// What a policy calls a state that was put together on the device.
+pub const MERGED: &str = "device";
+
+/// How the origins of packages begin.
+const FILES: &str = "file";
+
+impl Policy {
+    /// What a state needs that was put together here of packages from these origins, each of which was looked at by itself.
+    /// Where no rule is for [`MERGED`], anybody whom a rule for files knows may have signed its parts: some of them were here
+    /// before. A package of which nothing was asked could bring everything, so nothing is asked of the whole either.
+    pub(crate) fn demand_of_merged(&self, from: &BTreeSet<String>) -> Demand {
+        if let Some((_, demand)) = self.rules.iter().find(|(pattern, _)| pattern.matches(MERGED)) {
+            return demand.clone();
+        }
+        let (mut mode, mut cover) = (Mode::Strict, Cover::All);
+        for origin in from {
+            match self.demand(origin) {
+                Demand::Anything => return Demand::Anything,
+                // It was let in before the rule was there, and is here.
+                Demand::Nothing => {}
+                Demand::Signed { mode: of, cover: least, .. } => {
+                    mode = mode.min(*of);
+                    if *least == Cover::Parts {
+                        cover = Cover::Parts;
+                    }
+                }
+            }
+        }
+        let rules = self.rules.iter().filter(|(pattern, _)| pattern.may_begin(FILES)).map(|(_, demand)| demand);
+        let signers: BTreeSet<&String> = rules.chain([&self.default]).flat_map(signers).collect();
+        if signers.is_empty() {
+            return Demand::Anything;
+        }
+        Demand::Signed { mode, signers: signers.into_iter().cloned().collect(), threshold: 0, cover }
+    }
+}
+
+fn signers(demand: &Demand) -> &[String] {
+    match demand {
+        Demand::Signed { signers, .. } => signers,
+        Demand::Anything | Demand::Nothing => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use umiak_spec::Limits;
+
+    use super::*;
+
+    /// The public half of a key that nobody has.
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n";
+
+    fn merged(rules: &str, default: &str, from: &[&str]) -> Demand {
+        let text = format!(
+            r#"{{"version":1,"keys":{{"k":"{KEY}","l":"{KEY}"}},"rules":[{rules}],"default":{{"accept":"{default}"}}}}"#
+        );
+        let from = from.iter().map(|origin| (*origin).to_owned()).collect();
+        Policy::parse(text.as_bytes(), &Limits::default()).unwrap().demand_of_merged(&from)
+    }
+
+    #[test]
+    fn a_merged_state_needs_what_its_packages_need() {
+        let rules = r#"{"from":"file/a/**","accept":"signed","signers":["k"]},
+            {"from":"file/b/**","accept":"signed","signers":["l"],"mode":"lenient","cover":"parts"},
+            {"from":"file/c/**","accept":"any"},{"from":"docker.io/**","accept":"any"}"#;
+        let signed = |mode, cover| {
+            let signers = vec!["k".to_owned(), "l".to_owned()];
+            Demand::Signed { mode, signers, threshold: 0, cover }
+        };
+        assert_eq!(merged(rules, "none", &["file/a/x", "file/-"]), signed(Mode::Strict, Cover::All));
+        assert_eq!(merged(rules, "none", &[]), signed(Mode::Strict, Cover::All), "something was only taken away");
+        assert_eq!(merged(rules, "none", &["file/a/x", "file/b/x"]), signed(Mode::Lenient, Cover::Parts));
+        assert_eq!(merged(rules, "none", &["file/a/x", "file/c/x"]), Demand::Anything);
+        assert_eq!(merged(rules, "any", &["file/a/x", "file/-"]), Demand::Anything);
+        let named = format!(r#"{{"from":"device","accept":"none"}},{rules}"#);
+        assert_eq!(merged(&named, "any", &["file/c/x"]), Demand::Nothing);
+        assert_eq!(merged("", "none", &[]), Demand::Anything, "nobody is known who could sign");
+    }
+}
