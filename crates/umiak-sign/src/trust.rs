@@ -164,6 +164,23 @@ impl Policy {
         self.check(MERGED, &self.demand_of_merged(from), state, known)
     }
 
+    /// Who vouches for a state that was accepted once, whatever speaks against it by now.
+    #[must_use]
+    pub fn vouched_state(&self, origin: &str, state: &Object) -> Vouched {
+        match needed(origin, self.demand(origin)) {
+            Ok(Some(needed)) => self.judge_state(origin, state, &Known::default(), needed).0,
+            _ => Vouched::default(),
+        }
+    }
+
+    /// The same of a state that was put together on the device, whatever was asked of its packages.
+    #[must_use]
+    pub fn vouched_merged(&self, state: &Object) -> Vouched {
+        let signers = &self.signers_of_files();
+        let needed = Needed { mode: Mode::Lenient, signers, threshold: 0, cover: Cover::Parts };
+        self.judge_state(MERGED, state, &Known::default(), needed).0
+    }
+
     /// All that a rule in audit would refuse of a state, were it strict.
     #[must_use]
     pub fn audit_state(&self, origin: &str, state: &Object, known: &Known) -> Vec<Distrust> {

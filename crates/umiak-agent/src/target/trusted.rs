@@ -5,18 +5,21 @@
 //! again; where the record is lost, what runs still counts; what runs is not asked for dates or generations when it comes
 //! again beside something else, so that one part can be updated long after the certificate of another has expired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use umiak_pvr::State;
 use umiak_pvr::json::{Object, Value};
 use umiak_sign::{Distrust, Known, Vouched};
-use umiak_spec::target::{Kind, Target, TargetApp};
+use umiak_spec::target::{AskedApp, Carrier, Kind, Origin, Target, TargetApp};
 use umiak_store::{Name, Store};
 
 use super::content::Reader;
 use super::error::ResolveError;
 use super::places;
 use super::vouch::{self, Named};
+use crate::inbox;
 use crate::kept;
 use crate::session::read_journal;
 use crate::sources::Sources;
@@ -38,7 +41,7 @@ fn record() -> Name {
 }
 
 /// Where a state came from, for the policy.
-enum Came {
+pub(super) enum Came {
     /// Out of a file: the rule for this origin counts.
     From(String),
     /// It was put together here, of packages from these origins, each of which was looked at by itself.
@@ -48,11 +51,12 @@ enum Came {
 impl Came {
     fn of(store: &Store, origin: &Origin, objects: &[Carrier]) -> Self {
         // Whoever wants another file judged so has to write there first, and only root can.
-        let here = origin.path().and_then(Path::parent) == Some(&inbox::states(store.path()));
+        let here = origin.path().and_then(Path::parent) == Some(inbox::states(store.path()).as_path());
         if here { Self::merged(objects) } else { Self::From(places::named(origin)) }
     }
 
-    fn merged(objects: &[Carrier]) -> Self {
+    /// Of packages that are, or were, in these places.
+    pub(super) fn merged(objects: &[Carrier]) -> Self {
         Self::Merged(objects.iter().map(places::carrier).collect())
     }
 
@@ -60,6 +64,13 @@ impl Came {
         match self {
             Self::From(origin) => sources.trust.check_state(origin, state, known),
             Self::Merged(from) => sources.trust.check_merged(from, state, known),
+        }
+    }
+
+    fn vouched(&self, sources: &Sources, state: &Object) -> Vouched {
+        match self {
+            Self::From(origin) => sources.trust.vouched_state(origin, state),
+            Self::Merged(_) => sources.trust.vouched_merged(state),
         }
     }
 
@@ -80,7 +91,11 @@ impl Reader<'_> {
         self.trust(&Came::of(self.store, &asked.origin, &asked.objects), state)
     }
 
-    fn trust(&self, came: &Came, state: &State) -> Result<(), ResolveError> {
+    /// Whether the policy accepts a state that came from somewhere.
+    ///
+    /// # Errors
+    /// As for [`Self::trust_asked`].
+    pub(super) fn trust(&self, came: &Came, state: &State) -> Result<(), ResolveError> {
         let Value::Object(members) = state.to_value() else { return Ok(()) };
         if self.sources.trust.asks() {
             came.check(self.sources, &members, &known(self.sources, self.store)?)?;
@@ -166,11 +181,10 @@ fn running(store: &Store) -> Option<Target> {
     Some(kept::read(store, &current).ok()??.target)
 }
 
-/// The generations of an app's parts; none of what is no state, or is not accepted any more.
+/// The generations of an app's parts, as signatures say them that hold; none of what is no state.
 fn generations(sources: &Sources, store: &Store, app: &TargetApp) -> BTreeMap<String, u64> {
     let came = Came::of(store, &app.origin, &app.objects);
-    let vouched = |state: Object| came.check(sources, &state, &Known::default()).ok();
-    stored(sources, store, app).and_then(vouched).unwrap_or_default().generations
+    stored(sources, store, app).map(|state| came.vouched(sources, &state).generations).unwrap_or_default()
 }
 
 /// An app's state; none where it is no pvr app, or not to be had.

@@ -35,12 +35,18 @@ impl Policy {
                 }
             }
         }
-        let rules = self.rules.iter().filter(|(pattern, _)| pattern.may_begin(FILES)).map(|(_, demand)| demand);
-        let signers: BTreeSet<&String> = rules.chain([&self.default]).flat_map(signers).collect();
+        let signers = self.signers_of_files();
         if signers.is_empty() {
             return Demand::Anything;
         }
-        Demand::Signed { mode, signers: signers.into_iter().cloned().collect(), threshold: 0, cover }
+        Demand::Signed { mode, signers, threshold: 0, cover }
+    }
+
+    /// Everybody whom a rule for files, or the default, knows.
+    pub(crate) fn signers_of_files(&self) -> Vec<String> {
+        let rules = self.rules.iter().filter(|(pattern, _)| pattern.may_begin(FILES)).map(|(_, demand)| demand);
+        let signers: BTreeSet<&String> = rules.chain([&self.default]).flat_map(signers).collect();
+        signers.into_iter().cloned().collect()
     }
 }
 
