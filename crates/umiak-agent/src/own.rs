@@ -19,7 +19,7 @@ use crate::error::AgentError;
 use crate::kept::{self, Kept};
 use crate::revision::Revision;
 use crate::session::{Session, journal_name};
-use crate::target::pin;
+use crate::target::{pin, trusted};
 use crate::{forms, rebuild, update};
 
 /// What the journal grows by in an update: a line each for staging, switching and the verdict, and what is under way.
@@ -40,7 +40,7 @@ impl Session<'_> {
             missing(&self.made(arrangement)?, &Place::of(&self.agent.root), &self.agent.projects);
         Ok(Own {
             begun: self.begun_records(&digest, target),
-            named: self.named_records(&digest, kept),
+            named: self.named_records(&digest, target, kept),
             blobs: if self.store.has_blob(&digest) { vec![] } else { vec![revision.to_bytes().len() as u64] },
             files,
             directories,
@@ -63,13 +63,15 @@ impl Session<'_> {
     }
 
     /// Documents that are written once all is here, and when the verdict is good.
-    fn named_records(&self, revision: &Digest, kept: &Kept) -> Vec<Record> {
+    fn named_records(&self, revision: &Digest, target: &Target, kept: &Kept) -> Vec<Record> {
         let mut named =
             vec![self.record(&kept::name(revision), kept::size(kept)), self.record(&rebuild::record(), NAMED)];
         if self.agent.policy.prune {
             let revisions = self.kept().len() as u64 + 1;
             named.push(self.record(&forms::record(), revisions.saturating_mul(NAMED)));
         }
+        let generations = self.agent.supply.committed_bytes(&self.store, target);
+        named.extend(generations.map(|bytes| self.record(&trusted::record(), bytes)));
         named
     }
 

@@ -23,7 +23,7 @@ use crate::error::{Class, SupplyError, store_class};
 use crate::fetch::FetchOptions;
 use crate::outcome::Watcher;
 use crate::supply::{Described, Fetched, Occasion, Part, Planned, Root, Supply};
-use crate::target::{Content, Made, Reader, ResolveError, committed, services};
+use crate::target::{Content, Made, Reader, ResolveError, services, trusted};
 
 pub(crate) use arrive::hold;
 
@@ -81,7 +81,11 @@ impl Supply for Sources {
     }
 
     fn committed(&self, store: &Store, target: &Target) -> Result<(), SupplyError> {
-        Ok(committed(self, store, target)?)
+        Ok(trusted::committed(self, store, target)?)
+    }
+
+    fn committed_bytes(&self, store: &Store, target: &Target) -> Option<u64> {
+        trusted::raised(self, store, target).map(|bytes| bytes.len() as u64)
     }
 
     fn closure(&self, store: &Store, app: &TargetApp) -> Result<Closure, SupplyError> {

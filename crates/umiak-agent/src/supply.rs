@@ -154,6 +154,11 @@ pub trait Supply: Send + Sync {
         Ok(())
     }
 
+    /// Bytes of the record of generations that [`Supply::committed`] would write; none where it writes none.
+    fn committed_bytes(&self, _store: &Store, _target: &Target) -> Option<u64> {
+        None
+    }
+
     /// Everything that the store has to hold for an app; read from documents that [`Supply::resolve`] brought.
     ///
     /// # Errors

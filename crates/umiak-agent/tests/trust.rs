@@ -4,37 +4,30 @@
 
 mod device;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
 use device::{World, image, layer, sources, tar};
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use umiak_agent::sources::Sources;
 use umiak_agent::{Class, Silently, Supply as _, SupplyError};
+use umiak_sign::Policy;
 use umiak_sign::base64::{encode, encode_url};
-use umiak_sign::{Policy, pem};
 use umiak_spec::target::{Asked, AskedApp, Target};
 use umiak_spec::{Digest, Limits, media_type};
 use umiak_store::Store;
+use umiak_testkit::cosign::Signer;
 
-/// Two signers: one that the policies know, and one that nobody knows.
-fn signer(number: u8) -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap()
-}
-
+/// Two keys: one that the policies know, and one that nobody knows.
 const RELEASE: u8 = 7;
 const STRANGER: u8 = 8;
 
 /// A device whose policy is `mode` for everything, and whose clock shows `date`.
 fn device(mode: &str, date: Option<u64>) -> Sources {
-    let mut spki = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00].to_vec();
-    spki.extend_from_slice(signer(RELEASE).public_key().as_ref());
     let policy = json!({
         "version": 1,
         "mode": mode,
-        "keys": { "release": pem::block("PUBLIC KEY", &spki) },
+        "keys": { "release": Signer::numbered(RELEASE).public() },
         "default": { "accept": "signed", "signers": ["release"] },
     });
     let trust = Policy::parse(policy.to_string().as_bytes(), &Limits::default()).unwrap();
@@ -52,7 +45,7 @@ fn signed(key: Option<u8>, more: &[(&str, Value)], page: &str) -> Value {
     }
     let protected = encode_url(header.to_string().as_bytes());
     let message = format!("{protected}.{}", encode_url(state.to_string().as_bytes()));
-    let signature = encode_url(signer(key).sign(message.as_bytes()).as_ref());
+    let signature = encode_url(&Signer::numbered(key).bytes(message.as_bytes()));
     state["_sigs/maps.json"] = json!({ "#spec": "pvs@2", "protected": protected, "signature": signature });
     state
 }
@@ -174,14 +167,12 @@ fn a_last_day_counts_where_the_clock_was_set() {
     let dates = "-startdate 20240601000000Z -enddate 20250601000000Z";
     run(&format!("ca -batch -config ca.conf -in leaf.csr -notext -extfile ext -out leaf.pem {dates}"));
     let der = run("x509 -in leaf.pem -outform DER");
-    // The same key that signs here.
-    let key = run("pkey -in leaf.key -outform DER");
-    let key = Ed25519KeyPair::from_seed_unchecked(&key[key.len() - 32..]).unwrap();
     let mut state = json!({ "maps/run.json": { "name": "maps" } });
     let header = json!({ "alg": "EdDSA", "pvs": { "include": ["maps/**"] }, "typ": "PVS", "x5c": [encode(&der)] });
     let protected = encode_url(header.to_string().as_bytes());
     let message = format!("{protected}.{}", encode_url(state.to_string().as_bytes()));
-    let signature = encode_url(key.sign(message.as_bytes()).as_ref());
+    fs::write(world.path().join("message"), message).unwrap();
+    let signature = encode_url(&run("pkeyutl -sign -rawin -inkey leaf.key -in message"));
     state["_sigs/maps.json"] = json!({ "#spec": "pvs@2", "protected": protected, "signature": signature });
     state["#spec"] = json!("pantavisor-service-system@1");
     let asked = package(&world, "dated", &state);
@@ -206,23 +197,9 @@ fn a_last_day_counts_where_the_clock_was_set() {
 
 /// Signs what a tag leads to, as cosign does.
 fn cosign(world: &World, digest: &Digest, key: u8) {
-    let payload = format!(
-        r#"{{"critical":{{"identity":{{"docker-reference":""}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}},"optional":null}}"#
-    );
-    let signature = encode(signer(key).sign(payload.as_bytes()).as_ref());
-    let (of, size) = (Digest::of(payload.as_bytes()), payload.len());
-    let annotations = BTreeMap::from([("dev.cosignproject.cosign/signature", signature)]);
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": media_type::OCI_MANIFEST,
-        "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": of, "size": size },
-        "layers": [{
-            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json", "digest": of, "size": size,
-            "annotations": annotations,
-        }],
-    });
-    world.registry.put_blob(device::REPOSITORY, payload);
-    world.registry.put(&umiak_sign::signature_tag(digest), media_type::OCI_MANIFEST, manifest.to_string().into_bytes());
+    let [payload, manifest] = Signer::numbered(key).sign(digest, None);
+    world.registry.put_blob(device::REPOSITORY, payload.bytes);
+    world.registry.put(&umiak_sign::signature_tag(digest), media_type::OCI_MANIFEST, manifest.bytes);
 }
 
 #[test]

@@ -17,17 +17,36 @@ pub struct Signer(Ed25519KeyPair);
 
 impl Default for Signer {
     fn default() -> Self {
-        Self(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("32 bytes are a seed"))
+        Self::numbered(7)
     }
 }
 
 impl Signer {
+    /// The key of a number: another number is another key.
+    #[must_use]
+    pub fn numbered(number: u8) -> Self {
+        Self(Ed25519KeyPair::from_seed_unchecked(&[number; 32]).expect("32 bytes are a seed"))
+    }
+
+    /// The public key in PEM.
+    #[must_use]
+    pub fn public(&self) -> String {
+        let info = STANDARD.encode([&INFO[..], self.0.public_key().as_ref()].concat());
+        format!("-----BEGIN PUBLIC KEY-----\n{info}\n-----END PUBLIC KEY-----\n")
+    }
+
+    /// The signature of some bytes.
+    #[must_use]
+    pub fn bytes(&self, message: &[u8]) -> Vec<u8> {
+        self.0.sign(message).as_ref().to_vec()
+    }
+
     /// The text of a policy that accepts from `from` only what this key has signed, and nothing from elsewhere.
     #[must_use]
     pub fn policy(&self, from: &str) -> String {
-        let info = STANDARD.encode([&INFO[..], self.0.public_key().as_ref()].concat());
+        let public = self.public().replace('\n', "\\n");
         format!(
-            r#"{{"version":1,"keys":{{"release":"-----BEGIN PUBLIC KEY-----\n{info}\n-----END PUBLIC KEY-----\n"}},
+            r#"{{"version":1,"keys":{{"release":"{public}"}},
                 "rules":[{{"from":"{from}","accept":"signed","signers":["release"]}}],"default":{{"accept":"none"}}}}"#
         )
     }

@@ -22,7 +22,7 @@ pub(crate) mod pin;
 mod places;
 mod project;
 mod state;
-mod trusted;
+pub(crate) mod trusted;
 mod unpack;
 mod vouch;
 mod wanted;
@@ -32,7 +32,6 @@ pub(crate) use content::{Content, Made, Reader, ServiceImage};
 pub(crate) use error::class_of;
 pub(crate) use places::places;
 pub(crate) use project::services;
-pub(crate) use trusted::committed;
 pub(crate) use unpack::unpack;
 
 pub use error::ResolveError;

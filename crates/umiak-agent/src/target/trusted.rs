@@ -36,7 +36,8 @@ struct Document {
     parts: BTreeMap<String, u64>,
 }
 
-fn record() -> Name {
+/// The name of the record.
+pub(crate) fn record() -> Name {
     RECORD.parse().expect("lower-case letters are a name")
 }
 
@@ -147,20 +148,25 @@ fn line(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// The store.
 pub(crate) fn committed(sources: &Sources, store: &Store, target: &Target) -> Result<(), ResolveError> {
+    match raised(sources, store, target) {
+        Some(bytes) => Ok(store.put_record(&record(), &bytes)?),
+        None => Ok(()),
+    }
+}
+
+/// What the record is to say once a target is committed; none where that is what it says.
+pub(crate) fn raised(sources: &Sources, store: &Store, target: &Target) -> Option<Vec<u8>> {
     if !sources.trust.asks() {
-        return Ok(());
+        return None;
     }
     // One that cannot be read is said with the next target; it is no reason not to commit this one.
-    let Ok(before) = read(store) else { return Ok(()) };
+    let before = read(store).ok()?;
     let mut parts = before.clone();
     for app in &target.apps {
         raise(&mut parts, generations(sources, store, app));
     }
-    if parts == before {
-        return Ok(());
-    }
-    let bytes = serde_json::to_vec(&Document { version: VERSION, parts }).expect("texts and numbers are JSON");
-    Ok(store.put_record(&record(), &bytes)?)
+    let document = || Document { version: VERSION, parts: parts.clone() };
+    (parts != before).then(|| serde_json::to_vec(&document()).expect("texts and numbers are JSON"))
 }
 
 /// What the device knows.
