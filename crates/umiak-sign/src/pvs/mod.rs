@@ -94,6 +94,17 @@ fn mark(value: &Value) -> Digest {
     Digest::of(value.canonical().as_bytes())
 }
 
+/// What signatures cover, in pvr's words (`pvr sig ls`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Report {
+    /// Keys whose values are signed.
+    pub protected: Vec<String>,
+    /// Keys that belong to what is signed, and may have any value.
+    pub excluded: Vec<String>,
+    /// Keys that nobody speaks for; `_sigs/` is not counted.
+    pub notseen: Vec<String>,
+}
+
 /// Why a state's signatures are not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PvsError {
