@@ -5,6 +5,7 @@
 //! 6 rolled back, 70 our bug.
 
 mod kinds;
+mod sealing;
 
 use std::error::Error;
 use std::io;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use umiak_ui::{Diagnostic, Printer};
 
+pub use sealing::hint_for_key;
 pub use umiak_ui::Kind;
 
 /// What a command gives when it fails.

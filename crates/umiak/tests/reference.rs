@@ -66,7 +66,9 @@ fn a_wrong_line_is_told_on_stderr_with_code_2() {
         "post --force https://pvr.example/me/device",
         "login",
         "device create",
+        "sig add",
         "sig add --part web",
+        "keys new --authority x --bare",
         "-c conf claim",
     ] {
         let said = place.run(line);

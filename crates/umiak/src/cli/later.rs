@@ -1,4 +1,4 @@
-//! pvr's verbs that umiak knows but does not have: the hub, devices on the network, keys, self-replacement.
+//! pvr's verbs that umiak knows but does not have: the hub, devices on the network, self-replacement.
 //!
 //! Each is answered with an error (exit code 2) that says what to do instead. They are part of the grammar, hidden,
 //! so that `pvr post …` in a script fails with that answer and not with "unrecognized".
@@ -19,7 +19,6 @@ pub struct Verb {
 
 const HUB: &str = "the hub, which umiak does not speak to yet";
 const NETWORK: &str = "a device on the network, which umiak does not speak to yet";
-const KEYS: &str = "signatures, which umiak does not make yet";
 const PACKAGE: &str = "write a package with `umiak export FILE.tgz` and carry it to the device or the hub";
 const BESIDE: &str = "use pvr for this verb: both work on one checkout in turn";
 
@@ -42,7 +41,6 @@ pub const VERBS: &[Verb] = &[
     verb("logs", HUB, BESIDE),
     Verb { name: "device", aliases: &["dev"], needs: NETWORK, instead: BESIDE },
     Verb { name: "local", aliases: &["lo"], needs: NETWORK, instead: PACKAGE },
-    verb("sig", KEYS, "sign with `pvr sig` after `umiak commit`: both work on one checkout in turn"),
     verb("dm-convert", "dm-verity hashes, which umiak does not make yet", BESIDE),
     verb("dm-apply", "dm-verity hashes, which umiak does not make yet", BESIDE),
     verb(

@@ -1,8 +1,8 @@
 //! The command line: verbs, flags and environment variables are pvr's, help and words are ours.
 //!
 //! A script written for pvr runs with umiak under the name `pvr`: same verbs and aliases (where pvr's own are not
-//! ambiguous), same flags in front of and behind the verb, long flags with one dash or two. Verbs that need the hub,
-//! a device or keys are known and answered ([`later`]). Nothing is done here: arguments become values.
+//! ambiguous), same flags in front of and behind the verb, long flags with one dash or two. Verbs that need the hub
+//! or a device are known and answered ([`later`]). Nothing is done here: arguments become values.
 #![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help pages: `[repeat]` is no link")]
 
 mod app;
@@ -13,6 +13,7 @@ mod image;
 pub mod later;
 mod one_dash;
 mod repository;
+mod sig;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,6 +32,10 @@ pub use delta::{ApplyArgs, DeltaCommand, EffortArg, InspectArgs, MakeArgs, Publi
 pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, ImageMeasureArgs, LsArgs, MeasureFormat};
 pub use repository::{
     AddArgs, CheckoutArgs, CloneArgs, CommitArgs, DeployArgs, ExportArgs, FromArgs, ImportArgs, InitArgs, JsonArgs,
+};
+pub use sig::{
+    ExportArg, KeysCommand, KeysExportArgs, KeysNewArgs, KindArg, SigAddArgs, SigArgs, SigCommand, SigLsArgs,
+    SigUpdateArgs, SigVerifyArgs, SigningArgs, TrustArgs,
 };
 
 const ABOUT: &str = "umiak carries container apps to Linux edge devices.";
@@ -71,6 +76,14 @@ To and from elsewhere:
   export          Write a package file
   import          Read a package file
   deploy          Put packages together into one directory, as a device has it
+
+Signatures:
+  sig add         Sign an app, or any part of the state
+  sig ls          Show what is signed, as pvr's JSON
+  sig update      Sign again what was signed
+  sig verify      Verify every signature, and say what is covered
+  keys new        Make a signing key, an authority, and the key's certificate from it
+  keys export     Print what devices need to know of a key
 
 Deltas:
   delta make      Make the delta that leads from one image or file to another
@@ -179,6 +192,10 @@ pub enum Command {
     Export(ExportArgs),
     Import(ImportArgs),
     Deploy(DeployArgs),
+    Sig(SigArgs),
+    /// Make and export signing keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// List, show, compare and measure container images
     #[command(subcommand)]
     Image(ImageCommand),
@@ -276,7 +293,8 @@ mod tests {
         let visible: Vec<_> = Cli::command()
             .get_subcommands()
             .filter(|command| {
-                !["app", "delta", "image", "compose"].contains(&command.get_name()) && !command.is_hide_set()
+                !["app", "delta", "image", "compose", "sig", "keys"].contains(&command.get_name())
+                    && !command.is_hide_set()
             })
             .map(|command| command.get_name().to_owned())
             .collect();
@@ -292,6 +310,12 @@ mod tests {
         }
         for command in ComposeCommand::augment_subcommands(clap::Command::new("compose")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  compose {} ", command.get_name())));
+        }
+        for command in SigCommand::augment_subcommands(clap::Command::new("sig")).get_subcommands() {
+            assert!(TEMPLATE.contains(&format!("\n  sig {} ", command.get_name())));
+        }
+        for command in KeysCommand::augment_subcommands(clap::Command::new("keys")).get_subcommands() {
+            assert!(TEMPLATE.contains(&format!("\n  keys {} ", command.get_name())));
         }
         for command in DeltaCommand::augment_subcommands(clap::Command::new("delta")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  delta {} ", command.get_name())));

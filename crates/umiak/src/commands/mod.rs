@@ -18,7 +18,10 @@ mod image;
 mod import;
 mod init;
 mod json;
+mod keys;
 mod preview;
+mod sig;
+pub mod signing;
 mod sources;
 mod status;
 mod version;
@@ -48,6 +51,8 @@ pub fn run(context: &Context<'_>, command: &Command) -> Outcome {
         Command::Export(arguments) => export::run(context, arguments),
         Command::Import(arguments) => import::run(context, arguments),
         Command::Deploy(arguments) => deploy::run(context, arguments),
+        Command::Sig(arguments) => sig::run(context, arguments),
+        Command::Keys(command) => keys::run(context, command),
         Command::Image(command) => image::run(context, command),
         Command::Copy(arguments) => copy::run(context, arguments),
         Command::Compose(command) => compose::run(context, command),
