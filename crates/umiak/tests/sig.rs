@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use harness::{Place, assert_snapshot};
 use umiak_pvr::json::{Object, Value};
-use umiak_sign::{Policy, PublicKey, PvsHeader, SignedState, Signers};
+use umiak_sign::{Known, Policy, PublicKey, PvsHeader, SignedState, Signers};
 use umiak_spec::Limits;
 
 /// A device with an app and its configuration, committed.
@@ -142,9 +142,9 @@ fn devices_get_what_they_need_of_a_key() {
         // Whoever trusts the authority trusts what it issued.
         let policy = place.done(&format!("keys export policy --name {signer}")).out;
         let policy = Policy::parse(policy.as_bytes(), &Limits::default()).unwrap();
-        assert_eq!(policy.check_state("file/x.tgz", &members).unwrap(), [signer], "{name}");
+        assert_eq!(policy.check_state("file/x.tgz", &members, &Known::default()).unwrap().signers, [signer], "{name}");
         members.insert("web/run.json".into(), Value::Null);
-        assert!(policy.check_state("file/x.tgz", &members).is_err(), "{name}");
+        assert!(policy.check_state("file/x.tgz", &members, &Known::default()).is_err(), "{name}");
     }
     let store = place.done("keys export trust-store --name release");
     assert!(store.err.contains("ca-certificates.crt") && store.err.contains("use RSA"), "{}", store.err);
