@@ -156,6 +156,22 @@ fn devices_get_what_they_need_of_a_key() {
 }
 
 #[test]
+fn a_certificate_whose_last_day_is_over_is_told() {
+    let place = device("expired");
+    let mut command = place.command(&place.path());
+    command.env("SOURCE_DATE_EPOCH", "1700000000").args(["keys", "new", "--kind", "p256", "--days", "30"]);
+    assert_eq!(place.finish(&mut command).code, 0);
+    place.done_in("device", "sig add --part web");
+    place.done_in("device", "commit");
+    let ca = place.home().join(".pvr/pvs/cacerts.default.pem");
+    let said = place.run_in("device", &format!("sig -c {} verify", ca.display()));
+    assert_eq!(said.code, 4);
+    assert!(said.err.contains("expired on 2023-12-14"), "{}", said.err);
+    let public = place.home().join(".pvr/pvs/pubkey.default.pem");
+    place.done_in("device", &format!("sig -p {} verify", public.display()));
+}
+
+#[test]
 fn private_keys_are_kept_apart() {
     let place = device("apart");
     let refused = |directory: &str, line: &str, why: &str| {

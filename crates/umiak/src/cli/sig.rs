@@ -119,7 +119,7 @@ pub struct SigUpdateArgs {
 
 /// Verify every signature, and say what is covered
 ///
-/// Fails when a signature does not hold, or nobody signed anything.
+/// Fails when a signature does not hold, when a certificate's last day is over, and when nobody signed anything.
 #[derive(Debug, Args)]
 pub struct SigVerifyArgs {
     /// Directory or package file, with #PARTS or without [default: the device directory we are in]

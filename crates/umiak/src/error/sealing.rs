@@ -1,7 +1,7 @@
 //! Errors of keys and signatures by what can be done about them.
 
 use umiak_seal::SealError;
-use umiak_sign::PvsError;
+use umiak_sign::{ChainError, PvsError};
 
 use crate::error::{Failure, Kind};
 
@@ -43,8 +43,12 @@ impl From<SealError> for Failure {
 impl From<PvsError> for Failure {
     fn from(error: PvsError) -> Self {
         let hint = match &error {
+            PvsError::Changed { .. } => "if the change is meant, `umiak sig update` signs it",
             PvsError::DoesNotHold { .. } => {
                 "if the change is meant, `umiak sig update` signs it; --cacerts and --pubkey say whose signatures count"
+            }
+            PvsError::Chain { source: ChainError::Expired { .. }, .. } => {
+                "`umiak keys new --authority NAME` makes a key with a new certificate, `umiak sig update` signs with it"
             }
             PvsError::Chain { .. } => "--cacerts names the authorities that count",
             _ => "get it again from where it came from",

@@ -6,6 +6,7 @@ use umiak_ui::{Align, Table};
 
 use super::{files, members, state_of, trust};
 use crate::cli::{SigArgs, SigVerifyArgs};
+use crate::clock;
 use crate::commands::signing::trusted;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
@@ -17,7 +18,7 @@ const SHOWN: usize = 5;
 pub fn run(context: &Context<'_>, common: &SigArgs, arguments: &SigVerifyArgs) -> Outcome {
     let members = members(&state_of(context, arguments.device.as_deref())?);
     let trusted = trusted(context, &trust(common))?;
-    let signed = SignedState::verify(&members, &trusted.signers())?;
+    let signed = SignedState::verify_at(&members, &trusted.signers(), Some(clock::now(None)))?;
     let mut rows = Vec::new();
     for (key, signer) in &signed.signatures {
         let Some(document) = members.get(key) else { continue };
