@@ -29,6 +29,7 @@ mod outcome;
 mod own;
 mod package;
 mod packaged;
+mod parcel;
 mod place;
 mod policy;
 mod rebuild;

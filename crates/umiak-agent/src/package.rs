@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use umiak_layer::{Body, TarReader};
 use umiak_pvr::State;
@@ -16,6 +16,7 @@ use umiak_spec::target::{Carrier, Origin, TargetApp};
 use umiak_spec::{Digest, Limits, Observer};
 use umiak_store::{Store, StoreError};
 
+use crate::parcel;
 use crate::target::ResolveError;
 
 /// Bytes of a state.
@@ -94,13 +95,15 @@ fn objects(
     })
 }
 
-/// The files that objects of an app may be in, in the order in which they are asked.
-pub(crate) fn carriers(app: &TargetApp) -> impl Iterator<Item = &Path> {
+/// The files that objects of an app may be in, in the order in which they are asked: those that it names, and the whole
+/// packages beside deltas.
+pub(crate) fn carriers(app: &TargetApp) -> Vec<PathBuf> {
     let own = match &app.origin {
         Origin::Package(path) => Some(path.as_path()),
         Origin::Image(_) => None,
     };
-    own.into_iter().chain(app.objects.iter().filter_map(Carrier::path))
+    let named = || own.into_iter().chain(app.objects.iter().filter_map(Carrier::path));
+    named().map(Path::to_owned).chain(named().filter_map(parcel::beside)).collect()
 }
 
 /// Hands over the `open` objects of an app, each from the first file that has it, and takes them off the list.
@@ -119,7 +122,7 @@ pub(crate) fn gather(
         if open.is_empty() {
             return Ok(());
         }
-        match objects(path, open, limits, observer, take) {
+        match objects(&path, open, limits, observer, take) {
             Ok(()) => {}
             Err(error) if is_of_file(&error) => drop(told.get_or_insert(error)),
             Err(error) => return Err(error),

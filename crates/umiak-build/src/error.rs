@@ -116,6 +116,14 @@ pub enum BuildError {
     /// What was asked does not go with what the app is.
     #[error("{0}")]
     Refused(String),
+    /// The delta of a package that cannot be written.
+    #[error("cannot write {}", path.display())]
+    Package {
+        /// Where to.
+        path: PathBuf,
+        /// Why not.
+        source: Box<umiak_repository::Error>,
+    },
     /// A tar archive could not be read.
     #[error("cannot read the archive {}", path.display())]
     Archive {

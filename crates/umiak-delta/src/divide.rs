@@ -4,11 +4,11 @@
 //! Base and target are divided by the same rule, which is in `docs/formats/delta-containers.md`.
 
 use std::io;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use umiak_spec::{Digest, Observer, ReadAt, Sha256};
+use umiak_spec::{Digest, Observer, ReadAt, Sha256, Stretch};
 
-use crate::container::Part;
+use crate::container::{Container, Part, Parts, Shape};
 
 /// How contents are divided.
 #[derive(Clone, Copy)]
@@ -63,6 +63,46 @@ fn by_rule(rule: Rule, contents: Vec<Placed>, bytes: &dyn ReadAt, observer: &dyn
         }
     }
     Ok(divided)
+}
+
+/// A file as it is: one content, or several if it is large.
+pub struct Divided<R> {
+    bytes: R,
+    /// Where each content begins.
+    offsets: Vec<u64>,
+    parts: Parts,
+}
+
+impl<R: ReadAt> Divided<R> {
+    /// `bytes`, which have this digest; a large file is read once to see where it is divided.
+    ///
+    /// # Errors
+    /// `bytes` cannot be read, or the observer cancels.
+    pub fn new(bytes: R, name: &[u8], digest: Digest, observer: &dyn Observer) -> io::Result<Self> {
+        let size = bytes.len()?;
+        let part = Part { name: name.to_vec(), size, digest, spacing: 1 };
+        let contents = if size > 0 { vec![Placed { offset: 0, part }] } else { Vec::new() };
+        let divided = divide(contents, &bytes, observer)?;
+        let (offsets, contents) = divided.into_iter().map(|content| (content.offset, content.part)).unzip();
+        let parts = Parts { shape: Shape::Raw, size, digest, skeleton: 0, contents };
+        Ok(Self { bytes, offsets, parts })
+    }
+}
+
+impl<R: ReadAt> Container for Divided<R> {
+    fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    fn skeleton(&self) -> io::Result<Arc<dyn ReadAt + '_>> {
+        Ok(Arc::new(&[] as &'static [u8]))
+    }
+
+    fn content(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
+        let place = self.offsets.get(number).zip(self.parts.contents.get(number));
+        let (offset, part) = place.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(Stretch { bytes: &self.bytes, offset: *offset, size: part.size }))
+    }
 }
 
 /// The pieces of one content. Skeleton stays before the first, padding behind the last.

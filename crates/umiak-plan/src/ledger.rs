@@ -12,7 +12,7 @@ pub enum Action {
     Reclaim,
     /// Fetches a blob, or the rest of one.
     Fetch,
-    /// Makes layers with a delta that was fetched.
+    /// Makes layers or objects with a delta.
     Apply,
     /// Compares what was fetched with its digests.
     Verify,

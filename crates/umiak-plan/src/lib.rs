@@ -36,4 +36,6 @@ pub use own::{Own, Record};
 pub use plan::plan;
 pub use profile::{Profile, ProfileError, StoredReference};
 pub use task::{Form, Removal, Task};
-pub use wanted::{App, Blob, BlobKind, Delta, DeltaPart, Image, Layer, Patch, Policy, Service, Unpacked, Wanted};
+pub use wanted::{
+    App, Blob, BlobKind, Delta, DeltaPart, Image, Layer, ObjectDelta, Patch, Policy, Service, Unpacked, Wanted,
+};

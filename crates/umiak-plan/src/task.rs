@@ -105,6 +105,15 @@ pub enum Task {
         /// Diff IDs of what it makes, and how each is kept. Where blobs are kept, the blobs are made.
         makes: Vec<(Digest, Form)>,
     },
+    /// An object is made of another one by a delta that is at hand.
+    Make {
+        /// Its digest.
+        object: Digest,
+        /// The object that it is made of, which is in the store.
+        base: Digest,
+        /// The digest of the delta.
+        delta: Digest,
+    },
     /// A layer that is a patch becomes whole: it is wanted where the patch is not valid.
     Whole {
         /// Its diff ID.
@@ -137,7 +146,7 @@ impl Task {
             Self::Fetch { .. } => Action::Fetch,
             Self::Verify => Action::Verify,
             Self::Ingest { .. } => Action::Ingest,
-            Self::Apply { .. } => Action::Apply,
+            Self::Apply { .. } | Self::Make { .. } => Action::Apply,
             Self::Whole { .. } => Action::Whole,
             Self::Name => Action::Name,
             Self::Load { .. } => Action::Load,

@@ -196,6 +196,31 @@ pub struct DeltaPart {
     pub spool: Option<u64>,
 }
 
+/// A delta at hand that makes an object of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectDelta {
+    /// The object that it makes.
+    pub object: Digest,
+    /// Bytes of that.
+    pub size: u64,
+    /// Where people find it: `web/root.squashfs`.
+    pub name: String,
+    /// How people call what it starts from.
+    pub from: String,
+    /// The object that it starts from; it must be stored whole.
+    pub base: Digest,
+    /// Bytes of that.
+    pub base_size: u64,
+    /// The digest of the delta.
+    pub blob: Digest,
+    /// Bytes of the delta. It is read where it lies and not kept.
+    pub bytes: u64,
+    /// Bytes that lie beside while it is applied.
+    pub spool: u64,
+    /// The object can be had whole, too.
+    pub whole: bool,
+}
+
 /// A layer of which is known what it takes as a patch of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
@@ -217,6 +242,8 @@ pub struct Wanted {
     pub apps: Vec<App>,
     /// Deltas that may be used.
     pub deltas: Vec<Delta>,
+    /// Deltas that may make objects; only where umiak's store is.
+    pub objects: Vec<ObjectDelta>,
     /// Patches that layers may be kept as, where umiak's store is.
     pub patches: Vec<Patch>,
     /// What the device writes for itself, where umiak's store is.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use umiak_plan::{
     App, Blob, BlobKind, Contents, Delta, DeltaPart, Device, Engine, FileSystem, Form, Image, Keeps, Kind, Layer,
-    LayerFiles, Patch, Policy, Role, Service, Stored, StoredApp, StoredLayer, Unpacked, Wanted, Watermark, plan,
+    LayerFiles, ObjectDelta, Patch, Policy, Role, Service, Stored, StoredApp, StoredLayer, Unpacked, Wanted, Watermark,
+    plan,
 };
 use umiak_spec::{Digest, Platform};
 
@@ -58,10 +59,18 @@ fn app(number: u64, layers: &[Layer], stacks: &[Vec<usize>]) -> App {
     App {
         name: format!("app{}", number % 3),
         digest: digest("app", number),
-        own: vec![Blob::new(BlobKind::Manifest, digest("app", number), 700)],
+        own: vec![
+            Blob::new(BlobKind::Manifest, digest("app", number), 700),
+            Blob::new(BlobKind::Object, digest("object", number % 3), object_size(number % 3)),
+        ],
         bundle: Some(Unpacked { files: BTreeMap::from([(900, 2)]), directories: 1 }),
         services: stacks.iter().enumerate().map(service).collect(),
     }
+}
+
+/// Bytes of one of three objects.
+const fn object_size(number: u64) -> u64 {
+    70_000 + 5_000 * number
 }
 
 fn apps(layers: Vec<Layer>) -> impl Strategy<Value = Vec<App>> {
@@ -159,11 +168,27 @@ fn cases(
             if device.keeps == Keeps::Layers && base > 3 {
                 patched(&mut device.stored);
             }
+            let made = |number: u64, bytes, spool| ObjectDelta {
+                object: digest("object", number % 3),
+                size: object_size(number % 3),
+                name: "root.squashfs".into(),
+                from: "base".into(),
+                base: digest("object", (number + 1) % 3),
+                base_size: object_size((number + 1) % 3),
+                blob: digest("object part", bytes),
+                bytes,
+                spool,
+                whole: number.is_multiple_of(2),
+            };
+            let objects = vec![
+                made(base, 900, download),
+                made(base + 1, 40_000, 100),
+                made(base, 2000, 0),
+                made(base + 2, 80_000, 0),
+            ];
             let policy = Policy { reclaim, prune_after };
-            Case {
-                device,
-                wanted: Wanted { apps: of(&[0, 3]), deltas: vec![delta, other], patches, policy, ..Wanted::default() },
-            }
+            let (apps, deltas) = (of(&[0, 3]), vec![delta, other]);
+            Case { device, wanted: Wanted { apps, deltas, objects, patches, policy, ..Wanted::default() } }
         },
     )
 }

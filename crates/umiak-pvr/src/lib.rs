@@ -7,6 +7,7 @@
 //! The byte forms follow pvr's 2023-04 sources; `docs/formats/pvr.md` lists where umiak deliberately differs.
 
 pub mod app;
+pub mod delta;
 pub mod device;
 pub mod glob;
 pub mod json;

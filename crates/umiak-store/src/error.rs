@@ -162,6 +162,33 @@ pub enum StoreError {
         /// Their bytes.
         bytes: u64,
     },
+    /// A delta to a blob that is damaged, or whose source cannot be read.
+    #[error("cannot make the object {} by its delta", digest.short())]
+    BlobDelta {
+        /// The blob that was to be made.
+        digest: Digest,
+        /// Why not.
+        source: Box<DeltaError>,
+    },
+    /// The squashfs image that a delta starts from or makes.
+    #[error("cannot put the object {} together", digest.short())]
+    BlobImage {
+        /// The blob that was to be made.
+        digest: Digest,
+        /// Why not.
+        source: Box<umiak_squashfs::Error>,
+    },
+    /// What a delta starts from is here, and is not what its name says.
+    #[error("the object {} cannot be made: {}, which its delta starts from, is damaged", digest.short(), base.short())]
+    DamagedBase {
+        /// The blob that was to be made.
+        digest: Digest,
+        /// The blob that is damaged.
+        base: Digest,
+    },
+    /// A blob that is not here.
+    #[error("blob {} is not here", .0.short())]
+    NoBlob(Digest),
     /// A layer that is not here.
     #[error("layer {} is not here", .0.short())]
     NoLayer(Digest),

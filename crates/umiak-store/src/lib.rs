@@ -11,7 +11,7 @@
 //!         reserve              space that is held
 //! ```
 //!
-//! Guarantees: bytes become a blob only through [`Store::put_blob`] or [`Ingest`], which verify them. A ref is made only when
+//! Guarantees: bytes become a blob only through [`Store::put_blob`], [`Ingest`] or [`Store::make_blob`], which verify them. A ref is made only when
 //! its whole [`Closure`] is here. What a method returned `Ok` for survives a power cut; a cut at any instruction, a full
 //! disk, or an error of any single operation leaves a store that opens and in which every name has its bytes. One process
 //! changes the store, any number read it meanwhile; nothing is removed under a reader.
@@ -41,7 +41,7 @@ mod store;
 pub use blob::Blob;
 pub use check::{Damage, Depth, Fault, Object};
 pub use closure::{Closure, Missing};
-pub use delta::{Applied, LayerDelta, NamedSources};
+pub use delta::{Applied, LayerDelta, MadeBlob, NamedSources, SpooledImage};
 pub use disk::{Disk, DiskFile, Hooked, RealDisk, Step, Stream};
 pub use error::StoreError;
 pub use format::VERSION;

@@ -21,7 +21,7 @@ use umiak_testkit::crash::{CrashDisk, Loss};
 type Verb = fn(&Store) -> Result<(), StoreError>;
 
 /// Every verb that changes something. Each can be done again after it was done or cut off.
-const VERBS: [(&str, Verb); 13] = [
+const VERBS: [(&str, Verb); 14] = [
     ("put_blob", |store| store.put_blob(&Digest::of(b"new"), b"new")),
     ("put_blob over a damaged one", |store| store.put_blob(&Digest::of(b"rotten"), b"rotten")),
     ("ingest", ingest),
@@ -68,6 +68,10 @@ const VERBS: [(&str, Verb); 13] = [
         let closure = Closure { chains: [vec![Digest::of(&TARGET)]].into(), ..Closure::default() };
         store.set_ref(&name("layers"), &closure)
     }),
+    ("make_blob", |store| {
+        let (_, target, delta) = &*RELEASES;
+        store.make_blob(&Digest::of(target), delta, &LayerOptions::default(), &Silent).map(drop)
+    }),
     ("repair", |store| {
         for damage in store.check(Depth::Content, &Silent)? {
             store.discard_damage(&damage)?;
@@ -81,6 +85,14 @@ static BASE: LazyLock<Vec<u8>> = LazyLock::new(|| [file("same", &noise(40_000, 1
 static TARGET: LazyLock<Vec<u8>> =
     LazyLock::new(|| [file("same", &noise(40_000, 1)), file("other", b"after")].concat());
 static TOP: LazyLock<Vec<u8>> = LazyLock::new(|| file("top", &noise(30_000, 2)));
+
+/// An image that is in the store from the start, one that is made of it, and the delta.
+static RELEASES: LazyLock<(Vec<u8>, Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+    let image = |text: &[u8]| common::images::image(&[("stays", &noise(40_000, 3)), ("text", text)]);
+    let (base, target) = (image(b"before"), image(b"after"));
+    let delta = common::images::delta(&base, &target, true);
+    (base, target, delta)
+});
 
 fn file(name: &str, content: &[u8]) -> Vec<u8> {
     common::with_content(name, b'0', content)
@@ -145,6 +157,7 @@ fn device(scratch: &TempDir) -> PathBuf {
     }
     store.set_ref(&name("app"), &Closure { blobs: [Digest::of(b"kept")].into(), ..Closure::default() }).unwrap();
     layer(&store, &BASE, &Keep::Whole).unwrap();
+    store.put_blob(&Digest::of(&RELEASES.0), &RELEASES.0).unwrap();
     store.put_record(&name("journal"), b"step 1").unwrap();
     store.put_record(&name("state"), b"steady").unwrap();
     let partial = vec![7; 100_000];
@@ -194,6 +207,7 @@ fn check(root: &Path, verb: &str, done: bool, context: &str) {
     if done {
         match verb {
             "put_blob" => assert!(store.has_blob(&Digest::of(b"new")), "{context}"),
+            "make_blob" => assert!(store.has_blob(&Digest::of(&RELEASES.1)), "{context}"),
             "set_ref" => assert_eq!(store.closure(&name("app")).unwrap().unwrap().blobs.len(), 2, "{context}"),
             "remove_ref and prune" => {
                 assert!(store.refs().unwrap().is_empty() && store.blob_list().unwrap().is_empty(), "{context}");

@@ -3,6 +3,7 @@
 //! ```text
 //! fetch, fetch, …   several at a time, each verified as it lands
 //! ingest, apply     one at a time: making a layer takes the memory of one and all of the processor's cores
+//! make              an object of a package, of another one and the package's delta
 //! whole             a patch that is wanted above other layers is written again
 //! ```
 //!
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_plan::{BlobKind, Form, Hold, Step, Task};
 use umiak_registry::{ErrorKind, Source, in_parallel};
-use umiak_spec::target::Target;
+use umiak_spec::target::{Kind, Target, TargetApp};
 use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, Observer, ReadAt, Size, delta};
 use umiak_store::{Blob, Keep, LayerDelta, Object, Prunable, PrunePlan, Reservation, Store, StoreError};
 
@@ -22,6 +23,7 @@ use super::Sources;
 use crate::error::{Class, SupplyError};
 use crate::fetch::{Cause, Fetch, StoredBlob, Wanted};
 use crate::package;
+use crate::parcel::Parcels;
 use crate::supply::{Fetched, Planned};
 use crate::target::{Content, Made, ResolveError, ServiceImage};
 
@@ -149,6 +151,7 @@ impl Work<'_> {
                 Task::Fetch { .. } => self.fetch(&steps[at..at + together])?,
                 Task::Ingest { layer, blob, form } => self.ingest(layer, blob, form).map(|()| BTreeSet::new())?,
                 Task::Apply { delta, part, makes, .. } => self.apply(delta, part, makes)?,
+                Task::Make { object, delta, .. } => self.make(object, delta)?,
                 Task::Whole { layer } => self.whole(layer).map(|()| BTreeSet::new())?,
                 // Each blob was compared as it landed; the rest is the executor's.
                 Task::Verify
@@ -169,10 +172,13 @@ impl Work<'_> {
     /// Several blobs at a time. Parts of deltas that are nowhere to be had are told.
     fn fetch(&self, steps: &[Step]) -> Result<BTreeSet<Digest>, SupplyError> {
         let tasks: Vec<&Task> = steps.iter().map(|step| &step.task).collect();
-        if tasks.iter().any(|task| matches!(task, Task::Fetch { kind: Some(BlobKind::Object), .. })) {
-            for content in self.contents {
-                self.objects(content)?;
-            }
+        let objects = tasks.iter().filter_map(|task| match task {
+            Task::Fetch { kind: Some(BlobKind::Object), blob, .. } => Some(*blob),
+            _ => None,
+        });
+        let objects: BTreeSet<Digest> = objects.collect();
+        for content in self.contents.iter().filter(|_| !objects.is_empty()) {
+            self.objects(content, &objects)?;
         }
         let parallel = self.sources.fetch.parallel.get();
         let useless = in_parallel(&tasks, parallel, |_, task| {
@@ -217,16 +223,44 @@ impl Work<'_> {
     }
 
     /// The objects of a pvr state, in one pass through each of its files, and what is made of them.
-    fn objects(&self, content: &Content) -> Result<(), SupplyError> {
+    fn objects(&self, content: &Content, wanted: &BTreeSet<Digest>) -> Result<(), SupplyError> {
         let Made::Pvr(pvr) = &content.made else { return Ok(()) };
         let store = self.store;
         let reader = self.sources.reader(store, true, self.observer);
         for (cover, _) in pvr.covers().filter(|(cover, _)| !store.has_blob(cover)) {
             reader.make_cover(pvr, &cover)?;
         }
-        let mut missing: BTreeSet<Digest> =
-            content.closure().blobs.into_iter().filter(|digest| !store.has_blob(digest)).collect();
+        let missing = content.closure().blobs.into_iter().filter(|digest| wanted.contains(digest));
+        let mut missing: BTreeSet<Digest> = missing.filter(|digest| !store.has_blob(digest)).collect();
         Ok(package::fetch(store, &content.app, &mut missing, u64::MAX, &self.sources.limits, self.observer)?)
+    }
+
+    /// Makes an object by the delta of its package; the delta when it is of no use and the object can be had whole.
+    fn make(&self, object: &Digest, delta: &Digest) -> Result<BTreeSet<Digest>, ResolveError> {
+        for app in self.contents.iter().map(|content| &content.app).filter(|app| app.kind == Kind::Pvr) {
+            let made = Parcels::of(app).make(self.store, (object, Some(delta)), &self.sources.layers, self.observer);
+            match made {
+                Ok(true) => return Ok(BTreeSet::new()),
+                Ok(false) => {}
+                Err(error) if stops(&error) || !self.is_whole_in(app, object)? => return Err(error),
+                Err(error) => {
+                    self.useless(delta, "be applied", &error);
+                    return Ok([*delta].into());
+                }
+            }
+        }
+        let why = "the delta that makes it went away again".to_owned();
+        Err(ResolveError::Missing { what: format!("the object {}", object.short()), why })
+    }
+
+    /// Whether a file of an app has the whole object.
+    fn is_whole_in(&self, app: &TargetApp, object: &Digest) -> Result<bool, ResolveError> {
+        let limits = &self.sources.limits;
+        match package::gather(app, &mut [*object].into(), limits, self.observer, &mut |_, _, _| Ok(true)) {
+            Ok(()) => Ok(true),
+            Err(cancelled @ ResolveError::Cancelled(_)) => Err(cancelled),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Makes a layer of its blob, which goes then.
@@ -279,6 +313,14 @@ impl Work<'_> {
     /// A patch is written again as a whole layer, out of what it is made of.
     fn whole(&self, layer: &Digest) -> Result<(), ResolveError> {
         Ok(self.store.convert_layer(layer, &Keep::Whole, &self.sources.layers, self.observer).map(drop)?)
+    }
+}
+
+/// A failure that no other way of having an object helps against.
+fn stops(error: &ResolveError) -> bool {
+    match error {
+        ResolveError::Parcel { source, .. } => source.is_full() || source.is_read_only(),
+        _ => true,
     }
 }
 

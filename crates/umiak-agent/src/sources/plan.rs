@@ -50,12 +50,19 @@ impl Sources {
                 wants.parts.retain(|part| !occasion.useless.contains(&part.blob));
                 wanted.deltas.push(wants);
             }
+            for delta in reader.object_deltas(&content)? {
+                uses.insert(delta.base);
+                if !occasion.useless.contains(&delta.blob) {
+                    wanted.objects.push(delta);
+                }
+            }
         }
         let blobs = wanted.apps.iter().flat_map(App::blobs).map(|blob| blob.digest);
         uses.extend(blobs.collect::<Vec<_>>());
         tell(&mut wanted.apps, &whole);
         let apps = wanted.apps.iter().chain(device.stored.apps.iter().map(|stored| &stored.app));
-        let counted: BTreeSet<Digest> = apps.flat_map(App::blobs).map(|blob| blob.digest).collect();
+        let bases = wanted.objects.iter().map(|delta| delta.base);
+        let counted: BTreeSet<Digest> = apps.flat_map(App::blobs).map(|blob| blob.digest).chain(bases).collect();
         device.stored.blobs.retain(|digest, _| counted.contains(digest) || !stays.contains(digest));
         wanted.policy = Policy::default();
         wanted.own.clone_from(&occasion.own);
@@ -128,7 +135,9 @@ fn changes(target: &Target, current: Option<&Target>, wanted: &Wanted, answer: &
             download = download.saturating_add(choice.download);
             full = full.saturating_add(choice.full);
         }
+        // What was chosen for an object is in the choices.
         let own = planned.own.iter().filter(|blob| answer_fetches(answer, &blob.digest));
+        let own = own.filter(|blob| answer.choices.iter().all(|choice| choice.layer != blob.digest));
         let own = own.fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
         let before = current.and_then(|current| current.app(&app.name));
         let how = match (deltas, fulls) {

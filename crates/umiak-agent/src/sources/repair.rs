@@ -14,6 +14,7 @@ use super::arrive::{LayerBlob, falls_back, forget, layer_blobs};
 use crate::error::{Class, SupplyError};
 use crate::fetch::{Fetch, StoredBlob};
 use crate::package;
+use crate::parcel::Parcels;
 use crate::target::{Content, ResolveError};
 
 impl Sources {
@@ -54,7 +55,13 @@ impl Sources {
             if reader.state(app).is_ok_and(|state| state.objects().contains(digest)) {
                 match package::fetch(store, app, &mut [*digest].into(), u64::MAX, &self.limits, observer) {
                     Ok(()) => return Ok(()),
+                    Err(error) => failed = Some(error),
+                }
+                let made = Parcels::of(app).make(store, (digest, None), &self.layers, observer);
+                match made {
+                    Ok(true) => return Ok(()),
                     // The package of another revision may have it.
+                    Ok(false) => {}
                     Err(error) => failed = Some(error),
                 }
                 continue;

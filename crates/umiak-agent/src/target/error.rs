@@ -119,6 +119,24 @@ pub enum ResolveError {
         /// Why it cannot be had elsewhere.
         source: Box<ResolveError>,
     },
+    /// The delta of a package that starts from what is not here.
+    #[error("{} is a delta from {release}, of which {objects} not on this device", file.display())]
+    NoBase {
+        /// The delta.
+        file: PathBuf,
+        /// The release that it starts from.
+        release: String,
+        /// What of that is missing, with the verb.
+        objects: String,
+    },
+    /// The delta of a package that cannot be applied.
+    #[error("the delta {} cannot be applied", file.display())]
+    Parcel {
+        /// The delta.
+        file: PathBuf,
+        /// Why not.
+        source: Box<StoreError>,
+    },
     /// Nowhere to be had.
     #[error("{what} is not on this device, and {why}")]
     Missing {
@@ -170,8 +188,8 @@ impl ResolveError {
             Self::Source { source, .. } => class_of(source.kind()),
             Self::Fetch(error) => error.class(),
             Self::NotCarried { source, .. } => source.class(),
-            Self::Store(error) => store_class(error),
-            Self::Target(_) | Self::File { .. } | Self::Refused { .. } => Class::Usage,
+            Self::Store(error) | Self::Parcel { source: error, .. } => store_class(error),
+            Self::Target(_) | Self::File { .. } | Self::Refused { .. } | Self::NoBase { .. } => Class::Usage,
             Self::Missing { .. } | Self::Cancelled(_) => Class::Environment,
             _ => Class::Corrupt,
         }
@@ -189,6 +207,11 @@ impl ResolveError {
             Self::NotCarried { .. } => {
                 "it may carry deltas from a release that is not here: make one with `umiak compose bundle` and no --from"
             }
+            Self::NoBase { .. } => "set the whole package as target, or a delta from the release that is here",
+            Self::Parcel { source, .. } if matches!(**source, StoreError::DamagedBase { .. }) => {
+                "umiakd fsck --repair, then update again; or set the whole package as target"
+            }
+            Self::Parcel { source, .. } if !source.is_full() => "set the whole package as target",
             Self::Missing { .. } => "bring the file back to where it was, or set the target again",
             _ => return None,
         })

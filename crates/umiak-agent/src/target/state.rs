@@ -10,10 +10,11 @@ use umiak_pvr::{State, state::Entry};
 use umiak_spec::Digest;
 use umiak_spec::target::{Origin, TargetApp};
 
-use super::content::Reader;
+use super::content::{Content, Made, Reader};
 use super::cover;
 use super::error::ResolveError;
 use crate::package;
+use crate::parcel::{self, Parcels};
 use crate::supply::{Part, Root};
 
 /// A pvr state, and what this device is to run of it.
@@ -135,7 +136,14 @@ impl Reader<'_> {
             .into_iter()
             .filter(|digest| !matches!(self.store.document(digest, limit), Ok(Some(_))))
             .collect();
-        package::fetch(self.store, app, &mut open, limit, &self.sources.limits, self.observer)
+        if open.is_empty() {
+            return Ok(());
+        }
+        let fetched = package::fetch(self.store, app, &mut open, limit, &self.sources.limits, self.observer);
+        fetched.map_err(|error| match error {
+            ResolveError::Cancelled(_) => error,
+            error => Parcels::of(app).lacking(self.store, &open).unwrap_or(error),
+        })
     }
 
     /// The state of a package.
@@ -174,10 +182,53 @@ impl Reader<'_> {
                 None => drop(open.insert(digest)),
             }
         }
-        package::gather(app, &mut open, &self.sources.limits, self.observer, &mut |digest, size, _| {
+        if open.is_empty() {
+            return Ok(sizes);
+        }
+        let parcels = Parcels::of(app);
+        let known = parcels.sizes(self.store);
+        open.retain(|digest| known.get(digest).is_none_or(|size| sizes.insert(*digest, *size).is_some()));
+        let limits = &self.sources.limits;
+        let gathered = package::gather(app, &mut open, limits, self.observer, &mut |digest, size, _| {
             sizes.insert(*digest, size);
             Ok(true)
-        })?;
-        Ok(sizes)
+        });
+        match gathered {
+            Ok(()) => Ok(sizes),
+            Err(cancelled @ ResolveError::Cancelled(_)) => Err(cancelled),
+            Err(error) => Err(parcels.lacking(self.store, &open).unwrap_or(error)),
+        }
+    }
+
+    /// The deltas that can make objects of an app that are not here, of objects that are.
+    pub(crate) fn object_deltas(&self, content: &Content) -> Result<Vec<umiak_plan::ObjectDelta>, ResolveError> {
+        let Made::Pvr(pvr) = &content.made else { return Ok(Vec::new()) };
+        let missing = pvr.state.objects().into_iter().filter(|digest| !self.store.has_blob(digest));
+        let missing: BTreeSet<Digest> = missing.collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut made: Vec<parcel::Made> = Parcels::of(&content.app).usable(self.store);
+        made.retain(|made| missing.contains(&made.object));
+        // Which of them can be had whole as well.
+        let mut lacks: BTreeSet<Digest> = made.iter().map(|made| made.object).collect();
+        let limits = &self.sources.limits;
+        let gathered = package::gather(&content.app, &mut lacks, limits, self.observer, &mut |_, _, _| Ok(true));
+        if let Err(cancelled @ ResolveError::Cancelled(_)) = gathered {
+            return Err(cancelled);
+        }
+        let delta = |made: parcel::Made| umiak_plan::ObjectDelta {
+            object: made.object,
+            size: made.size,
+            name: parcel::name_of(&pvr.state, &made.object),
+            from: made.from,
+            base: made.delta.base,
+            base_size: made.delta.base_size,
+            blob: made.delta.blob,
+            bytes: made.delta.size,
+            spool: made.delta.spool,
+            whole: !lacks.contains(&made.object),
+        };
+        Ok(made.into_iter().map(delta).collect())
     }
 }

@@ -15,6 +15,7 @@ mod images;
 mod inspect;
 mod names;
 mod opened;
+mod package;
 mod parts;
 pub(crate) mod place;
 mod rebuild;
@@ -37,6 +38,7 @@ pub use foreign_files::{DeltaFile, apply_foreign_file};
 pub use images::Draft;
 pub use inspect::{Inspected, InspectedContent, InspectedImage, inspect_file};
 pub use names::Also;
+pub use package::{MadePackage, Package, PackageWork};
 
 /// With what deltas of images are made and applied.
 pub struct Work<'a> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use umiak_delta::DeltaError;
 use umiak_delta::container::{Container, Part, Parts, Shape};
-use umiak_delta::divide::{Placed, divide};
+use umiak_delta::divide::{Divided, Placed, divide};
 use umiak_delta::index::feature;
 use umiak_layer::{LayerError, Skeleton, SkeletonView, is_tar};
 use umiak_spec::{Digest, Limits, Observer, ReadAt, Sha256, Stretch};
@@ -45,46 +45,19 @@ pub(super) fn open_as(
 ) -> Result<Box<dyn Container>, BuildError> {
     Ok(match shape {
         Shape::Tar => Box::new(Tar::open(bytes, name, limits, observer)?),
-        Shape::Raw => Box::new(Raw::open(bytes, name, observer).at("read", name)?),
+        Shape::Raw => Box::new(raw(bytes, name, observer).at("read", name)?),
         Shape::Squashfs => return Err(BuildError::from(DeltaError::Features(feature::SQUASHFS))),
     })
+}
+
+fn raw(bytes: Bytes, name: &Path, observer: &dyn Observer) -> io::Result<Divided<Bytes>> {
+    let digest = digest(&bytes, observer)?;
+    Divided::new(bytes, name.as_os_str().as_encoded_bytes(), digest, observer)
 }
 
 /// Whether it is the archive's fault, and not the disk's.
 pub(super) fn is_malformed(error: &LayerError) -> bool {
     !matches!(error, LayerError::Read(error) if error.raw_os_error().is_some())
-}
-
-/// Anything: one content, or several if it is large.
-struct Raw {
-    bytes: Bytes,
-    /// Where each content begins.
-    offsets: Vec<u64>,
-    parts: Parts,
-}
-
-impl Raw {
-    fn open(bytes: Bytes, name: &Path, observer: &dyn Observer) -> io::Result<Self> {
-        let (size, digest) = (bytes.len()?, digest(&bytes, observer)?);
-        let part = Part { name: name.as_os_str().as_encoded_bytes().to_vec(), size, digest, spacing: 1 };
-        let contents = if size > 0 { vec![Placed { offset: 0, part }] } else { Vec::new() };
-        let (offsets, contents) = placed(divide(contents, &bytes, observer)?);
-        Ok(Self { bytes, offsets, parts: Parts { shape: Shape::Raw, size, digest, skeleton: 0, contents } })
-    }
-}
-
-impl Container for Raw {
-    fn parts(&self) -> &Parts {
-        &self.parts
-    }
-
-    fn skeleton(&self) -> io::Result<Arc<dyn ReadAt + '_>> {
-        Ok(Arc::new(&[] as &'static [u8]))
-    }
-
-    fn content(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
-        stretch(&self.bytes, &self.offsets, &self.parts, number)
-    }
 }
 
 /// Offsets, and parts.

@@ -10,15 +10,15 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use umiak_delta::apply::{Place, Spool, check_target, spool};
-use umiak_delta::container::{Bases, Container, Part, Parts, Shape};
+use umiak_delta::apply::{check_target, spool};
+use umiak_delta::container::{Container, Part, Parts, Shape};
 use umiak_delta::{Delta, DeltaError};
 use umiak_spec::{Digest, Limits, Observer, ReadAt, Stretch, WriteAt as _};
-use umiak_squashfs::{Contents, Error, PartReader, Rebuild, take_apart};
+use umiak_squashfs::{Error, PartReader, Rebuild, take_apart};
+use umiak_store::SpooledImage;
 
 use super::parts::{self, Bytes};
 use super::place::Nameless;
@@ -58,8 +58,8 @@ impl Apart {
         limits: &Limits,
         observer: &dyn Observer,
     ) -> Result<Self, BuildError> {
-        if let Some(apart) = begin(&bytes, name, limits)? {
-            return Ok(Self::Image(Box::new(Image::hashed(apart, &bytes, name, scratch, observer)?)));
+        if let Some(image) = Image::base(&bytes, name, scratch, limits, observer)? {
+            return Ok(Self::Image(Box::new(image)));
         }
         Ok(Self::Other(parts::open(bytes, name, limits, observer)?))
     }
@@ -95,6 +95,18 @@ impl Image {
             Some(apart) => Self::hashed(apart, bytes, name, scratch, observer).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// What a delta that is made starts from; `None` when it is no image.
+    pub(super) fn base(
+        bytes: &Bytes,
+        name: &Path,
+        scratch: &Nameless,
+        limits: &Limits,
+        observer: &dyn Observer,
+    ) -> Result<Option<Self>, BuildError> {
+        let Some(apart) = begin(bytes, name, limits)? else { return Ok(None) };
+        Self::hashed(apart, bytes, name, scratch, observer).map(Some)
     }
 
     /// What a delta that is applied starts from; `None` when it is no image. Its contents' digests are not known.
@@ -234,9 +246,9 @@ pub(super) fn rebuild(
     let bases = [base.container()];
     let plain = scratch.file().at("create a scratch file beside", name)?;
     let spool = spool(delta, &bases, &plain, scratch, observer).map_err(BuildError::from)?;
-    let listing = listing(&plain, spool.listing..spool.size, name, limits)?;
     let image = if let Apart::Image(image) = base { Some(&image.apart) } else { None };
-    let made = Made { spool, plain: &plain, bases: Bases::new(&bases), copied: image.is_some() };
+    let made = SpooledImage::new(spool, &plain, &bases, image.is_some());
+    let listing = made.listing(limits).map_err(BuildError::from)?;
     let images: Vec<&umiak_squashfs::Parts> = image.into_iter().collect();
     let from = Rebuild { listing: &listing, contents: &made, bases: &images, threads: threads(), limits };
     umiak_squashfs::rebuild(&from, space, observer).map_err(|error| match error {
@@ -248,17 +260,6 @@ pub(super) fn rebuild(
     check_target(target.digest, actual).map_err(BuildError::from)
 }
 
-fn listing(plain: &File, place: Range<u64>, name: &Path, limits: &Limits) -> Result<Vec<u8>, BuildError> {
-    let length = place.end.saturating_sub(place.start);
-    if length > limits.metadata {
-        let limit = limits.metadata;
-        return Err(BuildError::from(DeltaError::Limit { what: "bytes of a listing", limit }));
-    }
-    let mut listing = vec![0; usize::try_from(length).unwrap_or(0)];
-    plain.read_exact_at(&mut listing, place.start).at("read a scratch file beside", name)?;
-    Ok(listing)
-}
-
 /// The names of a target's contents of these sizes; `plain` ends with its listing of `length` bytes.
 pub(super) fn names(
     plain: &File,
@@ -268,44 +269,11 @@ pub(super) fn names(
     limits: &Limits,
 ) -> Result<Vec<Vec<u8>>, BuildError> {
     let end = plain.len().at("look at a scratch file beside", name)?;
-    let listing = listing(plain, end.saturating_sub(length)..end, name, limits)?;
+    if length > limits.metadata {
+        let limit = limits.metadata;
+        return Err(BuildError::from(DeltaError::Limit { what: "bytes of a listing", limit }));
+    }
+    let mut listing = vec![0; usize::try_from(length).unwrap_or(0)];
+    plain.read_exact_at(&mut listing, end.saturating_sub(length)).at("read a scratch file beside", name)?;
     umiak_squashfs::content_names(&listing, sizes, limits).map_err(|error| BuildError::unreadable(name, error))
-}
-
-/// Contents of a target: in the spool, or in the base.
-struct Made<'a> {
-    spool: Spool,
-    plain: &'a File,
-    bases: Bases<'a>,
-    /// Whether the base is an image, of which blocks are copied.
-    copied: bool,
-}
-
-impl Contents for Made<'_> {
-    fn count(&self) -> usize {
-        self.spool.contents.len()
-    }
-
-    fn size(&self, number: usize) -> u64 {
-        match self.spool.contents.get(number) {
-            Some(Place::Source(source)) => self.bases.part(*source).map_or(0, |part| part.size),
-            Some(Place::Spool { size, .. }) => *size,
-            None => 0,
-        }
-    }
-
-    fn in_base(&self, number: usize) -> Option<(usize, usize)> {
-        match self.spool.contents.get(number)? {
-            // Source 0 is the base's skeleton.
-            Place::Source(source) if self.copied => Some((0, source.checked_sub(1)?)),
-            Place::Source(_) | Place::Spool { .. } => None,
-        }
-    }
-
-    fn open(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
-        match *self.spool.contents.get(number).ok_or(io::ErrorKind::NotFound)? {
-            Place::Source(source) => Ok(self.bases.open(source)?.0),
-            Place::Spool { offset, size } => Ok(Arc::new(Stretch { bytes: self.plain, offset, size })),
-        }
-    }
 }

@@ -82,6 +82,7 @@ impl<'a> Builder<'a> {
             self.steps.extend(removing.before());
         }
         self.fetch_documents();
+        self.make_objects();
         self.fetch_layers();
         self.convert();
         self.name();

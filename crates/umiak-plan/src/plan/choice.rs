@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use umiak_spec::Digest;
 
 use super::forms;
+use super::objects::Objects;
 use super::scene::{Part, Scene};
 
 /// Of so many parts every set is tried; of more, those that leave out few or many.
@@ -54,6 +55,8 @@ pub(super) struct Choice<'a> {
     pub parts: Vec<Part<'a>>,
     /// Which layers are kept as patches.
     pub patches: Patches,
+    /// How objects come.
+    pub objects: Objects,
     pub reclaim: Reclaim,
     pub pace: Pace,
 }
@@ -77,18 +80,27 @@ pub(super) fn groups<'a>(scene: &Scene<'a>) -> Vec<Vec<Choice<'a>>> {
     let all: &[&[Patches]] = if deep { &[known, &[Patches::Deep]] } else { &[known] };
     let mut groups = Vec::new();
     for sets in by_download.into_values() {
-        for patches in all {
-            for reclaim in [Reclaim::Nothing, Reclaim::Leftovers, Reclaim::Obsolete] {
-                for pace in [Pace::Together, Pace::OneByOne] {
-                    let choice =
-                        |parts: &Vec<Part<'a>>, patches| Choice { parts: parts.clone(), patches, reclaim, pace };
-                    let of = |parts| patches.iter().map(move |patches| choice(parts, *patches));
-                    groups.push(sets.iter().flat_map(of).collect());
-                }
-            }
+        for (objects, patches, reclaim, pace) in orders(Objects::all(scene), all) {
+            let choice =
+                |parts: &Vec<Part<'a>>, patches| Choice { parts: parts.clone(), patches, objects, reclaim, pace };
+            let of = |parts| patches.iter().map(move |patches| choice(parts, *patches));
+            groups.push(sets.iter().flat_map(of).collect());
         }
     }
     groups
+}
+
+/// All that is looked at with one set of parts, what costs least pain first.
+fn orders<'p>(objects: &[Objects], patches: &[&'p [Patches]]) -> Vec<(Objects, &'p [Patches], Reclaim, Pace)> {
+    let mut orders = Vec::new();
+    for objects in objects {
+        for patches in patches {
+            for reclaim in [Reclaim::Nothing, Reclaim::Leftovers, Reclaim::Obsolete] {
+                orders.extend([Pace::Together, Pace::OneByOne].map(|pace| (*objects, *patches, reclaim, pace)));
+            }
+        }
+    }
+    orders
 }
 
 /// Sets of parts that may be used.

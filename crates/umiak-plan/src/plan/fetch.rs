@@ -15,12 +15,15 @@ use crate::ledger::{Change, Step};
 use crate::task::{Form, Task};
 use crate::wanted::{Blob, BlobKind, Layer};
 
-const NAMES: &str = "names in the directory of blobs";
+pub(super) const NAMES: &str = "names in the directory of blobs";
 
 impl<'a> Builder<'a> {
-    /// Everything but layers.
+    /// Everything but layers, and but what deltas make of it.
     pub(super) fn fetch_documents(&mut self) {
         for (blob, whose) in &self.scene.documents {
+            if self.scene.object_delta(&blob.digest, self.choice.objects).is_some() {
+                continue;
+            }
             let what = format!("{} {} of {whose}", blob.kind.word(), blob.digest.short());
             self.fetch_blob(Some(blob.kind), *blob, what, None);
         }

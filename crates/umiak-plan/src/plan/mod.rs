@@ -10,6 +10,7 @@ mod fetch;
 mod forms;
 mod load;
 mod names;
+mod objects;
 mod obsolete;
 mod reasons;
 mod scene;
@@ -20,6 +21,7 @@ use crate::ledger::{Amount, Change, Step};
 use crate::wanted::Wanted;
 use build::Builder;
 use choice::{Choice, Pace, Patches, Reclaim};
+use objects::Objects;
 use scene::Scene;
 
 /// The steps of an update, what they take on every file system, and whether they can be done.
@@ -86,6 +88,7 @@ fn reclaimable(scene: &Scene<'_>) -> Vec<Amount> {
     let choice = Choice {
         parts: scene.pick(&scene.usable()),
         patches: Patches::Known,
+        objects: Objects::Deltas,
         reclaim: Reclaim::Obsolete,
         pace: Pace::Together,
     };

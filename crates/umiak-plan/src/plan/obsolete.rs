@@ -111,6 +111,8 @@ impl<'a> Removing<'a> {
             }
         }
         kept.blobs.extend(self.fetched().map(|layer| layer.digest));
+        let made = self.scene.objects.keys().filter_map(|object| self.scene.object_delta(object, self.choice.objects));
+        kept.blobs.extend(made.map(|delta| delta.base));
     }
 
     /// Layers that come as their blobs.

@@ -28,6 +28,8 @@ pub(super) fn of<'a>(scene: &Scene<'a>, chosen: &choice::Choice<'a>, first: Firs
             }
         }
     }
+    let lacks = first.map_or_else(String::new, |(_, answer)| answer.lacks(scene.device));
+    choices.extend(super::objects::reasons(scene, chosen, &lacks));
     choices
 }
 

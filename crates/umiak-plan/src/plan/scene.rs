@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umiak_spec::Digest;
 
+use super::objects;
 use crate::device::{Device, Keeps, Role};
 use crate::fs::FileSystem;
-use crate::wanted::{App, Blob, BlobKind, Delta, DeltaPart, Layer, Wanted};
+use crate::wanted::{App, Blob, BlobKind, Delta, DeltaPart, Layer, ObjectDelta, Wanted};
 
 /// A part of a delta that can be used.
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +39,18 @@ pub(super) struct Scene<'a> {
     pub layers: BTreeMap<Digest, Missing<'a>>,
     /// Missing blobs other than layers, in the order in which they are fetched, with who wants each first.
     pub documents: Vec<(Blob, String)>,
+    /// Of these, objects that a delta can make.
+    pub objects: BTreeMap<Digest, &'a ObjectDelta>,
 }
 
 impl<'a> Scene<'a> {
     pub fn of(device: &'a Device, wanted: &'a Wanted) -> Self {
         let mut apps: Vec<&App> = wanted.apps.iter().collect();
         apps.sort_by_key(|app| (&app.name, app.digest));
-        let mut scene = Self { device, wanted, apps, layers: BTreeMap::new(), documents: Vec::new() };
+        let mut scene =
+            Self { device, wanted, apps, layers: BTreeMap::new(), documents: Vec::new(), objects: BTreeMap::new() };
         scene.documents = scene.missing_documents();
+        scene.objects = objects::usable(&scene);
         scene.layers = scene.missing_layers();
         scene
     }

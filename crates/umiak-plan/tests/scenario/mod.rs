@@ -12,6 +12,8 @@
 //! part LAYER SIZE             so much of a blob was fetched
 //! blob LAYER                  its blob was fetched
 //! delta NAME SIZE [spool SIZE] FROM+.. -> MAKES..    layers; the download for each that it makes
+//! pvr NAME/RELEASE OBJECT=SIZE..                     an app of objects, which are named by what stands before the `=`
+//! made OBJECT SIZE spool SIZE FROM [whole]           a delta at hand; `whole`: the object can be had whole, too
 //! patch SIZE BASE -> LAYER [above LAYER..]           what a layer takes as a patch of another
 //! kept LAYER SIZE on BASE [above LAYER..]            a layer that is there as a patch
 //! leftover NAME SIZE          a blob of no app
@@ -26,7 +28,8 @@ mod show;
 use std::collections::BTreeMap;
 
 use umiak_plan::{
-    App, Delta, Device, Engine, FileSystem, Image, Keeps, Layer, Patch, Policy, Stored, StoredApp, Wanted, Watermark,
+    App, Delta, Device, Engine, FileSystem, Image, Keeps, Layer, ObjectDelta, Patch, Policy, Stored, StoredApp, Wanted,
+    Watermark,
 };
 use umiak_spec::{Digest, Platform};
 
@@ -37,6 +40,7 @@ pub struct World {
     images: BTreeMap<String, Image>,
     apps: BTreeMap<String, App>,
     deltas: Vec<Delta>,
+    objects: Vec<ObjectDelta>,
     patches: Vec<Patch>,
     policy: Policy,
     /// What short digests stand for.
@@ -61,6 +65,7 @@ pub fn play(text: &str) -> String {
         images: BTreeMap::new(),
         apps: BTreeMap::new(),
         deltas: vec![],
+        objects: vec![],
         patches: vec![],
         policy: Policy::default(),
         names: BTreeMap::new(),
@@ -89,6 +94,7 @@ impl World {
         Some(Wanted {
             apps,
             deltas: self.deltas.clone(),
+            objects: self.objects.clone(),
             patches: self.patches.clone(),
             policy: self.policy,
             ..Wanted::default()

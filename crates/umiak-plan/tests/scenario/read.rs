@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use umiak_plan::{
-    App, Blob, BlobKind, Contents, Delta, DeltaPart, Engine, FileSystem, Form, Image, Keeps, Layer, LayerFiles, Patch,
-    Role, Service, StoredLayer, Unpacked, Watermark, plan,
+    App, Blob, BlobKind, Contents, Delta, DeltaPart, Engine, FileSystem, Form, Image, Keeps, Layer, LayerFiles,
+    ObjectDelta, Patch, Role, Service, StoredLayer, Unpacked, Watermark, plan,
 };
 use umiak_spec::Digest;
 
@@ -47,6 +47,10 @@ impl World {
             }
             ("delta", [name, download, "spool", spool, from, "->", makes @ ..]) => {
                 self.delta(name, (download, Some(spool)), from, makes)?;
+            }
+            ("pvr", [release, objects @ ..]) => self.pvr(release, objects)?,
+            ("made", [object, size, "spool", spool, from, rest @ ..]) => {
+                self.made(object, (size, spool), from, rest.contains(&"whole"))?;
             }
             ("patch", [size, base, "->", layer, below @ ..]) => {
                 let diff_id = |name: &&str| self.layers.get(*name).map(|layer| layer.diff_id);
@@ -100,6 +104,42 @@ impl World {
             parts.push(DeltaPart { blob, size, makes: vec![diff_id(layer)?], spool });
         }
         self.deltas.push(Delta { digest, from: from.to_owned(), base, parts });
+        Some(())
+    }
+
+    /// An app of objects. What is named alike is the same object.
+    fn pvr(&mut self, release: &str, objects: &[&str]) -> Option<()> {
+        let digest = self.named("app", release);
+        let mut own = vec![Blob::new(BlobKind::Manifest, digest, 700)];
+        for object in objects {
+            let (name, size) = object.split_once('=')?;
+            own.push(Blob::new(BlobKind::Object, self.named("object", name), bytes(size)?));
+        }
+        let name = release.split('/').next()?.to_owned();
+        self.apps.insert(release.to_owned(), App { name, digest, own, bundle: None, services: vec![] });
+        Some(())
+    }
+
+    fn made(&mut self, object: &str, (size, spool): (&str, &str), from: &str, whole: bool) -> Option<()> {
+        let blob = self.named("object delta", object);
+        let mut known = |name: &str| {
+            let digest = self.named("object", name);
+            let blobs = self.apps.values().flat_map(|app| &app.own);
+            blobs.into_iter().find(|blob| blob.digest == digest).map(|blob| (digest, blob.size))
+        };
+        let ((object, object_size), (base, base_size)) = (known(object)?, known(from)?);
+        self.objects.push(ObjectDelta {
+            object,
+            size: object_size,
+            name: "root.squashfs".to_owned(),
+            from: from.to_owned(),
+            base,
+            base_size,
+            blob,
+            bytes: bytes(size)?,
+            spool: bytes(spool)?,
+            whole,
+        });
         Some(())
     }
 

@@ -9,6 +9,7 @@
 //! entries, `./` in front of names and directory entries; with gzip or zstd around it or without. Every object is hashed
 //! while it is read. Links, devices, absolute names and `..` are refused; other files are passed over and named.
 
+mod delta;
 mod export;
 mod gzip;
 mod import;
@@ -20,9 +21,10 @@ use std::path::PathBuf;
 
 use umiak_spec::Digest;
 
+pub use delta::{DeltaFile, Part, delta_size, write_delta};
 pub use export::{ExportReport, Format, write};
 pub use import::{ImportMode, ImportReport};
-pub use scan::{Contents, scan, verify};
+pub use scan::{Contents, scan, state, verify};
 
 pub(crate) use import::{peek, read};
 
@@ -73,6 +75,14 @@ pub enum PackageError {
         package: PathBuf,
         /// The objects, at least one.
         objects: Vec<Digest>,
+    },
+    /// It is the delta of a package, and what it says of itself cannot be used.
+    #[error("the delta {} says of itself what cannot be", package.display())]
+    Delta {
+        /// The file.
+        package: PathBuf,
+        /// What is wrong.
+        source: umiak_pvr::delta::DeltaError,
     },
     /// There is no `json`.
     #[error("package {} has no state (no `json` entry)", .0.display())]

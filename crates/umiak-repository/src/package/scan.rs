@@ -10,9 +10,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use umiak_pvr::State;
+use umiak_pvr::delta::PackageDelta;
 use umiak_spec::{Digest, Limits, Observer, Sha256};
 
 use super::PackageError;
+use super::delta::DeltaFile;
 use super::import::{IGNORED, cancelled, clean, content_error, read_state, shown};
 use super::tar::{Content, Header, Kind, Reader};
 use crate::DOCUMENT_LIMIT;
@@ -27,7 +29,8 @@ const BUFFER: usize = 128 << 10;
 pub struct Contents {
     /// Its state.
     pub state: State,
-    /// Its objects with their lengths in bytes: exactly those that the state names.
+    /// Its objects with their lengths in bytes: exactly those that the state names. Of a delta also those that it makes and
+    /// those that it leaves out.
     pub objects: BTreeMap<Digest, u64>,
     /// Entries that mean nothing in a package (the first hundred).
     pub ignored: Vec<String>,
@@ -35,6 +38,8 @@ pub struct Contents {
     pub state_first: bool,
     /// Whether the state is in canonical form, which Pantavisor needs to verify signatures.
     pub canonical: bool,
+    /// How its objects come, where it is the delta of a package.
+    pub delta: Option<PackageDelta>,
 }
 
 /// Reads a package from its beginning to its end; `package` is what errors call it. Each object is handed to `take` once,
@@ -80,13 +85,26 @@ pub fn scan<E: From<Error>>(
     Ok(found.complete(state_first)?)
 }
 
-/// Reads the package in a file and hands nothing over.
+/// Reads the package in a file, or the delta of one, and hands nothing over.
 ///
 /// # Errors
-/// As [`scan`].
+/// As [`scan`] and [`DeltaFile::verify`].
 pub fn verify(path: &Path, limits: &Limits, observer: &dyn Observer) -> Result<Contents, Error> {
+    if let Some(delta) = DeltaFile::open(path)? {
+        delta.verify(observer)?;
+        return Ok(delta.contents());
+    }
     let mut file = File::open(path).at("open", path)?;
     scan(&mut file, path, limits, observer, |_, _, _| Ok(()))
+}
+
+/// The state of the package in a file, or of the delta of one. What comes behind it is not read.
+///
+/// # Errors
+/// [`Error::Package`], [`Error::State`], [`Error::Cancelled`]; the file system.
+pub fn state(path: &Path, limits: &Limits, observer: &dyn Observer) -> Result<State, Error> {
+    let mut file = File::open(path).at("open", path)?;
+    super::peek(&mut file, path, limits, observer)
 }
 
 /// What an entry is.
@@ -161,7 +179,7 @@ impl Found<'_> {
             return Err(PackageError::Extra { package: self.package.to_owned(), objects: extra }.into());
         }
         let Self { objects, ignored, canonical, .. } = self;
-        Ok(Contents { state, objects, ignored, state_first, canonical })
+        Ok(Contents { state, objects, ignored, state_first, canonical, delta: None })
     }
 }
 

@@ -243,6 +243,11 @@ pub(super) fn header(name: &str, mode: u32, size: u64) -> [u8; BLOCK] {
     block
 }
 
+/// The length that a header says.
+pub(super) fn size(header: &[u8; BLOCK]) -> Option<u64> {
+    number(&header[124..136])
+}
+
 /// Zeros behind a content of `size` bytes.
 pub(super) fn padding(size: u64) -> &'static [u8] {
     let length = size.wrapping_neg() % BLOCK as u64;

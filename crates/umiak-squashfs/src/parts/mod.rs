@@ -125,6 +125,11 @@ impl Parts {
         Some(PartReader { image: &self.image, stored: self.stored.get(number)? })
     }
 
+    /// From now on about so many bytes of decompressed blocks are kept between readings, but two blocks at least.
+    pub fn keep(&self, bytes: usize) {
+        self.image.keep(bytes);
+    }
+
     /// The SHA-256 of every content: all blocks are decompressed once.
     ///
     /// # Errors

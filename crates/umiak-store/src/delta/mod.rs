@@ -1,4 +1,4 @@
-//! Layers made by deltas from what is stored, without their uncompressed tar ever being on the disk.
+//! Layers and blobs made by deltas from what is stored. Blobs are in `blob`; of layers the uncompressed tar is never on the disk.
 //!
 //! ```text
 //! delta blob ─┐                                     ┌─ first pass: diff ID
@@ -15,7 +15,9 @@
 //! [`mod@umiak_delta::apply`] takes, the tables of the bases (about 250 bytes a file), and until everything that changed is
 //! made 24 MiB of blocks of their images.
 
+mod blob;
 mod gathered;
+mod image;
 mod scratch;
 mod stored;
 
@@ -30,8 +32,10 @@ use umiak_spec::{Digest, Observer, ReadAt};
 use crate::error::StoreError;
 use crate::layers::{Contents, Keep, Layer, LayerOptions, LayerReport, LayerSource};
 use crate::store::Store;
+pub use blob::MadeBlob;
 use gathered::Gathered;
 pub use gathered::NamedSources;
+pub use image::SpooledImage;
 use scratch::Scratches;
 use stored::StoredTar;
 

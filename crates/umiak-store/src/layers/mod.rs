@@ -42,6 +42,7 @@ use umiak_squashfs::{Compressor, ImageOptions};
 
 pub use content::Content;
 pub use contents::Contents;
+pub(crate) use files::hash as hash_file;
 pub use ingest::LayerReport;
 pub use layer::Layer;
 pub use record::{FileRecord, LayerRecord};

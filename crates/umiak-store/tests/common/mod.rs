@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "a test may panic, and not every test uses everything")]
 
+pub mod images;
+
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 

@@ -61,6 +61,7 @@ impl From<BuildError> for Failure {
             }
             E::Io { source, .. } => of_io(source),
             E::Write { source, .. } => of_cause(source, Kind::Environment, ""),
+            E::Package { source, .. } => of_cause(source.as_ref(), Kind::Untrusted, "get the package again"),
             E::Squashfs { source, .. } => of_cause(
                 source,
                 Kind::Untrusted,
