@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use umiak_build::BuildError;
 use umiak_pvr::app::{RenderError, SourceError};
 use umiak_sign::PvsError;
-use umiak_spec::{Cancelled, Platform};
+use umiak_spec::Cancelled;
 
 /// Why something about packages failed. Nothing was changed, or what was changed is made again by the next run.
 #[derive(Debug, thiserror::Error)]
@@ -111,11 +111,11 @@ pub enum ReleaseError {
         /// The app.
         app: String,
         /// What its source document says.
-        found: Platform,
+        found: String,
         /// What says otherwise.
         by: &'static str,
         /// What that is for.
-        wanted: Platform,
+        wanted: String,
     },
     /// The work was stopped on request.
     #[error(transparent)]

@@ -52,7 +52,7 @@ pub fn verify(
         for (by, wanted) in wanted.iter().filter_map(|(by, wanted)| Some((*by, (*wanted)?))) {
             if let Some(found) = found.as_ref().filter(|found| wanted.rank(found).is_none()) {
                 let (path, app) = (path.to_owned(), app.clone());
-                let (found, wanted) = (found.clone(), wanted.clone());
+                let (found, wanted) = (found.to_string(), wanted.to_string());
                 return Err(ReleaseError::OtherPlatform { path, app, found, by, wanted });
             }
         }
