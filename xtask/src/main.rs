@@ -34,6 +34,7 @@ cargo xtask TASK
   tidy            the house rules that compilers do not know
   bench apps      device apps, and
   bench registry  copies between registries, and
+  bench pkg       packages for six platforms, and one onto a device, and
   bench delta     deltas: the measures of docs/benchmarks.md, with the peers in the same run
                     [--pairs DIR] [--make-pairs SCRIPT] [--only PAIR,..] [--measure NAME,..] [--runs N] [--write]
                     [--umiak FILE] [--peers-cache DIR]

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::{Failure, command, tidy};
 
 /// Package and what it is here for.
-const PACKAGES: [(&str, &str); 36] = [
+const PACKAGES: [(&str, &str); 37] = [
     ("attr", "getfattr and setfattr: extended attributes as others see them"),
     ("binutils", "strip: a test's program without its tables, small enough for a virtual machine's memory"),
     ("bsdiff", "bsdiff and bspatch: the delta of two files that ours is measured with"),
@@ -22,6 +22,7 @@ const PACKAGES: [(&str, &str); 36] = [
     ("docker.io", "a Docker daemon: what layers take on a device, and apps that run there"),
     ("e2fsprogs", "mkfs.ext4: the file system that layers are measured for"),
     ("fakeroot", "trees with owners, as people build them without root"),
+    ("git", "git: the build version of packages"),
     ("gzip", "gzip: streams as others write them"),
     ("iproute2", "ip: the network namespace that a daemon is locked into"),
     ("linux-image-cloud-amd64", "the kernel of a virtual machine that is killed in the middle of an update"),

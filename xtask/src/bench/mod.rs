@@ -12,6 +12,7 @@ mod machine;
 mod measure;
 mod noise;
 mod pairs;
+mod pkg;
 mod registry;
 mod shell;
 mod table;
@@ -55,8 +56,9 @@ pub fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         "apps" => apps::bench(&options),
         "delta" => delta::bench(&options),
         "fit" => fit::bench(&options),
+        "pkg" => pkg::bench(&options),
         "registry" => registry::bench(&options),
-        other => Err(format!("there is no bench `{other}`; there are: agent, apps, delta, fit, registry")),
+        other => Err(format!("there is no bench `{other}`; there are: agent, apps, delta, fit, pkg, registry")),
     }
 }
 

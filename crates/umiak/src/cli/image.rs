@@ -152,9 +152,14 @@ pub enum MeasureFormat {
     Umiak,
 }
 
-/// Reads bytes a second: a number, with `K`, `M` or `G` for the binary units or without.
+/// Reads bytes a second, as [`bytes`].
 fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no rate: say bytes a second, such as 500K or 2M");
+    bytes(text).map_err(|_| format!("`{text}` is no rate: say bytes a second, such as 500K or 2M"))
+}
+
+/// Reads bytes: a number, with `K`, `M` or `G` for the binary units or without.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no size: say bytes, such as 500K or 2M");
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 0,
@@ -164,7 +169,7 @@ fn rate(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).filter(|rate| *rate > 0).ok_or_else(wrong)
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(wrong)
 }
 
 #[cfg(test)]

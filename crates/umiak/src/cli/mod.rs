@@ -12,6 +12,7 @@ mod delta;
 mod image;
 pub mod later;
 mod one_dash;
+mod pkg;
 mod repository;
 mod sig;
 
@@ -30,6 +31,7 @@ pub use carry::{BundleArgs, CheckArgs, UnpackArgs};
 pub use compose::{ComposeCommand, FormatArg, PublishArgs as ComposePublishArgs, RegistryArgs, ShowArgs};
 pub use delta::{ApplyArgs, DeltaCommand, EffortArg, InspectArgs, MakeArgs, PublishArgs, plain_file};
 pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, ImageMeasureArgs, LsArgs, MeasureFormat};
+pub use pkg::{PkgBuildArgs, PkgCommand, PkgDiffArgs, PkgInitArgs, PkgLsArgs, PkgVerifyArgs};
 pub use repository::{
     AddArgs, CheckoutArgs, CloneArgs, CommitArgs, DeployArgs, ExportArgs, FromArgs, ImportArgs, InitArgs, JsonArgs,
 };
@@ -84,6 +86,13 @@ Signatures:
   sig verify      Verify every signature, and say what is covered
   keys new        Make a signing key, an authority, and the key's certificate from it
   keys export     Print what devices need to know of a key
+
+Packages for every platform:
+  pkg init        Begin to make packages of an image: one source document a platform
+  pkg build       Make the packages of all platforms, signed
+  pkg verify      Check a package as a device does that installs it
+  pkg ls          List what is in packages
+  pkg diff        Show what differs between two packages
 
 Deltas:
   delta make      Make the delta that leads from one image or file to another
@@ -206,6 +215,9 @@ pub enum Command {
     /// Publish, show, check and carry Compose Apps
     #[command(subcommand)]
     Compose(ComposeCommand),
+    /// Make packages for every platform, verify them, look into them
+    #[command(subcommand)]
+    Pkg(PkgCommand),
     Demo(DemoArgs),
     #[command(hide = true)]
     Kiosk(KioskArgs),
@@ -293,7 +305,7 @@ mod tests {
         let visible: Vec<_> = Cli::command()
             .get_subcommands()
             .filter(|command| {
-                !["app", "delta", "image", "compose", "sig", "keys"].contains(&command.get_name())
+                !["app", "delta", "image", "compose", "pkg", "sig", "keys"].contains(&command.get_name())
                     && !command.is_hide_set()
             })
             .map(|command| command.get_name().to_owned())
@@ -316,6 +328,9 @@ mod tests {
         }
         for command in KeysCommand::augment_subcommands(clap::Command::new("keys")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  keys {} ", command.get_name())));
+        }
+        for command in PkgCommand::augment_subcommands(clap::Command::new("pkg")).get_subcommands() {
+            assert!(TEMPLATE.contains(&format!("\n  pkg {} ", command.get_name())));
         }
         for command in DeltaCommand::augment_subcommands(clap::Command::new("delta")).get_subcommands() {
             assert!(TEMPLATE.contains(&format!("\n  delta {} ", command.get_name())));

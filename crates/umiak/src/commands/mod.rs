@@ -19,6 +19,7 @@ mod import;
 mod init;
 mod json;
 mod keys;
+mod pkg;
 mod preview;
 mod sig;
 pub mod signing;
@@ -56,6 +57,7 @@ pub fn run(context: &Context<'_>, command: &Command) -> Outcome {
         Command::Image(command) => image::run(context, command),
         Command::Copy(arguments) => copy::run(context, arguments),
         Command::Compose(command) => compose::run(context, command),
+        Command::Pkg(command) => pkg::run(context, command),
         Command::Delta(command) => delta::run(context, command),
         Command::Demo(arguments) => demo::run(context, arguments),
         Command::Kiosk(arguments) => demo::kiosk(context, arguments),

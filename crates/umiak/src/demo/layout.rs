@@ -45,20 +45,51 @@ impl Layout {
             "x86" => "386",
             other => other,
         };
+        let descriptor = self.manifest(&json!({ "architecture": architecture, "os": "linux" }), layers, config)?;
+        self.tagged(descriptor, tag);
+        Ok(())
+    }
+
+    /// Adds an index of images of these layers for each of these platforms, tagged `tag`: layers without programs serve
+    /// all of them.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn everywhere(&mut self, tag: &str, platforms: &[&str], layers: &[Value]) -> io::Result<()> {
+        let mut manifests = Vec::new();
+        for platform in platforms {
+            let mut words = platform.splitn(3, '/');
+            let (os, architecture) = (words.next(), words.next());
+            let mut place = json!({ "os": os, "architecture": architecture });
+            if let Some(variant) = words.next() {
+                place["variant"] = json!(variant);
+            }
+            let mut descriptor = self.manifest(&place, layers, &json!({}))?;
+            descriptor["platform"] = place;
+            manifests.push(descriptor);
+        }
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let index = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": manifests });
+        let descriptor = self.blob(index.to_string().as_bytes(), media_type)?;
+        self.tagged(descriptor, tag);
+        Ok(())
+    }
+
+    /// Stores the manifest of an image; gives its descriptor.
+    fn manifest(&self, platform: &Value, layers: &[Value], config: &Value) -> io::Result<Value> {
         let diff_ids: Vec<_> = layers.iter().map(|layer| layer["digest"].clone()).collect();
-        let config = json!({
-            "architecture": architecture,
-            "os": "linux",
-            "config": config,
-            "rootfs": { "type": "layers", "diff_ids": diff_ids },
-        });
-        let config = self.blob(config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json")?;
+        let mut document = platform.clone();
+        document["config"] = config.clone();
+        document["rootfs"] = json!({ "type": "layers", "diff_ids": diff_ids });
+        let config = self.blob(document.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json")?;
         let media_type = "application/vnd.oci.image.manifest.v1+json";
         let manifest = json!({ "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers });
-        let mut descriptor = self.blob(manifest.to_string().as_bytes(), media_type)?;
+        self.blob(manifest.to_string().as_bytes(), media_type)
+    }
+
+    fn tagged(&mut self, mut descriptor: Value, tag: &str) {
         descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
         self.manifests.push(descriptor);
-        Ok(())
     }
 
     /// Writes `index.json`: the layout is complete.

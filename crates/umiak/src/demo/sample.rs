@@ -9,6 +9,7 @@
 //!                  layer 2   a film; settings that name a page that nobody made: this release cannot open
 //! kiosk-harbour:1  layers of kiosk:1
 //!                  layer 3   pages of its own, settings of its own
+//! pages            /srv/www of kiosk:1, for six platforms: there is no program in it
 //! ```
 //!
 //! The container runs `umiak json` on `/srv/device`, which prints what release it is; as a service it runs `umiak kiosk`.
@@ -32,6 +33,10 @@ const CHANGED_PAGE: u32 = 7;
 const DROPPED_PAGE: u32 = 12;
 const FILM: usize = 2 << 20;
 const RELEASED: [i64; 3] = [1_735_689_600, 1_738_368_000, 1_740_787_200];
+
+/// Platforms of the image that has no program.
+const PLATFORMS: [&str; 6] =
+    ["linux/amd64", "linux/arm/v6", "linux/arm/v7", "linux/arm64", "linux/mips", "linux/riscv64"];
 
 const PROGRAM: &str = "/usr/bin/umiak";
 
@@ -82,6 +87,10 @@ pub fn write(directory: &Path) -> io::Result<Start> {
     layout.image("kiosk-2", &[program.clone(), second], &config)?;
     layout.image("kiosk-3", &[program.clone(), third], &config)?;
     layout.image("harbour-1", &[program, first, harbour], &config)?;
+    let mut pages = kiosk(1);
+    pages.retain(|path, _| path.starts_with("srv/www/"));
+    let pages = layout.layer(&layer(&pages)?)?;
+    layout.everywhere("pages", &PLATFORMS, &[pages])?;
     layout.finish()?;
     Ok(Start { arguments: vec![PROGRAM.into(), "json".into()], environment })
 }

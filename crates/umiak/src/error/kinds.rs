@@ -10,6 +10,7 @@ use umiak_build::compose::ComposeError;
 use umiak_compose::Problem;
 use umiak_pvr::parts::ReferenceError;
 use umiak_registry::ErrorKind;
+use umiak_release::ReleaseError;
 use umiak_repository::Error as RepositoryError;
 use umiak_spec::Cancelled;
 use umiak_spec::app::AppError;
@@ -206,6 +207,35 @@ fn of_cause(error: &(dyn std::error::Error + 'static), otherwise: Kind, hint: &'
         }
     }
     (otherwise, hint)
+}
+
+impl From<ReleaseError> for Failure {
+    fn from(error: ReleaseError) -> Self {
+        use ReleaseError as E;
+        let (kind, hint) = match error {
+            E::Cancelled(cancelled) => return Self::from(cancelled),
+            E::Build(error) => return Self::from(error),
+            E::Repository(error) => return Self::from(error),
+            E::Io { ref source, .. } => of_io(source),
+            E::NoProject(_) => (Kind::Usage, "`umiak pkg init IMAGE APP` makes one"),
+            E::Pvpkg(_) => (Kind::Usage, "it is a JSON object such as {\"name\": \"web\", \"version\": \"v1.0.0\"}"),
+            E::Conf(_) | E::NoPlatforms => (Kind::Usage, "name the platforms: -p linux/amd64,linux/arm/v7"),
+            E::Platform(_) => (Kind::Usage, "`umiak pkg init --help` lists platforms and their directories"),
+            E::Directory(_) => {
+                (Kind::Usage, "the directories are amd64, arm32v6, arm32v7, arm64v8, mips, riscv64 and such")
+            }
+            E::Exists(_) => (Kind::Usage, "--force replaces them"),
+            E::NothingToMake(_) => (Kind::Usage, "`umiak pkg init -p PLATFORM IMAGE APP` writes one"),
+            E::Document { .. } | E::Refused { .. } => (Kind::Usage, "`umiak pkg init --force` writes it anew"),
+            E::Reference(_) | E::AppName(_) | E::Word { .. } => (Kind::Usage, ""),
+            E::Seal(_) => (Kind::Environment, ""),
+            E::Signature { .. } => (Kind::Untrusted, "--cacerts and --pubkey say whose signatures count"),
+            E::Unsigned(_) => (Kind::Untrusted, "`umiak pkg build` signs packages; --unsigned leaves signatures alone"),
+            E::Uncovered { .. } => (Kind::Untrusted, "`umiak pkg build --strict` covers all of it"),
+            E::OtherPlatform { .. } => (Kind::Untrusted, "take the package that is made for it"),
+        };
+        Self::from_error(&error, kind, hints(hint))
+    }
 }
 
 impl From<ReferenceError> for Failure {

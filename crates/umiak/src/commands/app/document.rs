@@ -7,25 +7,33 @@ use umiak_pvr::Value;
 use umiak_pvr::app::{SourceDocument, parse_volume};
 use umiak_spec::Limits;
 
-use crate::cli::{AppAddArgs, RuntimeArgs, SourceArgs};
+use crate::cli::{AppAddArgs, RuntimeArgs};
 use crate::commands::sources::DEFAULT_SOURCE;
 use crate::environment::Environment;
 use crate::error::{Failure, Kind};
-
-/// What an image's platform and source order are called in src.json.
-fn set_source(document: &mut SourceDocument, source: &SourceArgs) {
-    document.set_docker_platform(source.images.platform.as_deref());
-    document.set_docker_source(Some(source.images.source.as_deref().unwrap_or(DEFAULT_SOURCE)));
-}
 
 /// The document of a new app.
 ///
 /// # Errors
 /// A usage failure for values that cannot be read, an environment failure for files that cannot.
 pub fn document(arguments: &AppAddArgs, environment: &Environment) -> Result<SourceDocument, Failure> {
+    let images = &arguments.source.images;
+    of(&arguments.runtime, images.platform.as_deref(), images.source.as_deref(), environment)
+}
+
+/// The document of an app that runs like this, of an image for `platform` that is looked for in these places.
+///
+/// # Errors
+/// As [`document`].
+pub fn of(
+    runtime: &RuntimeArgs,
+    platform: Option<&str>,
+    places: Option<&str>,
+    environment: &Environment,
+) -> Result<SourceDocument, Failure> {
     let mut document = SourceDocument::new();
-    set_source(&mut document, &arguments.source);
-    let runtime = &arguments.runtime;
+    document.set_docker_platform(platform);
+    document.set_docker_source(Some(places.unwrap_or(DEFAULT_SOURCE)));
     set_arguments(&mut document, runtime, environment)?;
     set_config(&mut document, runtime)?;
     for volume in non_empty(&runtime.volumes, &environment.volumes) {

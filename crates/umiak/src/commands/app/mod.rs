@@ -1,7 +1,7 @@
 //! `umiak app …`: device apps from container images.
 
 mod add;
-mod document;
+pub mod document;
 mod info;
 mod install;
 mod list;

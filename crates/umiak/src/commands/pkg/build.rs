@@ -1,0 +1,164 @@
+//! `umiak pkg build`: the packages of all platforms, and one table of what became of each.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use umiak_pvr::State;
+use umiak_release::{Arch, Asked, BuildVersion, Line, Outcome as Done, Project, ReleaseError, Works};
+use umiak_spec::Limits;
+use umiak_ui::{Align, Size, Table};
+
+use super::git::Head;
+use super::memory;
+use super::sealing::Seal;
+use crate::cli::PkgBuildArgs;
+use crate::commands::sources::sources;
+use crate::context::Context;
+use crate::error::{Failure, Kind, Outcome};
+
+/// Makes them.
+pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
+    let project = Project::find(&context.here()?)?;
+    let head = Head::of(project.root());
+    let pvpkg = project.pvpkg()?;
+    let words = &arguments.words;
+    let build = build_version(words.build.as_deref(), head.as_ref())?;
+    if words.build.is_none() && head.as_ref().is_some_and(|head| head.dirty) {
+        context.printer.warning("files are otherwise than the commit has them after which the packages are called");
+    }
+    let only = arguments.only.iter().map(|text| Arch::parse(text.trim())).collect::<Result<Vec<_>, _>>()?;
+    let seal = Seal::of(context, arguments, head.as_ref())?;
+    let sign = |state: &State, apps: &[String]| seal.as_ref().map_or(Ok(Vec::new()), |seal| seal.sign(state, apps));
+    let asked = Asked {
+        only: &only,
+        name: words.name.as_deref().unwrap_or(&pvpkg.name),
+        version: words.version.as_deref().unwrap_or(&pvpkg.version),
+        build: &build,
+        sealing: seal.as_ref().map(|seal| seal.sealing(&sign)),
+        dry_run: context.talk.dry_run,
+    };
+    let lines = make(context, arguments, &project, &asked)?;
+    tell(context, &project, &lines)?;
+    if let Some(generation) = seal.as_ref().and_then(Seal::generation) {
+        context.printer.detail(&format!("signed as generation {generation}"));
+    }
+    let failed: Vec<Line> = lines.into_iter().filter(|line| line.result.is_err()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(failures(context, failed)) }
+}
+
+fn build_version(named: Option<&str>, head: Option<&Head>) -> Result<BuildVersion, Failure> {
+    match (named, head) {
+        (Some(text), _) => Ok(BuildVersion::parse(text)?),
+        (None, Some(head)) => Ok(head.build()),
+        (None, None) => {
+            Err(Failure::new(Kind::Usage, "packages are called after a git commit, and there is none here")
+                .hint("name the build yourself: --build-version WORD, or BUILD_VERSION"))
+        }
+    }
+}
+
+fn make(
+    context: &Context<'_>,
+    arguments: &PkgBuildArgs,
+    project: &Project,
+    asked: &Asked<'_>,
+) -> Result<Vec<Line>, Failure> {
+    // Paths in source documents count from the root of the project.
+    let sources = sources(context, &arguments.registry.images())?;
+    std::env::set_current_dir(project.root()).map_err(|error| Failure::of_io("enter", project.root(), &error))?;
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let progress = context.progress();
+    let works = Works {
+        project,
+        cache: &context.environment.cache_dir,
+        sources: &sources,
+        limits: Limits::default(),
+        threads,
+        jobs: arguments.jobs.unwrap_or(threads),
+        memory: arguments.memory.unwrap_or_else(memory::half),
+        image_time: context.environment.fixed_time.and_then(|time| u32::try_from(time).ok()).unwrap_or(0),
+        observer: &progress,
+    };
+    Ok(works.build(asked)?)
+}
+
+/// One line a platform.
+fn tell(context: &Context<'_>, project: &Project, lines: &[Line]) -> Outcome {
+    let shown = |path: &Path| path.strip_prefix(project.root()).unwrap_or(path).display().to_string();
+    for built in lines.iter().filter_map(|line| line.result.as_ref().ok()) {
+        for (app, reference, platform) in &built.images {
+            context.printer.detail(&format!("{app}: {reference}, made for {platform}"));
+        }
+        let warnings = built.apps.iter().flat_map(|app| &app.warnings);
+        warnings.for_each(|warning| context.printer.warning(warning));
+    }
+    if context.printer.is_json() {
+        let value: Vec<Value> = lines.iter().map(|line| value(line, &shown)).collect();
+        return Ok(context.printer.document(&json!({ "packages": value }))?);
+    }
+    let mut table = Table::new(&[Align::Left, Align::Left, Align::Right, Align::Left]).flush();
+    for line in lines {
+        let arch = line.arch.as_str();
+        match &line.result {
+            Ok(built) => {
+                let size = built.file.map(|(bytes, _)| Size(bytes).to_string()).unwrap_or_default();
+                table.row([arch, word(built.outcome), &size, &shown(&built.package)]);
+            }
+            Err(error) => table.row([arch, "failed", "", &error.to_string()]),
+        }
+    }
+    Ok(context.printer.data(&table.to_string())?)
+}
+
+const fn word(done: Done) -> &'static str {
+    match done {
+        Done::Made => "made",
+        Done::Unchanged => "unchanged",
+        Done::Planned => "to be made",
+    }
+}
+
+fn value(line: &Line, shown: &dyn Fn(&Path) -> String) -> Value {
+    let arch = line.arch.as_str();
+    let built = match &line.result {
+        Ok(built) => built,
+        Err(error) => return json!({ "arch": arch, "outcome": "failed", "error": error.to_string() }),
+    };
+    let images = built
+        .images
+        .iter()
+        .map(|(app, reference, platform)| json!({ "app": app, "image": reference, "platform": platform.to_string() }));
+    json!({
+        "arch": arch,
+        "outcome": word(built.outcome),
+        "package": shown(&built.package),
+        "bytes": built.file.map(|(bytes, _)| bytes),
+        "digest": built.file.map(|(_, digest)| digest.to_string()),
+        "images": images.collect::<Vec<_>>(),
+    })
+}
+
+/// Tells each failure but the last, which is the command's.
+fn failures(context: &Context<'_>, failed: Vec<Line>) -> Failure {
+    let mut last = None;
+    for Line { arch, result } in failed {
+        let Err(error) = result else { continue };
+        if let Some(before) = last.replace(named(arch, error)) {
+            let _ = Failure::told(&before, context.printer);
+        }
+    }
+    last.unwrap_or_else(|| Failure::new(Kind::Environment, "a platform failed"))
+}
+
+/// The failure with the platform's name in front, and what is true of several platforms.
+fn named(arch: Arch, error: ReleaseError) -> Failure {
+    match Failure::from(error) {
+        Failure::Told(mut diagnostic) => {
+            diagnostic.message = format!("{arch}: {}", diagnostic.message);
+            diagnostic.outcome = Some("the packages that were there are as they were".to_owned());
+            Failure::Told(diagnostic)
+        }
+        failure => failure,
+    }
+}
