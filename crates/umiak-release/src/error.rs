@@ -54,7 +54,7 @@ pub enum ReleaseError {
         text: String,
     },
     /// `init` would have replaced these.
-    #[error("{} and {} more would be replaced by something else", .0[0].display(), .0.len() - 1)]
+    #[error("{} of the files are there and say something else, the first is {}", .0.len(), .0[0].display())]
     Exists(Vec<PathBuf>),
     /// There is no source document for any of the platforms that were asked for.
     #[error("there is nothing to make: no pvpkg/<arch>/<app>/src.json{}", if .0.is_empty() { String::new() } else { format!(" for {}", .0.join(", ")) })]

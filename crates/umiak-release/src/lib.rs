@@ -38,4 +38,4 @@ pub use init::{Draft, InitReport, init};
 pub use name::{BuildVersion, PackageName};
 pub use project::{Project, Source};
 pub use pvpkg::{PVPKG_JSON, Pvpkg};
-pub use verify::{Verified, verify};
+pub use verify::{Judge, Verified};

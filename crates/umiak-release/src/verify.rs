@@ -28,51 +28,60 @@ pub struct Verified {
     pub name: Option<PackageName>,
 }
 
-/// Verifies the package in a file. With `signers` there must be signatures, and all of them must hold; with `strict`
-/// nothing may be left uncovered. With `platform` the apps must be for that; the architecture in the file's name must be
-/// theirs anyway.
-///
-/// # Errors
-/// [`ReleaseError`], by the name of what is wrong.
-pub fn verify(
-    path: &Path,
-    signers: Option<&Signers<'_>>,
-    strict: bool,
-    platform: Option<&Platform>,
-    limits: &Limits,
-    observer: &dyn Observer,
-) -> Result<Verified, ReleaseError> {
-    let contents = package::verify(path, limits, observer)?;
-    let signed = signers.map(|signers| trusted(path, &contents, signers, strict)).transpose()?;
-    let apps = apps(&contents);
-    let name = path.file_name().and_then(|name| name.to_str()).and_then(PackageName::parse);
-    let named = name.as_ref().and_then(|name| Arch::named(&name.arch)).map(Arch::platform);
-    let wanted = [("the file's name", named.as_ref()), ("what was asked for", platform)];
-    for (app, found) in &apps {
-        for (by, wanted) in wanted.iter().filter_map(|(by, wanted)| Some((*by, (*wanted)?))) {
-            if let Some(found) = found.as_ref().filter(|found| wanted.rank(found).is_none()) {
-                let (path, app) = (path.to_owned(), app.clone());
-                let (found, wanted) = (found.to_string(), wanted.to_string());
-                return Err(ReleaseError::OtherPlatform { path, app, found, by, wanted });
-            }
-        }
-    }
-    Ok(Verified { contents, signed, apps, name })
+/// What is asked of packages.
+pub struct Judge<'a> {
+    /// Whose signatures count: there must be some, and all of them must hold. `None`: signatures are left alone.
+    pub signers: Option<&'a Signers<'a>>,
+    /// The moment, in seconds since 1970: certificates whose last day is over are refused. `None`: last days do not count.
+    pub now: Option<u64>,
+    /// Whether nothing may be left uncovered by signatures.
+    pub strict: bool,
+    /// What the apps must be for, besides the architecture in the file's name.
+    pub platform: Option<&'a Platform>,
+    /// Bounds on input.
+    pub limits: Limits,
+    /// Is told what happens, and may cancel.
+    pub observer: &'a dyn Observer,
 }
 
-fn trusted(path: &Path, contents: &Contents, signers: &Signers<'_>, strict: bool) -> Result<SignedState, ReleaseError> {
-    let Value::Object(members) = contents.state.to_value() else {
-        return Err(ReleaseError::Unsigned(path.to_owned()));
-    };
-    let signed = SignedState::verify(&members, signers)
-        .map_err(|source| ReleaseError::Signature { path: path.to_owned(), source })?;
-    if signed.signatures.is_empty() {
-        return Err(ReleaseError::Unsigned(path.to_owned()));
+impl Judge<'_> {
+    /// Verifies the package in a file.
+    ///
+    /// # Errors
+    /// [`ReleaseError`], by the name of what is wrong.
+    pub fn verify(&self, path: &Path) -> Result<Verified, ReleaseError> {
+        let contents = package::verify(path, &self.limits, self.observer)?;
+        let signed = self.signers.map(|signers| self.trusted(path, &contents, signers)).transpose()?;
+        let apps = apps(&contents);
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(PackageName::parse);
+        let named = name.as_ref().and_then(|name| Arch::named(&name.arch)).map(Arch::platform);
+        let wanted = [("the file's name", named.as_ref()), ("what was asked for", self.platform)];
+        for (app, found) in &apps {
+            for (by, wanted) in wanted.iter().filter_map(|(by, wanted)| Some((*by, (*wanted)?))) {
+                if let Some(found) = found.as_ref().filter(|found| wanted.rank(found).is_none()) {
+                    let (path, app) = (path.to_owned(), app.clone());
+                    let (found, wanted) = (found.to_string(), wanted.to_string());
+                    return Err(ReleaseError::OtherPlatform { path, app, found, by, wanted });
+                }
+            }
+        }
+        Ok(Verified { contents, signed, apps, name })
     }
-    if strict && !signed.uncovered.is_empty() {
-        return Err(ReleaseError::Uncovered { path: path.to_owned(), files: signed.uncovered });
+
+    fn trusted(&self, path: &Path, contents: &Contents, signers: &Signers<'_>) -> Result<SignedState, ReleaseError> {
+        let Value::Object(members) = contents.state.to_value() else {
+            return Err(ReleaseError::Unsigned(path.to_owned()));
+        };
+        let signed = SignedState::verify_at(&members, signers, self.now)
+            .map_err(|source| ReleaseError::Signature { path: path.to_owned(), source })?;
+        if signed.signatures.is_empty() {
+            return Err(ReleaseError::Unsigned(path.to_owned()));
+        }
+        if self.strict && !signed.uncovered.is_empty() {
+            return Err(ReleaseError::Uncovered { path: path.to_owned(), files: signed.uncovered });
+        }
+        Ok(signed)
     }
-    Ok(signed)
 }
 
 /// The apps of a package and what they are made for.

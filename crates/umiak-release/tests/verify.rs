@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::{How, Place, SIX};
-use umiak_release::{ReleaseError, Verified, compare, verify};
+use umiak_release::{Judge, ReleaseError, Verified, compare};
 use umiak_sign::Signers;
 use umiak_spec::{Limits, Platform, Silent};
 
@@ -23,9 +23,13 @@ fn package(place: &Place, arch: &str) -> PathBuf {
     place.root().join(format!("releases/pvwebstatus-v0.0.1-0-g7ab223a.{arch}.tgz"))
 }
 
+fn any() -> Judge<'static> {
+    Judge { signers: None, now: None, strict: false, platform: None, limits: Limits::default(), observer: &Silent }
+}
+
 fn judged(path: &PathBuf, platform: Option<&str>) -> Result<Verified, ReleaseError> {
     let platform = platform.map(|text| text.parse::<Platform>().unwrap());
-    verify(path, None, false, platform.as_ref(), &Limits::default(), &Silent)
+    Judge { platform: platform.as_ref(), ..any() }.verify(path)
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn a_package_without_signatures_is_not_signed() {
     let place = ready();
     let path = package(&place, "amd64");
     let signers = Signers::default();
-    let error = verify(&path, Some(&signers), false, None, &Limits::default(), &Silent).unwrap_err();
+    let error = Judge { signers: Some(&signers), ..any() }.verify(&path).unwrap_err();
     assert!(matches!(&error, ReleaseError::Unsigned(named) if *named == path), "{error}");
 }
 

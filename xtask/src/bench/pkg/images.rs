@@ -25,7 +25,7 @@ const SIX: [(&str, &str, &str); 6] = [
 ];
 
 /// What is in each of them.
-const PROGRAMS: &str = "nginx-light,python3-minimal,ca-certificates,curl";
+const PROGRAMS: &str = "nginx-light,python3,python3-numpy,git,ca-certificates,curl";
 
 /// The tag.
 pub const TAG: &str = "six";
@@ -72,8 +72,20 @@ fn debootstrap(architecture: &str, release: &str, tar: &Path) -> Result<(), Fail
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap.args(["--quiet", "--variant=extract", "--format=tar"]).env("SOURCE_DATE_EPOCH", "1735689600");
     mmdebstrap.arg(format!("--architectures={architecture}")).arg(format!("--include=base-files,{PROGRAMS}"));
-    command::run(mmdebstrap.arg(release).arg(&part))?;
+    let source = format!("deb {} {release} main", mirror()?);
+    command::run(mmdebstrap.arg(release).arg(&part).arg(source))?;
     std::fs::rename(&part, tar).map_err(|error| format!("cannot rename {}: {error}", part.display()))
+}
+
+/// Where this machine's own packages come from: one suite of it is enough, and is of one moment.
+fn mirror() -> Result<String, Failure> {
+    let mut apt = Command::new("apt-get");
+    let output = apt.args(["indextargets", "--format", "$(REPO_URI) $(SUITE) $(CODENAME)"]).output();
+    let output = output.map_err(|error| format!("cannot start apt-get: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let main = |line: &&str| !line.contains("-security") && !line.contains("-updates") && !line.contains("-backports");
+    let found = text.lines().filter(main).find_map(|line| line.split(' ').next().filter(|uri| uri.contains("://")));
+    found.map(str::to_owned).ok_or_else(|| "apt-get knows no mirror: run apt-get update on a Debian machine".to_owned())
 }
 
 /// The static assets of pair d as a layer, or the same every time where there is no such pair.

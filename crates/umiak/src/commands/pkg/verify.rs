@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use umiak_release::{Verified, verify};
+use umiak_release::{Judge, Verified};
 use umiak_spec::{Limits, Platform};
 use umiak_ui::Size;
 
 use crate::cli::PkgVerifyArgs;
+use crate::clock;
 use crate::commands::signing::{Trusted, trusted};
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
@@ -26,8 +27,15 @@ pub fn run(context: &Context<'_>, arguments: &PkgVerifyArgs) -> Outcome {
     let mut documents = Vec::new();
     for file in &arguments.files {
         let progress = context.progress();
-        let limits = Limits::default();
-        let found = verify(file, signers.as_ref(), arguments.strict, platform.as_ref(), &limits, &progress)?;
+        let judge = Judge {
+            signers: signers.as_ref(),
+            now: Some(clock::now(context.environment.fixed_time)),
+            strict: arguments.strict,
+            platform: platform.as_ref(),
+            limits: Limits::default(),
+            observer: &progress,
+        };
+        let found = judge.verify(file)?;
         drop(progress);
         tell(context, file, &found);
         documents.push(value(file, &found));
