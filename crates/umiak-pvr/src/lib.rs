@@ -11,6 +11,7 @@ pub mod delta;
 pub mod device;
 pub mod glob;
 pub mod json;
+pub mod merge;
 pub mod parts;
 pub mod path;
 pub mod state;
