@@ -6,6 +6,8 @@ use std::{fmt, io};
 
 use umiak_engine::EngineError;
 use umiak_plan::transition::Refusal;
+use umiak_pvr::StateError;
+use umiak_pvr::merge::NoPart;
 use umiak_spec::{Cancelled, Digest};
 use umiak_store::StoreError;
 
@@ -88,6 +90,21 @@ pub enum AgentError {
     /// No kept revision runs such an image.
     #[error("no image of a revision that is kept here is called {0}")]
     NoSuchImage(String),
+    /// No transaction is open.
+    #[error("no transaction is begun")]
+    NoTransaction,
+    /// One is open.
+    #[error("a transaction is begun already")]
+    InTransaction,
+    /// The record of a transaction.
+    #[error("the record of the transaction cannot be read: {0}")]
+    Transaction(String),
+    /// There is no such part of the state.
+    #[error(transparent)]
+    NoPart(#[from] NoPart),
+    /// A package that does not go together with what is there.
+    #[error("the package cannot be laid into the state of this device")]
+    Unfit(#[source] StateError),
     /// Several images are called so.
     #[error("several images are called {0}: say APP/SERVICE, or more digits")]
     SeveralImages(String),
@@ -183,13 +200,16 @@ impl AgentError {
         match self {
             Self::Supply(error) => error.class,
             Self::DoesNotFit(_) => Class::DoesNotFit,
-            Self::Unreadable { .. } | Self::Journal(_) => Class::Corrupt,
+            Self::Unreadable { .. } | Self::Journal(_) | Self::Transaction(_) | Self::Unfit(_) => Class::Corrupt,
             Self::NoTarget
             | Self::NoSuchRevision(_)
             | Self::NoSuchImage(_)
             | Self::SeveralImages(_)
             | Self::NoLayers(_)
             | Self::Ambiguous(_)
+            | Self::NoTransaction
+            | Self::InTransaction
+            | Self::NoPart(_)
             | Self::NothingBefore => Class::Usage,
             Self::Refused(Refusal::Failed { .. }) => Class::RolledBack,
             Self::Store(error) => store_class(error),
@@ -211,6 +231,9 @@ impl AgentError {
         let text = match self {
             Self::NoTarget => "set one: umiakd target set NAME…",
             Self::NoSuchRevision(_) | Self::Ambiguous(_) | Self::NothingBefore => "umiakd status lists the revisions",
+            Self::NoTransaction => "umiakd tx begin",
+            Self::InTransaction => "umiakd tx commit, or umiakd tx abort",
+            Self::Transaction(_) => "umiakd tx abort gives it up",
             Self::NoSuchImage(_) => "umiakd status lists apps and services",
             Self::Refused(Refusal::Failed { .. }) => "publish another release, or try this one again: --again",
             Self::NoLayers(_) => "umiakd export APP pvr:FILE",

@@ -46,6 +46,7 @@ mod support;
 mod survey;
 pub mod target;
 mod tidy;
+mod transaction;
 mod trouble;
 mod update;
 mod verdict;
@@ -67,5 +68,6 @@ pub use supply::{Change, Described, Fetched, How, Occasion, Part, Planned, Root,
 pub use support::Piece;
 pub use survey::Survey;
 pub use tidy::Obsolete;
-pub use umiak_repository::package::{ExportReport, Format};
+pub use transaction::{APP, Base, Installed, Onto, Transaction};
+pub use umiak_repository::package::{Contents, ExportReport, Format};
 pub use update::Checked;

@@ -13,9 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use umiak_pvr::State;
 use umiak_registry::Context;
+use umiak_repository::package::Contents;
 use umiak_sign::Policy as Trust;
-use umiak_spec::target::{Asked, Target, TargetApp};
+use umiak_spec::target::{Asked, Carrier, Target, TargetApp};
 use umiak_spec::{Digest, Limits, Observer, Platform, Silent};
 use umiak_store::{Closure, LayerOptions, Object, Reservation, Store, StoreError};
 
@@ -23,7 +25,7 @@ use crate::error::{Class, SupplyError, store_class};
 use crate::fetch::FetchOptions;
 use crate::outcome::Watcher;
 use crate::supply::{Described, Fetched, Occasion, Part, Planned, Root, Supply};
-use crate::target::{Content, Made, Reader, ResolveError, services, trusted};
+use crate::target::{Content, Judge, Made, Reader, ResolveError, services, trusted};
 
 pub(crate) use arrive::hold;
 
@@ -141,6 +143,18 @@ impl Supply for Sources {
         watcher: &dyn Watcher,
     ) -> Result<(), SupplyError> {
         self.again(store, object, targets, watcher)
+    }
+
+    fn package(&self, store: Option<&Store>, path: &Path, watcher: &dyn Watcher) -> Result<Contents, SupplyError> {
+        Ok(Judge { sources: self, store, observer: watcher }.file(path)?)
+    }
+
+    fn streamed(&self, store: &Store, input: &mut dyn Read, watcher: &dyn Watcher) -> Result<Contents, SupplyError> {
+        Ok(Judge { sources: self, store: Some(store), observer: watcher }.stream(store, input)?)
+    }
+
+    fn merged(&self, store: &Store, state: &State, from: &[Carrier], watcher: &dyn Watcher) -> Result<(), SupplyError> {
+        Ok(Judge { sources: self, store: Some(store), observer: watcher }.merged(state, from)?)
     }
 
     fn lowers(&self, store: &Store, root: &Root) -> Result<Vec<PathBuf>, SupplyError> {

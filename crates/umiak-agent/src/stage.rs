@@ -182,7 +182,7 @@ impl Session<'_> {
         let mut keep: BTreeSet<Digest> = planned.uses.clone();
         keep.extend(&closure.blobs);
         keep.extend(closure.all_layers());
-        let refs = self.obsolete()?.iter().map(kept::name).collect();
+        let refs = self.let_go(&self.obsolete()?)?;
         let plan = self.store.prune_plan(&PruneRequest { refs, keep })?;
         self.store.prune(&plan)?;
         Ok(())

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use umiak_plan::Own;
+use umiak_pvr::State;
+use umiak_repository::package::Contents;
 use umiak_spec::Digest;
 use umiak_spec::service::Service;
-use umiak_spec::target::{Asked, Target, TargetApp};
+use umiak_spec::target::{Asked, Carrier, Target, TargetApp};
 use umiak_store::{Closure, LayerOptions, Object, Reservation, Store};
 
-use crate::error::SupplyError;
+use crate::error::{Class, SupplyError};
 use crate::outcome::Watcher;
 
 /// A service as its app's documents describe it, and what it runs from.
@@ -208,6 +210,32 @@ pub trait Supply: Send + Sync {
         targets: &[Target],
         watcher: &dyn Watcher,
     ) -> Result<(), SupplyError>;
+
+    /// Judges the package in a file before anything is done with it: that it is whole, that the policy accepts it, that it is
+    /// for this device. There may be no store yet.
+    ///
+    /// # Errors
+    /// What is wrong with it, by name.
+    fn package(&self, _: Option<&Store>, _path: &Path, _: &dyn Watcher) -> Result<Contents, SupplyError> {
+        Err(SupplyError::new(Class::Usage, "no packages are taken here"))
+    }
+
+    /// The same of a package as it comes: its objects go into the store, which is open for changes. Of one that is refused
+    /// nothing is kept.
+    ///
+    /// # Errors
+    /// What is wrong with it, by name; there is no room.
+    fn streamed(&self, _: &Store, _input: &mut dyn Read, _: &dyn Watcher) -> Result<Contents, SupplyError> {
+        Err(SupplyError::new(Class::Usage, "no packages are taken here"))
+    }
+
+    /// Judges a state that was put together from packages, each of which was judged before, that came from these places.
+    ///
+    /// # Errors
+    /// The policy does not accept the whole.
+    fn merged(&self, _: &Store, _state: &State, _from: &[Carrier], _: &dyn Watcher) -> Result<(), SupplyError> {
+        Ok(())
+    }
 
     /// The squashfs images that a root is stacked from, the topmost first.
     ///

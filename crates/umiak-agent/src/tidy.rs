@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use umiak_spec::Digest;
-use umiak_store::{PrunePlan, PruneRequest, Pruned};
+use umiak_store::{Name, PrunePlan, PruneRequest, Pruned};
 
 use crate::agent::Agent;
 use crate::arrangement::occupied;
@@ -14,6 +14,7 @@ use crate::error::AgentError;
 use crate::kept;
 use crate::outcome::Watcher;
 use crate::session::Session;
+use crate::transaction;
 
 /// What pruning would remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,9 +60,14 @@ impl Session<'_> {
 
     fn prune_plan(&self) -> Result<Obsolete, AgentError> {
         let revisions = self.obsolete()?;
-        let refs = revisions.iter().map(kept::name).collect();
-        let plan = self.store.prune_plan(&PruneRequest { refs, keep: self.wanted()? })?;
+        let plan = self.store.prune_plan(&PruneRequest { refs: self.let_go(&revisions)?, keep: self.wanted()? })?;
         Ok(Obsolete { revisions, deployed: self.deployed()?, plan })
+    }
+
+    /// The refs of revisions, and of what came without a file where nobody waits for it any more.
+    pub(crate) fn let_go(&self, revisions: &[Digest]) -> Result<BTreeSet<Name>, AgentError> {
+        let held = if self.is_let_go()? { Some(transaction::held_name()) } else { None };
+        Ok(revisions.iter().map(kept::name).chain(held).collect())
     }
 
     /// What an update under way has fetched or still wants.

@@ -86,11 +86,11 @@ impl State {
             };
             own || signature() || broken()
         };
-        let mut gone: BTreeSet<&str> =
-            self.keys().filter(|key| package.get(key).is_none() && stale(key)).collect();
+        let mut gone: BTreeSet<&str> = self.keys().filter(|key| package.get(key).is_none() && stale(key)).collect();
         for (key, rule) in rules_of(self, rules) {
             let replaced = |key: &str| gone.contains(key) || package.get(key).is_some();
-            let mut spoken = self.keys().filter(|key| rule(key) == Said::Signed).peekable();
+            let keys = self.keys().chain(package.keys()).filter(|key| !key.starts_with(SIGNATURES));
+            let mut spoken = keys.filter(|key| rule(key) == Said::Signed).peekable();
             if package.get(key).is_none() && spoken.peek().is_some() && spoken.all(replaced) {
                 gone.insert(key);
             }
@@ -115,7 +115,9 @@ impl State {
         };
         let gone = match (part.strip_prefix(SIGNATURES), part.strip_prefix(CONFIG)) {
             (Some(_), _) => self.spoken_for(part, rules),
-            (None, Some(_)) => below(part),
+            (None, Some(name)) if !name.contains('/') => below(part),
+            (None, Some(_)) => BTreeSet::new(),
+            (None, None) if part.contains('/') || part.starts_with('_') => BTreeSet::new(),
             (None, None) => {
                 let mut gone = self.spoken_for(&signature_of(part), rules);
                 let others = self.others(&signature_of(part), rules);
@@ -136,14 +138,11 @@ impl State {
     #[must_use]
     pub fn parts(&self) -> Vec<String> {
         let directories: BTreeSet<&str> = self.keys().filter_map(directory).collect();
-        let belongs = |directory: &str| {
-            directory.strip_prefix(CONFIG).is_some_and(|name| directories.contains(name))
-        };
+        let belongs = |directory: &str| directory.strip_prefix(CONFIG).is_some_and(|name| directories.contains(name));
         let mut parts: Vec<String> =
             directories.iter().filter(|name| !belongs(name)).map(|name| (*name).to_owned()).collect();
-        let lone = |key: &&str| {
-            key.starts_with(SIGNATURES) && !directories.iter().any(|name| signature_of(name) == **key)
-        };
+        let lone =
+            |key: &&str| key.starts_with(SIGNATURES) && !directories.iter().any(|name| signature_of(name) == **key);
         parts.extend(self.keys().filter(lone).map(str::to_owned));
         parts
     }
@@ -154,9 +153,7 @@ impl State {
         let mut gone: BTreeSet<&str> = [key.as_str()].into();
         let Some(rule) = rules(name, value) else { return gone };
         let others = self.others(name, rules);
-        let free = |key: &&str| {
-            rule(key) != Said::Nothing && !key.starts_with(SIGNATURES) && !protected(&others, key)
-        };
+        let free = |key: &&str| rule(key) != Said::Nothing && !key.starts_with(SIGNATURES) && !protected(&others, key);
         gone.extend(self.keys().filter(free));
         gone
     }

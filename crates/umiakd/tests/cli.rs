@@ -99,6 +99,7 @@ fn what_cannot_be_done_is_told_with_its_reason_and_what_to_do() {
     fs::write(directory.path().join("umiakd.toml"), config).unwrap();
     fs::write(directory.path().join("broken.json"), "{\"apps\": [").unwrap();
     fs::write(directory.path().join("odd.json"), r#"{"apps": [{"reference": "shop:1", "tag": "1"}]}"#).unwrap();
+    fs::write(directory.path().join("broken.tgz"), "no package").unwrap();
     let mut told = String::new();
     for line in [
         "status",
@@ -126,6 +127,21 @@ fn what_cannot_be_done_is_told_with_its_reason_and_what_to_do() {
         "target set --dry-run oci:nothere",
         "target set oci:nothere",
         "check",
+        "tx show",
+        "tx commit",
+        "tx abort",
+        "tx add nothere.tgz",
+        "tx begin abc",
+        "tx begin",
+        "tx begin",
+        "tx add nothere.tgz",
+        "tx add broken.json",
+        "tx remove web",
+        "tx show",
+        "tx --dry-run commit",
+        "tx abort",
+        "target set ./broken.tgz",
+        "target set --replace ./broken.tgz",
         "daemon --config x",
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_umiakd"));

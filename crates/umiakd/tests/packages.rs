@@ -1,4 +1,5 @@
-//! pvr packages on a device: made by `umiak`, run by `umiakd` with a real runtime; patched, extended, configured, bad, damaged.
+//! pvr packages on a device: made by `umiak`, run by `umiakd` with a real runtime; patched, extended, configured, merged, bad,
+//! damaged.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test works in a scratch directory")]
 
@@ -65,7 +66,7 @@ fn a_package_is_run_patched_taken_back_and_configured() {
     let device = Device::new();
     let bench = Bench::new(&device);
     first(&bench);
-    device.done(&format!("target set {PACKAGE}"));
+    device.done(&format!("target set --replace {PACKAGE}"));
     device.done("check --explain");
     let told = device.done("update");
     assert!(told.contains("Committed"), "{told}");
@@ -117,13 +118,84 @@ fn a_package_is_run_patched_taken_back_and_configured() {
     assert_eq!(services, ["ext", "web"], "the base is mounted, not started");
 }
 
+/// A script that says who it is, and when it started.
+fn plain(name: &str) -> String {
+    format!("#!/bin/sh\ntrap 'exit 0' TERM\nset -- /bin/busybox\necho \"{name} started\"\n{STAYS}\n")
+}
+
+/// A package of one container alone.
+fn alone(bench: &Bench<'_>, container: &str, release: &str, add: &str) {
+    let script = plain(release);
+    bench.image(release, &[&[("bin/app", script.as_bytes())]]);
+    bench.umiak(&format!("app {add} --from=oci:../{release}:1 {container}"));
+    bench.umiak("-q add .");
+    bench.umiak("-q commit");
+    bench.umiak(&format!("export -p {container} ../{release}.tgz"));
+}
+
+#[test]
+#[ignore = "needs: crun, busybox-static, root"]
+fn packages_are_merged_and_parts_taken_out() {
+    let device = Device::new();
+    let bench = Bench::new(&device);
+    alone(&bench, "web", "web-1", "add");
+    alone(&bench, "maps", "maps-1", "add");
+    alone(&bench, "web", "web-2", "update --newbase");
+    alone(&bench, "os", "os-1", "add");
+    device.done("target set web-1.tgz");
+    assert!(device.done("update").contains("Committed"));
+    says(&device, "web", &["web-1 started"]);
+    let told = device.done("target set ./maps-1.tgz");
+    assert!(told.contains("Merged") && told.contains("maps (5 files"), "{told}");
+    device.done("update");
+    says(&device, "maps", &["maps-1 started"]);
+    assert_eq!(device.done("logs device web").matches("started").count(), 1, "web did not notice");
+
+    let shown = device.done("--dry-run target set os-1.tgz");
+    assert!(shown.contains("merge os-1.tgz: os"), "{shown}");
+    device.done("tx begin");
+    device.done("tx remove maps");
+    let package = fs::File::open(device.path("web-2.tgz")).unwrap();
+    let output = device.command("tx add -").stdin(package).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    device.done("tx add os-1.tgz");
+    let state = device.done("tx show");
+    assert!(state.contains("\"os/run.json\"") && !state.contains("maps"), "{state}");
+    says(&device, "maps", &["maps-1 started"]);
+    device.done("prune");
+    device.done("tx commit");
+    let planned = device.done("update");
+    assert!(planned.contains("Committed"), "{planned}");
+    says(&device, "web", &["web-2 started"]);
+    says(&device, "os", &["os-1 started"]);
+    let status = device.status();
+    let names = |status: &serde_json::Value| -> Vec<String> {
+        let services = status["apps"][0]["services"].as_array().unwrap();
+        services.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&status), ["os", "web"]);
+
+    // The whole of it back, and what is set is taken back where it is not well.
+    device.done("rollback");
+    says(&device, "maps", &["maps-1 started"]);
+    assert_eq!(names(&device.status()), ["maps", "web"]);
+    device.done("target set os-1.tgz");
+    device.done("update");
+    assert_eq!(names(&device.status()), ["maps", "os", "web"]);
+    device.done("target set --replace maps-1.tgz");
+    device.done("update");
+    assert_eq!(names(&device.status()), ["maps"]);
+    device.done("prune");
+    assert!(device.done("fsck").contains("Verified"));
+}
+
 #[test]
 #[ignore = "needs: crun, busybox-static, root"]
 fn damaged_objects_come_again_from_the_package() {
     let device = Device::new();
     let bench = Bench::new(&device);
     first(&bench);
-    device.done(&format!("target set {PACKAGE}"));
+    device.done(&format!("target set --replace {PACKAGE}"));
     device.done("update");
     let blobs = device.path("data/store/blobs/sha256");
     let mut damaged = 0;
@@ -165,7 +237,7 @@ fn what_is_not_done_is_refused_before_anything_is_fetched() {
     bench.umiak("app rm ext");
     bench.umiak("app add --from=oci:../one:1 --arg PV_DRIVERS_REQUIRED=wifi --arg PV_LXC_NETWORK_TYPE=phys ext");
     bench.publish();
-    device.done(&format!("target set {PACKAGE}"));
+    device.done(&format!("target set --replace {PACKAGE}"));
     let refused = device.run("update");
     assert_eq!(refused.code, Some(2), "{}", refused.text);
     for words in ["ext/run.json: drivers.required", "ext/lxc.container.conf:", "type `phys`"] {

@@ -25,7 +25,7 @@ use crate::fetch::{Cause, Fetch, StoredBlob, Wanted};
 use crate::package;
 use crate::parcel::Parcels;
 use crate::supply::{Fetched, Planned};
-use crate::target::{Content, Made, ResolveError, ServiceImage};
+use crate::target::{Content, Made, ResolveError, ServiceImage, by_program};
 
 /// A layer's blob, and where it may be, best first.
 #[derive(Debug, Clone)]
@@ -166,7 +166,19 @@ impl Work<'_> {
             }
             at += together.max(1);
         }
+        self.programs()?;
         Ok(Fetched::All)
+    }
+
+    /// Whether the containers of pvr states begin with programs for this device, now that all of them is here.
+    fn programs(&self) -> Result<(), ResolveError> {
+        for content in self.contents {
+            let Made::Pvr(pvr) = &content.made else { continue };
+            for (container, program, images) in pvr.programs() {
+                by_program(self.store, container, program, images, &self.sources.platform, &self.sources.limits)?;
+            }
+        }
+        Ok(())
     }
 
     /// Several blobs at a time. Parts of deltas that are nowhere to be had are told.

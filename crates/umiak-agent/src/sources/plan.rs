@@ -12,6 +12,7 @@ use crate::error::{Class, SupplyError};
 use crate::revision::Revision;
 use crate::supply::{Change, How, Occasion, Planned};
 use crate::target::ResolveError;
+use crate::transaction;
 
 impl Sources {
     pub(super) fn planned(
@@ -28,6 +29,9 @@ impl Sources {
         // Named by no app and yet not to go: documents of revisions, manifests of deltas.
         let mut stays: BTreeSet<Digest> =
             occasion.stays().chain([target]).map(|one| Revision::of(one).digest()).collect();
+        // Held for a transaction: pruning leaves it.
+        let held = store.closure(&transaction::held_name()).map_err(ResolveError::from)?;
+        stays.extend(held.into_iter().flat_map(|held| held.blobs));
         device.stored.apps = self.kept_apps(store, occasion, &mut stays, observer)?;
         let layers: BTreeSet<Digest> = device.stored.layers.keys().copied().collect();
         let (mut wanted, mut uses) = (Wanted::default(), BTreeSet::new());

@@ -40,6 +40,26 @@ pub enum ResolveError {
         /// What is wrong with it.
         why: String,
     },
+    /// A package that is damaged, or none.
+    #[error("cannot take the package {}", path.display())]
+    Package {
+        /// The package; `-` is standard input.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<umiak_repository::Error>,
+    },
+    /// A container that is made for other devices.
+    #[error("`{container}` is made for {made} ({told}), and this device is {device}")]
+    Foreign {
+        /// The container.
+        container: String,
+        /// What it is made for.
+        made: String,
+        /// What says so.
+        told: String,
+        /// What this device is.
+        device: String,
+    },
     /// What a tag leads to is not what the target asks for.
     #[error("{reference} is {found}, and the target asks for {wanted}")]
     Digest {
@@ -189,7 +209,12 @@ impl ResolveError {
             Self::Fetch(error) => error.class(),
             Self::NotCarried { source, .. } => source.class(),
             Self::Store(error) | Self::Parcel { source: error, .. } => store_class(error),
-            Self::Target(_) | Self::File { .. } | Self::Refused { .. } | Self::NoBase { .. } => Class::Usage,
+            Self::Package { source, .. } if matches!(**source, umiak_repository::Error::Io { .. }) => {
+                Class::Environment
+            }
+            Self::Target(_) | Self::File { .. } | Self::Refused { .. } | Self::NoBase { .. } | Self::Foreign { .. } => {
+                Class::Usage
+            }
             Self::Missing { .. } | Self::Cancelled(_) => Class::Environment,
             _ => Class::Corrupt,
         }
@@ -212,6 +237,7 @@ impl ResolveError {
                 "umiakd fsck --repair, then update again; or set the whole package as target"
             }
             Self::Parcel { source, .. } if !source.is_full() => "set the whole package as target",
+            Self::Foreign { .. } => "take the package of this device's platform: <name>-<version>-<build>.<arch>.tgz",
             Self::Missing { .. } => "bring the file back to where it was, or set the target again",
             _ => return None,
         })

@@ -17,6 +17,8 @@ mod cover;
 mod deltas;
 mod documents;
 mod error;
+mod foreign;
+mod judge;
 mod measures;
 pub(crate) mod pin;
 mod places;
@@ -30,6 +32,8 @@ mod words;
 
 pub(crate) use content::{Content, Made, Reader, ServiceImage};
 pub(crate) use error::class_of;
+pub(crate) use foreign::by_program;
+pub(crate) use judge::Judge;
 pub(crate) use places::places;
 pub(crate) use project::services;
 pub(crate) use unpack::unpack;

@@ -11,7 +11,7 @@ use umiak_store::{Name, Store};
 use super::content::Reader;
 use super::error::ResolveError;
 use super::vouch::Named;
-use super::{places, vouch};
+use super::{foreign, places, vouch};
 
 /// What a pvr state is called where a descriptor is asked for.
 const STATE: &str = "application/vnd.pantacor.pvr.state+json";
@@ -83,6 +83,7 @@ impl Reader<'_> {
         let digest = Digest::of(&bytes);
         same(asked, digest)?;
         self.trust_asked(asked, &state)?;
+        foreign::by_documents(&state, &self.sources.platform)?;
         self.store.put_blob(&digest, &bytes)?;
         Ok((Kind::Pvr, Descriptor::new(STATE, digest, bytes.len() as u64), None))
     }

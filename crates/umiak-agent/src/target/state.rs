@@ -43,6 +43,14 @@ impl PvrApp {
         self.covers.values().map(|cover| (cover.digest, cover.size))
     }
 
+    /// The containers with the program that each begins with, and the images of its root, the topmost first.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (&str, &str, &[Digest])> {
+        self.device.containers.iter().filter_map(|container| {
+            let program = container.service.process.args.first()?;
+            Some((container.service.name.as_str(), program.as_str(), container.lowers.as_slice()))
+        })
+    }
+
     /// The containers as services with their roots.
     ///
     /// # Errors

@@ -89,19 +89,8 @@ impl Reader<'_> {
     /// # Errors
     /// [`ResolveError::Distrust`]; a record that cannot be read is an error, for otherwise damage would open the door.
     pub(crate) fn trust_asked(&self, asked: &AskedApp, state: &State) -> Result<(), ResolveError> {
-        self.trust(&Came::of(self.store, &asked.origin, &asked.objects), state)
-    }
-
-    /// Whether the policy accepts a state that came from somewhere.
-    ///
-    /// # Errors
-    /// As for [`Self::trust_asked`].
-    pub(super) fn trust(&self, came: &Came, state: &State) -> Result<(), ResolveError> {
-        let Value::Object(members) = state.to_value() else { return Ok(()) };
-        if self.sources.trust.asks() {
-            came.check(self.sources, &members, &known(self.sources, self.store)?)?;
-        }
-        Ok(())
+        let came = Came::of(self.store, &asked.origin, &asked.objects);
+        trust(self.sources, Some(self.store), &came, state)
     }
 
     /// What a rule that only looks has against an app that was pinned, in words; also that it could not be looked at.
@@ -130,6 +119,22 @@ impl Reader<'_> {
         let named = Named { origin: &origin, reference: &reference, digest: &app.top.digest };
         vouch::concern(self.sources, named, documents.source()?, self.observer)
     }
+}
+
+/// Whether the policy accepts a state that came from somewhere. Where there is no store yet, nothing is known.
+///
+/// # Errors
+/// As for [`Reader::trust_asked`].
+pub(super) fn trust(sources: &Sources, store: Option<&Store>, came: &Came, state: &State) -> Result<(), ResolveError> {
+    let Value::Object(members) = state.to_value() else { return Ok(()) };
+    if sources.trust.asks() {
+        let known = match store {
+            Some(store) => known(sources, store)?,
+            None => Known { now: (sources.date)(), ..Known::default() },
+        };
+        came.check(sources, &members, &known)?;
+    }
+    Ok(())
 }
 
 /// An error and all its causes in one line.

@@ -24,7 +24,7 @@ use umiak_spec::Digest;
 pub use delta::{DeltaFile, Part, delta_size, write_delta};
 pub use export::{ExportReport, Format, write};
 pub use import::{ImportMode, ImportReport};
-pub use scan::{Contents, scan, state, verify};
+pub use scan::{Contents, scan, scan_judged, state, verify};
 
 pub(crate) use import::{peek, read};
 

@@ -52,6 +52,22 @@ pub fn scan<E: From<Error>>(
     package: &Path,
     limits: &Limits,
     observer: &dyn Observer,
+    take: impl FnMut(&Digest, u64, &mut dyn Read) -> Result<(), E>,
+) -> Result<Contents, E> {
+    scan_judged(input, package, limits, observer, |_| Ok(()), take)
+}
+
+/// The same with the state shown to `judge` as soon as it is read: before the objects, where it comes first. An error of
+/// `judge` ends it.
+///
+/// # Errors
+/// As [`scan`]; what `judge` says.
+pub fn scan_judged<E: From<Error>>(
+    input: &mut dyn Read,
+    package: &Path,
+    limits: &Limits,
+    observer: &dyn Observer,
+    mut judge: impl FnMut(&State) -> Result<(), E>,
     mut take: impl FnMut(&Digest, u64, &mut dyn Read) -> Result<(), E>,
 ) -> Result<Contents, E> {
     let unreadable = |source| Error::from(PackageError::Read { package: package.to_owned(), source });
@@ -65,7 +81,7 @@ pub fn scan<E: From<Error>>(
         entries += 1;
         match found.entry(&header, entries)? {
             Entry::Nothing => {}
-            Entry::State => found.state(&mut archive, header.size)?,
+            Entry::State => judge(found.state(&mut archive, header.size)?)?,
             Entry::Object(digest) => {
                 state_first &= found.state.is_some();
                 let again = found.objects.insert(digest, header.size).is_some();
@@ -151,7 +167,7 @@ impl Found<'_> {
         }
     }
 
-    fn state<R: Read>(&mut self, archive: &mut Reader<'_, R>, size: u64) -> Result<(), Error> {
+    fn state<R: Read>(&mut self, archive: &mut Reader<'_, R>, size: u64) -> Result<&State, Error> {
         if self.state.is_some() {
             let (package, entry) = (self.package.to_owned(), "json".to_owned());
             return Err(PackageError::Entry { package, entry, reason: "is there twice" }.into());
@@ -161,8 +177,7 @@ impl Found<'_> {
             self.canonical = state.canonical().as_bytes() == bytes;
             Ok(state)
         };
-        self.state = Some(read_state(archive, self.package, size, parse)?);
-        Ok(())
+        Ok(self.state.insert(read_state(archive, self.package, size, parse)?))
     }
 
     /// Whether the state and the objects are for one another.

@@ -55,6 +55,13 @@ impl Selection {
         Ok(Self { include: list(include)?, exclude: list(exclude)? })
     }
 
+    /// Whether a key is meant: by what is included, by what is excluded.
+    #[must_use]
+    pub fn means(&self, key: &str) -> (bool, bool) {
+        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(key));
+        (any(&self.include), any(&self.exclude))
+    }
+
     /// What they select of `state`.
     #[must_use]
     pub fn of<'s>(&self, state: &'s Object) -> Selected<'s> {

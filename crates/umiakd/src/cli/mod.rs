@@ -3,12 +3,16 @@
 //! Nothing is done here: arguments become values.
 #![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help pages: `[repeat]` is no link")]
 
+mod tx;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use umiak_ui::TalkArgs;
 use umiak_ui::program::{self, EXIT_CODES, Parsed};
+
+pub use tx::{TxAddArgs, TxBeginArgs, TxCommand, TxRemoveArgs};
 
 const ABOUT: &str = "umiakd keeps a device running what it should run.";
 
@@ -27,6 +31,7 @@ const TEMPLATE: &str = "\
 What it should run:
   target set      Say what this device should run
   target show     Show what was said
+  tx              Put several packages together, and take parts out
   check           Show what an update would do, and whether it fits
   update          Fetch, stage, switch, test, commit or go back
 
@@ -90,6 +95,8 @@ pub enum Command {
     /// Say what this device should run, and show it
     #[command(subcommand)]
     Target(TargetCommand),
+    #[command(subcommand)]
+    Tx(TxCommand),
     Check(CheckArgs),
     Update(UpdateArgs),
     Rollback(RollbackArgs),
@@ -143,17 +150,27 @@ pub enum TargetCommand {
 /// Say what this device should run
 ///
 /// A target is one or more references of apps or images in a registry (`registry.example/team/shop:stable`), a file.json that
-/// lists them, a pvr package (package.tgz) or a bundle of `umiak compose bundle`. All apps together: what is not named
-/// is removed by the next update. A tag is followed: each update looks at it again. Nothing is fetched and nothing switched now.
+/// lists them, or a bundle of `umiak compose bundle`. All apps together: what is not named is removed by the next update. A
+/// tag is followed: each update looks at it again.
+///
+/// Packages alone (package.tgz) are merged into the current revision: what a package brings of a container replaces that
+/// container, everything else stays. They are verified now, from the first byte to the last. With --replace they
+/// are all that is to run.
+///
+/// Nothing is fetched and nothing switched now.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   umiakd target set registry.example/team/shop:stable registry.example/team/web:1.0.9
-  umiakd target set /media/usb/shop-1.5.0.tar && umiakd update")]
+  umiakd target set /media/usb/shop-1.5.0.tar && umiakd update
+  umiakd target set /media/usb/maps-1.4.2-0-g7ab223a.arm64v8.tgz && umiakd update")]
 pub struct TargetSetArgs {
-    /// References, or one file
+    /// References, or one file, or packages
     #[arg(required = true, value_name = "TARGET")]
     pub targets: Vec<String>,
+    /// A package is all that is to run: nothing is merged
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// Show what an update would do, and whether it fits

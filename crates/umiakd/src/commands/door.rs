@@ -5,7 +5,7 @@ use std::path::Path;
 
 use umiak_ui::Kind;
 
-use crate::cli::{Cli, Command, TargetCommand};
+use crate::cli::{Cli, Command, TargetCommand, TxCommand};
 use crate::context::Context;
 use crate::daemon::door;
 use crate::error::Failure;
@@ -18,6 +18,10 @@ pub fn ask(context: &Context<'_>, cli: &Cli) -> Result<u8, Failure> {
     if cli.world.store.is_some() {
         return Err(Failure::new(Kind::Usage, "--store is for root: the daemon has its own store")
             .hint("run it as root, or leave --store out"));
+    }
+    if matches!(&cli.command, Command::Tx(TxCommand::Add(arguments)) if arguments.package == "-") {
+        return Err(Failure::new(Kind::Usage, "standard input does not reach the daemon")
+            .hint("name the file, or run it as root: then no daemon is needed"));
     }
     let socket = &context.settings.daemon.socket;
     let heard = |stream: &str, text: &str| match stream {
@@ -42,6 +46,7 @@ pub fn ask(context: &Context<'_>, cli: &Cli) -> Result<u8, Failure> {
 fn words(cli: &Cli, words: &[String]) -> Vec<String> {
     let files = match &cli.command {
         Command::Target(TargetCommand::Set(arguments)) => &arguments.targets[..],
+        Command::Tx(TxCommand::Add(arguments)) => std::slice::from_ref(&arguments.package),
         _ => &[],
     };
     let mut rest = words.iter();
@@ -76,6 +81,7 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         assert_eq!(spoken("--config x --json status"), "--json status");
         assert_eq!(spoken("--config=x status -v"), "status -v");
+        assert_eq!(spoken("tx add Cargo.toml"), format!("tx add {}/Cargo.toml", here.display()));
         assert_eq!(spoken("target set Cargo.toml shop:1"), format!("target set {}/Cargo.toml shop:1", here.display()));
     }
 }

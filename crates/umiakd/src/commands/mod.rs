@@ -8,6 +8,7 @@ mod status;
 mod store;
 mod support;
 mod target;
+mod tx;
 mod update;
 
 use std::sync::atomic::AtomicBool;
@@ -82,7 +83,8 @@ fn verb(context: &Context<'_>, agent: &Agent, command: &Command, stop: &AtomicBo
     match command {
         Command::Status(_) => status::status(context, agent),
         Command::History(arguments) => status::history(context, agent, arguments),
-        Command::Target(command) => target::run(context, agent, command),
+        Command::Target(command) => target::run(context, agent, command, stop),
+        Command::Tx(command) => tx::run(context, agent, command, stop),
         Command::Check(arguments) => update::check(context, agent, arguments, stop),
         Command::Update(arguments) => update::update(context, agent, arguments, stop),
         Command::Rollback(arguments) => update::rollback(context, agent, arguments, stop),

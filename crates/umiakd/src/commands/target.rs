@@ -1,29 +1,39 @@
 //! `umiakd target`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use umiak_agent::Agent;
+use umiak_agent::{Agent, Onto};
 use umiak_spec::Limits;
 use umiak_spec::target::{Asked, AskedApp, Origin};
 use umiak_ui::Kind;
 
+use super::tx;
 use crate::cli::{TargetCommand, TargetSetArgs};
 use crate::context::Context;
 use crate::error::Failure;
+use crate::show::Watch;
 
 /// The longest file.json that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// Sets or shows.
-pub fn run(context: &Context<'_>, agent: &Agent, command: &TargetCommand) -> Result<(), Failure> {
+pub fn run(context: &Context<'_>, agent: &Agent, command: &TargetCommand, stop: &AtomicBool) -> Result<(), Failure> {
     match command {
-        TargetCommand::Set(arguments) => set(context, agent, arguments),
+        TargetCommand::Set(arguments) => set(context, agent, arguments, stop),
         TargetCommand::Show => show(context, agent),
     }
 }
 
-fn set(context: &Context<'_>, agent: &Agent, arguments: &TargetSetArgs) -> Result<(), Failure> {
-    let asked = asked(&arguments.targets)?;
+fn set(context: &Context<'_>, agent: &Agent, arguments: &TargetSetArgs, stop: &AtomicBool) -> Result<(), Failure> {
+    let words = &arguments.targets;
+    let packages: Vec<PathBuf> =
+        words.iter().filter_map(|word| package(word)).map(tx::whole).collect::<Result<_, _>>()?;
+    if !arguments.replace && packages.len() == words.len() {
+        return install(context, agent, words, &packages, stop);
+    }
+    let asked = asked(words)?;
+    agent.judge(&packages, Onto::Nothing, &Watch::new(context.printer, stop))?;
     let names = || match asked.apps.as_slice() {
         [] => "nothing".to_owned(),
         apps => apps.iter().map(|app| app.origin.to_string()).collect::<Vec<_>>().join(" "),
@@ -35,6 +45,37 @@ fn set(context: &Context<'_>, agent: &Agent, arguments: &TargetSetArgs) -> Resul
     agent.set_target(&asked)?;
     context.printer.fact("Target", &names());
     if !context.world.by_daemon {
+        context.printer.hint("umiakd check shows what an update would do");
+    }
+    Ok(())
+}
+
+/// The file that a word names, if it is a package.
+fn package(word: &str) -> Option<&Path> {
+    match word.strip_prefix("pvr:") {
+        Some(path) => Some(Path::new(path)),
+        None => Some(Path::new(word)).filter(|_| spelled(word).starts_with("pvr:")),
+    }
+}
+
+/// Merges packages into what runs.
+fn install(
+    context: &Context<'_>,
+    agent: &Agent,
+    words: &[String],
+    packages: &[PathBuf],
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
+    let watch = Watch::new(context.printer, stop);
+    let (verb, installed) = match context.talk.dry_run {
+        true => ("Would", agent.judge(packages, Onto::Current, &watch)?),
+        false => ("Merged", agent.install(packages, &watch)?),
+    };
+    for (word, installed) in words.iter().zip(&installed) {
+        let first = if context.talk.dry_run { "merge " } else { "" };
+        context.printer.fact(verb, &format!("{first}{}", tx::told(word, installed)));
+    }
+    if !context.talk.dry_run && !context.world.by_daemon {
         context.printer.hint("umiakd check shows what an update would do");
     }
     Ok(())
@@ -74,10 +115,11 @@ fn spelled(word: &str) -> String {
     let path = Path::new(word);
     if path.join("oci-layout").exists() {
         format!("oci:{word}")
+    } else if word.ends_with(".tgz") || word.ends_with(".tar.gz") {
+        // Also where there is none: no image is called so, and a typing error is no image's name.
+        format!("pvr:{word}")
     } else if !path.is_file() {
         word.to_owned()
-    } else if word.ends_with(".tgz") || word.ends_with(".tar.gz") {
-        format!("pvr:{word}")
     } else {
         format!("oci-archive:{word}")
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use umiak_ui::program::Parsed;
 use umiak_ui::usage_diagnostic;
 
-use crate::cli::{self, Command, TargetCommand};
+use crate::cli::{self, Command, TargetCommand, TxCommand};
 
 /// The longest request, in bytes.
 const LONGEST: usize = 64 << 10;
@@ -101,8 +101,11 @@ fn manner(words: &[String]) -> Result<Manner, String> {
         | Command::History(_)
         | Command::Logs(_)
         | Command::Target(TargetCommand::Show)
+        | Command::Tx(TxCommand::Show)
         | Command::Version => Some(Manner::Looks),
+        Command::Tx(TxCommand::Add(arguments)) if arguments.package == "-" => None,
         Command::Target(TargetCommand::Set(_))
+        | Command::Tx(_)
         | Command::Update(_)
         | Command::Rollback(_)
         | Command::Pin(_)
@@ -157,13 +160,17 @@ mod tests {
     #[test]
     fn what_a_line_means_is_what_the_command_line_says() {
         let manner = |line: &str| manner(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-        for line in ["status", "--json status", "target show", "update --dry-run", "help update", "fsck --help"] {
+        for line in
+            ["status", "--json status", "target show", "update --dry-run", "help update", "fsck --help", "tx show"]
+        {
             assert_eq!(manner(line), Ok(Manner::Looks), "{line}");
         }
-        for line in ["update", "-v update --now", "target set a b", "fsck", "prune --json"] {
+        for line in ["update", "-v update --now", "target set a b", "fsck", "prune --json", "tx add a", "tx commit"] {
             assert_eq!(manner(line), Ok(Manner::Changes), "{line}");
         }
-        for line in ["daemon", "shim x", "resume", "support", "--config /tmp/x status", "--by-daemon update"] {
+        for line in
+            ["daemon", "shim x", "resume", "support", "tx add -", "--config /tmp/x status", "--by-daemon update"]
+        {
             assert_eq!(manner(line), Err(format!("`{line}` does not go through the socket: it is for root")));
         }
         assert_eq!(manner("updat").unwrap_err(), "there is no command `updat`");

@@ -1,0 +1,137 @@
+//! Packages judged before anything is done with them: whether they are whole, whose they are, for which device.
+//!
+//! Guarantees: a package that was judged good is one archive with a state and exactly its objects, each with the bytes that
+//! its name says; the policy accepts it, and its makers say that it is for this device. Nothing is changed by judging;
+//! what comes through a stream is in the store afterwards, or nothing of it is.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use umiak_plan::Role;
+use umiak_pvr::State;
+use umiak_repository::Error as PackageError;
+use umiak_repository::package::{Contents, scan_judged};
+use umiak_spec::target::{Carrier, Origin};
+use umiak_spec::{Digest, Observer};
+use umiak_store::{Object, Prunable, PrunePlan, Store, StoreError};
+
+use super::error::ResolveError;
+use super::trusted::{Came, trust};
+use super::{foreign, places};
+use crate::package;
+use crate::sources::Sources;
+
+/// What a package from standard input is called.
+const STREAM: &str = "-";
+
+/// What ends the reading of a package.
+enum Ended {
+    Package(PackageError),
+    Other(ResolveError),
+}
+
+impl From<PackageError> for Ended {
+    fn from(error: PackageError) -> Self {
+        Self::Package(error)
+    }
+}
+
+impl Ended {
+    fn of(self, path: &Path) -> ResolveError {
+        match self {
+            Self::Package(PackageError::Cancelled(cancelled)) => cancelled.into(),
+            Self::Package(source) => ResolveError::Package { path: path.to_owned(), source: Box::new(source) },
+            Self::Other(error) => error,
+        }
+    }
+}
+
+/// Judges packages.
+pub(crate) struct Judge<'a> {
+    pub sources: &'a Sources,
+    /// What the device knows; `None` where there is no store yet.
+    pub store: Option<&'a Store>,
+    pub observer: &'a dyn Observer,
+}
+
+impl Judge<'_> {
+    /// Judges the package in a file, from its first byte to its last.
+    ///
+    /// # Errors
+    /// What is wrong with it, by name.
+    pub(crate) fn file(&self, path: &Path) -> Result<Contents, ResolveError> {
+        let mut file = File::open(path).map_err(|error| ResolveError::Missing {
+            what: format!("the package {}", path.display()),
+            why: format!("it cannot be opened: {error}"),
+        })?;
+        let origin = places::named(&Origin::Package(path.to_owned()));
+        let judge = |state: &State| self.accepted(origin.clone(), state).map_err(Ended::Other);
+        scan_judged(&mut file, path, &self.sources.limits, self.observer, judge, |_, _, _| Ok(()))
+            .map_err(|ended| ended.of(path))
+    }
+
+    /// Judges a package as it comes, and keeps its objects in `store`, which is open for changes.
+    ///
+    /// # Errors
+    /// What is wrong with it, by name; there is no room. Nothing of it is kept then.
+    pub(crate) fn stream(&self, store: &Store, input: &mut dyn Read) -> Result<Contents, ResolveError> {
+        let path = Path::new(STREAM);
+        let named: RefCell<Option<BTreeSet<Digest>>> = RefCell::default();
+        let mut brought = Vec::new();
+        let judge = |state: &State| {
+            self.accepted(places::carrier(&Carrier::Stored), state).map_err(Ended::Other)?;
+            named.replace(Some(state.objects()));
+            Ok(())
+        };
+        let take = |digest: &Digest, size: u64, content: &mut dyn Read| {
+            let named = named.borrow();
+            let Some(named) = named.as_ref() else {
+                let why = "its state does not come before its objects: it has to come as a file".to_owned();
+                return Err(Ended::Other(ResolveError::File { path: path.to_owned(), why }));
+            };
+            // One that is not named is told at the end, with its name.
+            if named.contains(digest) && !store.has_blob(digest) {
+                self.room(store, size).map_err(Ended::Other)?;
+                package::keep(store, digest, size, content, self.observer).map_err(Ended::Other)?;
+                brought.push(*digest);
+            }
+            Ok(())
+        };
+        let taken = scan_judged(input, path, &self.sources.limits, self.observer, judge, take);
+        taken.map_err(|ended| {
+            let objects = brought.iter().map(|digest| Prunable { object: Object::Blob(*digest), bytes: 0 });
+            // Where somebody reads just now it goes with the next pruning.
+            let _ = store.prune(&PrunePlan { refs: Vec::new(), objects: objects.collect() });
+            ended.of(path)
+        })
+    }
+
+    /// Judges a state that was put together from packages, each of which was judged before.
+    ///
+    /// # Errors
+    /// The policy does not accept the whole.
+    pub(crate) fn merged(&self, state: &State, from: &[Carrier]) -> Result<(), ResolveError> {
+        trust(self.sources, self.store, &Came::merged(from), state)
+    }
+
+    /// What can be told by the state alone.
+    fn accepted(&self, origin: String, state: &State) -> Result<(), ResolveError> {
+        trust(self.sources, self.store, &Came::From(origin), state)?;
+        foreign::by_documents(state, &self.sources.platform)
+    }
+
+    /// Whether there is room for an object, as an update would have it.
+    fn room(&self, store: &Store, wanted: u64) -> Result<(), ResolveError> {
+        let surveyed = (self.sources.survey)(store);
+        let device = surveyed.map_err(|error| ResolveError::Missing {
+            what: "room for a package".to_owned(),
+            why: format!("what the device has cannot be told: {error}"),
+        })?;
+        let place = device.file_systems.get(device.place(Role::Blobs));
+        let free = place.map_or(0, |found| found.available(device.watermark));
+        if wanted > free { Err(StoreError::NoSpace { wanted, free }.into()) } else { Ok(()) }
+    }
+}
