@@ -11,6 +11,7 @@ pub mod ferro;
 pub mod guest;
 pub mod http;
 pub mod overlay2;
+pub mod pantavisor;
 pub mod random;
 pub mod registry;
 pub mod sample;

@@ -14,7 +14,7 @@ use crate::{Failure, command};
 const FLOORS: [&[&str]; 6] = [
     &["umiak-spec", "umiak-tree", "umiak-compose", "umiak-pvr", "umiak-plan"],
     &["umiak-lzma", "umiak-layer", "umiak-squashfs", "umiak-delta", "umiak-sign", "umiak-seal"],
-    &["umiak-registry", "umiak-repository", "umiak-store", "umiak-mount", "umiak-engine"],
+    &["umiak-registry", "umiak-repository", "umiak-store", "umiak-mount", "umiak-engine", "umiak-pantavisor"],
     &["umiak-build", "umiak-agent", "umiak-release"],
     &["umiak-ui", "umiak", "umiakd"],
     &["umiak-testkit", "xtask"],

@@ -153,9 +153,21 @@ impl Server {
     /// # Errors
     /// The socket cannot be made.
     pub fn start_unix(path: &Path, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> io::Result<Self> {
+        Self::start_unix_cutting(path, handler, |_| None)
+    }
+
+    /// The same, with connections that break while a request comes, as [`Server::start_cutting`] has them.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn start_unix_cutting(
+        path: &Path,
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+        limit: impl Fn(&Request) -> Option<usize> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         let place = Place::Unix(path.to_owned());
-        Ok(Self::run(handler, |_| None, place, move || listener.accept().map(|(stream, _)| Box::new(stream) as _)))
+        Ok(Self::run(handler, limit, place, move || listener.accept().map(|(stream, _)| Box::new(stream) as _)))
     }
 
     fn run(
