@@ -120,6 +120,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_path_an_address_or_an_error(text in "(unix:|http://|HTTPS://|ftp://|\\[)?\\PC{0,12}(#\\PC{0,6})?") {
+            if let Ok(Some((address, _))) = Address::find(&text) {
+                proptest::prop_assert_eq!(Address::of(&address.to_string()), Ok(Some(address)));
+            }
+        }
+    }
+
     #[test]
     fn a_path_that_is_a_socket_is_a_control_socket() {
         let place = tempfile::tempdir().unwrap();

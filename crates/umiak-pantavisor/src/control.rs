@@ -55,6 +55,7 @@ impl Control {
     pub(crate) fn object<'a>(&'a self, digest: &Digest, observer: &'a dyn Observer) -> Result<Download<'a>, Error> {
         let url = at(&format!("/objects/{}", digest.hex()));
         Download::open(&self.client, Box::new(move |_| Ok(url.clone())), observer)
+            .map_err(|error| error.of_object(digest))
     }
 
     pub(crate) fn send(&self, digest: &Digest, load: &Load<'_>, observer: &dyn Observer) -> Result<(), Error> {
@@ -100,7 +101,7 @@ impl Control {
     }
 
     fn is_untouched(&self, name: &Revision, observer: &dyn Observer) -> Result<bool, Error> {
-        Ok(self.progress(name.as_str(), observer)?.is_none_or(|progress| progress.is_untouched()))
+        Ok(self.progress(name.as_str(), true, observer)?.is_none_or(|progress| progress.is_untouched()))
     }
 
     /// Whether the revision `name` is one of `state`.
@@ -148,10 +149,16 @@ impl Control {
         }
     }
 
-    /// How the revision gets on; `None` when nothing is known of it yet.
-    pub(crate) fn progress(&self, revision: &str, observer: &dyn Observer) -> Result<Option<Progress>, Error> {
+    /// How the revision gets on; `None` when nothing is known of it yet. Asks `again` when the device does not answer.
+    pub(crate) fn progress(
+        &self,
+        revision: &str,
+        again: bool,
+        observer: &dyn Observer,
+    ) -> Result<Option<Progress>, Error> {
         let url = at(&format!("/steps/{revision}/progress"));
-        let answer = self.client.ask(Ask::get(&url), &[400, 404], observer)?;
+        let ask = Ask { repeatable: again, ..Ask::get(&url) };
+        let answer = self.client.ask(ask, &[400, 404], observer)?;
         if !answer.status().is_success() {
             return Ok(None);
         }

@@ -127,6 +127,16 @@ pub enum Error {
         /// What is wrong with it.
         source: StateError,
     },
+    /// It does not have an object that its own state names.
+    #[error("{place} does not have the object {}{}", digest.short(), told(detail.as_ref()))]
+    NoObject {
+        /// The device.
+        place: String,
+        /// Which.
+        digest: Digest,
+        /// What it said about it.
+        detail: Option<String>,
+    },
     /// An object of ours cannot be read.
     #[error("cannot read the object {}", digest.short())]
     Unreadable {
@@ -201,9 +211,11 @@ impl Error {
             Self::Status { .. } => ErrorKind::Network,
             Self::Denied { .. } => ErrorKind::Denied,
             Self::NoRoom { .. } | Self::DoesNotFit { .. } => ErrorKind::DoesNotFit,
-            Self::Refused { .. } | Self::Damaged { .. } | Self::Document { .. } | Self::State { .. } => {
-                ErrorKind::Corrupt
-            }
+            Self::NoObject { .. }
+            | Self::Refused { .. }
+            | Self::Damaged { .. }
+            | Self::Document { .. }
+            | Self::State { .. } => ErrorKind::Corrupt,
             Self::Conflict { .. } | Self::NotADevice { .. } | Self::Unsupported(_) => ErrorKind::Usage,
             Self::Unreadable { .. } => ErrorKind::System,
             Self::Failed { status, message, .. } => match (status, message.as_deref()) {
@@ -212,6 +224,14 @@ impl Error {
                 _ => ErrorKind::RolledBack,
             },
             Self::Cancelled(_) => ErrorKind::Cancelled,
+        }
+    }
+
+    /// Says which object it was that the device does not know.
+    pub(crate) fn of_object(self, digest: &Digest) -> Self {
+        match self {
+            Self::Status { place, status: 400 | 404, detail } => Self::NoObject { place, digest: *digest, detail },
+            other => other,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::progress::{Progress, Verdict};
 use crate::revision::Revision;
 
 /// Between two looks at an update.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Where the objects of a state are on this side.
 pub trait Objects {
@@ -260,7 +260,7 @@ impl Device {
 
     fn look(&self, revision: &str, observer: &dyn Observer) -> Result<Option<Progress>, Error> {
         match &self.way {
-            Way::Control(control) => control.progress(revision, observer),
+            Way::Control(control) => control.progress(revision, false, observer),
             Way::Remote(remote) => remote.progress(revision, observer),
         }
     }

@@ -174,6 +174,26 @@ mod tests {
         assert_eq!(other.message, "a b");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_sent_is_read_or_not_and_shown_on_one_line(
+            status in "\\PC{0,60}|\\x00{0,3}|[A-Z]{0,12}",
+            percent in "-?[0-9]{1,20}|\"[0-9]{0,4}\"|null|\\[\\]",
+            text in "(\\PC|\n|\t|\u{1b}){0,400}",
+        ) {
+            let document = Value::object([
+                ("status", Value::from(status)),
+                ("progress", Value::parse(percent.as_bytes(), 100).unwrap_or_default()),
+                ("status-msg", Value::from(text)),
+            ]);
+            if let Some(progress) = Progress::read(&document) {
+                proptest::prop_assert!(progress.percent <= 100);
+                let shown = format!("{} {}", progress.status, progress.message);
+                proptest::prop_assert!(shown.chars().count() < 400 && !shown.contains(char::is_control));
+            }
+        }
+    }
+
     #[test]
     fn each_status_has_a_verdict_and_prints_as_it_is_written() {
         let verdict = |name: &str| Status::named(name).verdict();

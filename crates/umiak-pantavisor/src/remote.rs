@@ -92,7 +92,8 @@ impl Remote {
     /// Where an object can be fetched.
     fn whereabouts(&self, digest: &Digest, observer: &dyn Observer) -> Result<String, Error> {
         let url = format!("{}/{}", self.places.borrow().objects, digest.hex());
-        let document = self.client.document(&url, DOCUMENT_LIMIT, "what the device says of an object", observer)?;
+        let document = self.client.document(&url, DOCUMENT_LIMIT, "what the device says of an object", observer);
+        let document = document.map_err(|error| error.of_object(digest))?;
         match text(&document, "signed-geturl") {
             Some(place) => self.absolute(place),
             None => Err(self.none("it does not say where its objects can be fetched")),
@@ -184,7 +185,7 @@ impl Remote {
             self.base.strip_suffix("/pvr").map(|cgi| format!("{cgi}/pvtx/status?rev={revision}")),
         ];
         for url in asked.into_iter().flatten() {
-            let answer = self.client.ask(Ask::get(&url), &[400, 404, 405], observer)?;
+            let answer = self.client.ask(Ask::get(&url).once(), &[400, 404, 405], observer)?;
             if !answer.status().is_success() {
                 continue;
             }

@@ -3,10 +3,12 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use common::{OLD, Shelf, control, fake, fetch, large, post, posting, state};
-use umiak_pantavisor::{Error, ErrorKind, LONGEST_NAME, Status};
+use umiak_pantavisor::{Address, Device, Error, ErrorKind, LONGEST_NAME, Missing, Status, Survey};
 use umiak_spec::{Digest, Silent};
 use umiak_testkit::pantavisor::Outcome;
 
@@ -109,6 +111,33 @@ fn a_device_that_runs_full_says_so_in_the_middle_of_an_upload() {
     assert!(matches!(error, Error::NoRoom { .. }), "{error:?}");
     assert!(error.to_string().contains("Not enough disk space"), "{error}");
     assert_eq!(fake.count("PUT /objects/"), 1, "a full device is not asked again");
+}
+
+/// The answer comes when a few bytes of many have been read, and the connection is closed upon it.
+#[test]
+fn an_answer_in_the_middle_of_an_upload_is_heard() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("pv-ctrl");
+    let listener = UnixListener::bind(&path).unwrap();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 5000]).unwrap();
+        let text = r#"{"Error":"Not enough disk space"}"#;
+        write!(stream, "HTTP/1.1 507 Insufficient Storage\r\nContent-Length: {}\r\n\r\n{text}", text.len()).unwrap();
+    });
+    let new = large(4_000_000, 1);
+    let (state, shelf) = (state(&[&new]), Shelf::of(&[&new]));
+    let missing = Missing { digest: Digest::of(&new), length: new.len() as u64, there: None };
+    let survey = Survey {
+        objects: [(missing.digest, missing.length)].into(),
+        missing: vec![missing],
+        running: false,
+        room: None,
+    };
+    let device = Device::connect(&Address::Control(path), &common::settings(), &Silent).unwrap();
+    let error = device.send(&posting(&state, &shelf), &survey, &Silent).unwrap_err();
+    serving.join().unwrap();
+    assert!(matches!(error, Error::NoRoom { .. }) && error.to_string().contains("Not enough disk space"), "{error:?}");
 }
 
 #[test]
@@ -226,8 +255,8 @@ fn objects_are_read_on_after_a_cut_with_ranges_and_without() {
 #[test]
 fn what_is_no_control_socket_is_told() {
     let place = tempfile::tempdir().unwrap();
-    let address = umiak_pantavisor::Address::Control(place.path().join("nobody"));
-    let device = umiak_pantavisor::Device::connect(&address, &common::settings(), &Silent).unwrap();
+    let address = Address::Control(place.path().join("nobody"));
+    let device = Device::connect(&address, &common::settings(), &Silent).unwrap();
     let error = device.state(&Silent).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network);
     assert!(error.to_string().contains("nobody"), "{error}");

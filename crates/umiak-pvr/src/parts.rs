@@ -92,7 +92,7 @@ pub enum ReferenceError {
     #[error("`{0}` names no directory or package")]
     Empty(String),
     /// A URL or an address of a device.
-    #[error("`{0}` is a hub or device address; umiak works with directories and package files, addresses come later")]
+    #[error("`{0}` is the address of a device or a hub; here a directory or a package file is taken")]
     Address(String),
 }
 
@@ -144,7 +144,7 @@ mod tests {
         assert!(matches!(Reference::parse("#web"), Err(ReferenceError::Empty(_))));
         for address in ["https://pvr.pantahub.com/u/d", "192.168.1.2#os", "::1"] {
             let error = Reference::parse(address).unwrap_err();
-            assert!(error.to_string().contains(address) && error.to_string().contains("come later"), "{error}");
+            assert!(error.to_string().contains(address) && error.to_string().contains("address"), "{error}");
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::read_document;
 
 const OBJECTS: &str = "ObjectsDir";
 const LAST: &str = "DefaultGetUrl";
+const POSTED: &str = "DefaultPostUrl";
 
 /// The configuration of a device directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +50,15 @@ impl Config {
 
     pub(crate) fn set_last_source(&mut self, source: &str) {
         self.0.insert(LAST.to_owned(), Value::from(source));
+    }
+
+    /// What was posted to last.
+    pub(crate) fn last_target(&self) -> Option<&str> {
+        self.text(POSTED)
+    }
+
+    pub(crate) fn set_last_target(&mut self, target: &str) {
+        self.0.insert(POSTED.to_owned(), Value::from(target));
     }
 
     fn text(&self, name: &str) -> Option<&str> {

@@ -95,6 +95,26 @@ pub enum Error {
         /// The digest of what it holds.
         found: Digest,
     },
+    /// A device elsewhere could not be asked, or not to the end.
+    #[error("cannot take from {name}")]
+    Elsewhere {
+        /// Which device.
+        name: String,
+        /// Why not: an error of whoever brings it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What a device elsewhere has under an object's name is something else.
+    #[error("the object {} of `{path}` is damaged on {name}: what it has there has the digest {}", digest.short(), found.short())]
+    DamagedElsewhere {
+        /// Which device.
+        name: String,
+        /// The first file that is the object.
+        path: StatePath,
+        /// The object.
+        digest: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
     /// Something that is not umiak's stands where a file belongs.
     #[error("cannot write `{path}`: `{by}` is {what}")]
     Blocked {

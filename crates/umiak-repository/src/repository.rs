@@ -115,6 +115,26 @@ impl Repository {
         self.config.last_source()
     }
 
+    /// What was posted to last.
+    #[must_use]
+    pub fn last_target(&self) -> Option<&str> {
+        self.config.last_target()
+    }
+
+    /// Notes what was posted to, for the next time.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written, [`Error::Cancelled`].
+    pub fn remember_post(&self, target: &str, observer: &dyn Observer) -> Result<(), Error> {
+        let _lock = self.lock(observer)?;
+        let mut config = self.config.clone();
+        config.set_last_target(target);
+        if config == self.config {
+            return Ok(());
+        }
+        durable::replace(&self.staging()?, &self.root.join(CONFIG), config.to_text().as_bytes(), 0o600)
+    }
+
     /// Keeps other processes of umiak out until the result is dropped. Methods of *this* value go on working.
     ///
     /// # Errors

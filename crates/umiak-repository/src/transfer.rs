@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use umiak_pvr::{Reference, State, StateError, StatePath};
+use umiak_pvr::{Parts, Reference, State, StateError, StatePath};
 use umiak_spec::Observer;
 
 use crate::checkout::{CheckoutOptions, CheckoutReport};
@@ -72,7 +72,8 @@ impl Repository {
         observer.check()?;
         let staging = self.staging()?;
         let report = self.adopt(&staging, &before, &after, stored)?;
-        self.remember(&staging, reference)?;
+        let path = std::path::absolute(&reference.path).at("use", Path::new(&reference.path))?;
+        self.remember(&staging, &path.to_string_lossy(), &reference.parts)?;
         Ok(report)
     }
 
@@ -93,11 +94,10 @@ impl Repository {
     }
 
     /// Notes where was taken from, for the next time.
-    fn remember(&self, staging: &Staging, reference: &Reference) -> Result<(), Error> {
-        let path = std::path::absolute(&reference.path).at("use", Path::new(&reference.path))?;
-        let mut source = path.to_string_lossy().into_owned();
-        if !reference.parts.is_all() {
-            source += &format!("#{}", reference.parts);
+    pub(crate) fn remember(&self, staging: &Staging, source: &str, parts: &Parts) -> Result<(), Error> {
+        let mut source = source.to_owned();
+        if !parts.is_all() {
+            source += &format!("#{parts}");
         }
         let mut config = self.config.clone();
         config.set_last_source(&source);

@@ -1,6 +1,6 @@
-//! The time of day as documents have it. The only clock of the program besides those of `umiak-ui`.
+//! The time of day as documents have it, and time that passes. The only clocks of the program besides those of `umiak-ui`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use umiak_ui::rfc3339;
 
@@ -15,4 +15,25 @@ pub fn now(fixed: Option<u64>) -> u64 {
 #[must_use]
 pub fn rfc3339_now(fixed: Option<u64>) -> String {
     rfc3339(now(fixed))
+}
+
+/// Time that passes while a device is waited for.
+pub struct Passing(Instant);
+
+impl Passing {
+    /// Begins at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl umiak_pantavisor::Clock for Passing {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }

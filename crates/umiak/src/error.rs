@@ -4,6 +4,7 @@
 //! the libraries. Exit codes: 0 done, 1 environment, 2 usage, 3 does not fit, 4 not trusted or corrupt, 5 network,
 //! 6 rolled back, 70 our bug.
 
+mod device;
 mod kinds;
 mod sealing;
 

@@ -63,7 +63,7 @@ fn a_wrong_line_is_told_on_stderr_with_code_2() {
         "app add --fro nginx:1 nginx",
         "app add --group data --runlevel data --from x y",
         "status --color sometimes",
-        "post --force https://pvr.example/me/device",
+        "putobjects --force https://pvr.example/me/device",
         "login",
         "device create",
         "sig add",
@@ -81,7 +81,7 @@ fn a_wrong_line_is_told_on_stderr_with_code_2() {
 #[test]
 fn with_json_errors_are_json_lines() {
     let place = Place::new("json-errors");
-    for line in ["--json comit", "--json post", "post --json"] {
+    for line in ["--json comit", "--json claim", "claim --json"] {
         let said = place.run(line);
         let object: serde_json::Value =
             serde_json::from_str(&said.err).unwrap_or_else(|_| panic!("{line}: {}", said.err));

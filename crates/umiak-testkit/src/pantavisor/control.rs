@@ -2,7 +2,7 @@
 
 use umiak_pvr::Value;
 
-use super::world::{Step, World, busy, error, json, object_of};
+use super::world::{Step, World, busy, error, json, object_of, told};
 use crate::http::{Request, Response};
 
 /// Characters of a local revision's name, `locals/` included.
@@ -53,7 +53,13 @@ fn objects(world: &World) -> Value {
 
 fn steps(world: &World) -> Value {
     let step = |(name, step): (&String, &Step)| {
-        Value::object([("name", Value::from(name.as_str())), ("commitmsg", Value::from(step.message.as_str()))])
+        let progress = step.progress.first().map_or_else(Value::default, |progress| told(*progress));
+        Value::object([
+            ("name", Value::from(name.as_str())),
+            ("date", Value::from("2026-01-01T00:00:00Z")),
+            ("commitmsg", Value::from(step.message.as_str())),
+            ("progress", progress),
+        ])
     };
     Value::from(world.steps.iter().map(step).collect::<Vec<_>>())
 }
@@ -83,10 +89,10 @@ fn step(world: &mut World, method: &str, rest: &str, request: &Request) -> Respo
     let local = name.strip_prefix("locals/").is_some_and(|own| !own.is_empty() && !own.contains('/'));
     match (method, what) {
         ("GET", "") => {
-            world.steps.get(name).map_or_else(|| error(404, "Step not found"), |step| json(200, &step.state))
+            world.steps.get(name).map_or_else(|| error(400, "Step not found"), |step| json(200, &step.state))
         }
         ("GET", "progress") => {
-            world.progress(name).map_or_else(|| error(404, "No progress"), |value| json(200, &value))
+            world.progress(name).map_or_else(|| error(400, "No progress"), |value| json(200, &value))
         }
         ("PUT", _) if !local || name.len() > LONGEST_NAME => error(400, "Bad step name"),
         ("PUT", "commitmsg") if request.body.len() > LONGEST_MESSAGE => error(400, "Message too long"),

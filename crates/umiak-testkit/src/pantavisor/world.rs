@@ -149,7 +149,7 @@ impl World {
 
     /// The content of an object's file, whatever it is.
     pub(super) fn download(&mut self, name: &str, request: &Request) -> Response {
-        let Some(bytes) = self.files.get(name) else { return error(404, "Object not found") };
+        let Some(bytes) = self.files.get(name) else { return error(400, "Object not found") };
         let from =
             request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
         let mut response = match from.filter(|_| self.ranges) {
@@ -230,12 +230,7 @@ impl World {
                 name.clone_into(&mut self.current);
             }
         }
-        Some(Value::object([
-            ("status", Value::from(status)),
-            ("status-msg", Value::from(message)),
-            ("progress", Value::from(i64::from(percent))),
-            ("retries", Value::from(0)),
-        ]))
+        Some(told((status, percent, message)))
     }
 
     /// Deletes revisions but the one that runs, and objects that none has; gives the bytes.
@@ -253,6 +248,16 @@ impl World {
         self.busy = self.busy.saturating_sub(1);
         busy || self.running.is_some()
     }
+}
+
+/// A progress document.
+pub(super) fn told((status, percent, message): (&str, u8, &str)) -> Value {
+    Value::object([
+        ("status", Value::from(status)),
+        ("status-msg", Value::from(message)),
+        ("progress", Value::from(i64::from(percent))),
+        ("retries", Value::from(0)),
+    ])
 }
 
 /// The object that an address names.

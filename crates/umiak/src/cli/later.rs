@@ -1,7 +1,7 @@
-//! pvr's verbs that umiak knows but does not have: the hub, devices on the network, self-replacement.
+//! pvr's verbs that umiak knows but does not have: the hub, devices to be searched for, self-replacement.
 //!
 //! Each is answered with an error (exit code 2) that says what to do instead. They are part of the grammar, hidden,
-//! so that `pvr post …` in a script fails with that answer and not with "unrecognized".
+//! so that `pvr claim …` in a script fails with that answer and not with "unrecognized".
 
 use clap::{Arg, ArgAction, Command};
 use umiak_ui::Diagnostic;
@@ -18,16 +18,15 @@ pub struct Verb {
 }
 
 const HUB: &str = "the hub, which umiak does not speak to yet";
-const NETWORK: &str = "a device on the network, which umiak does not speak to yet";
+const NETWORK: &str = "a search of the network or the hub's list of devices, which umiak does not have yet";
 const PACKAGE: &str = "write a package with `umiak export FILE.tgz` and carry it to the device or the hub";
+const POST: &str = "`umiak post DEVICE` gives a device objects and a new revision of them";
 const BESIDE: &str = "use pvr for this verb: both work on one checkout in turn";
 
 /// All of them.
 pub const VERBS: &[Verb] = &[
-    verb("put", HUB, PACKAGE),
-    verb("putobjects", HUB, PACKAGE),
-    verb("post", HUB, PACKAGE),
-    verb("push", HUB, PACKAGE),
+    verb("put", HUB, POST),
+    verb("putobjects", HUB, POST),
     verb("fastcopy", HUB, "`umiak get SOURCE#PARTS` in a clone of the destination, then `umiak export`"),
     verb("inspect", HUB, "`umiak clone PACKAGE DIR`, then `umiak json` there, shows a package"),
     verb("remoteinfo", HUB, BESIDE),

@@ -9,6 +9,7 @@ mod app;
 mod carry;
 mod compose;
 mod delta;
+mod device;
 mod image;
 pub mod later;
 mod one_dash;
@@ -30,6 +31,7 @@ pub use app::{
 pub use carry::{BundleArgs, CheckArgs, UnpackArgs};
 pub use compose::{ComposeCommand, FormatArg, PublishArgs as ComposePublishArgs, RegistryArgs, ShowArgs};
 pub use delta::{ApplyArgs, DeltaCommand, EffortArg, InspectArgs, MakeArgs, PublishArgs, plain_file};
+pub use device::PostArgs;
 pub use image::{CopyArgs, ImageCommand, ImageDiffArgs, ImageInspectArgs, ImageMeasureArgs, LsArgs, MeasureFormat};
 pub use pkg::{PkgBuildArgs, PkgCommand, PkgDiffArgs, PkgInitArgs, PkgLsArgs, PkgVerifyArgs};
 pub use repository::{
@@ -75,6 +77,7 @@ To and from elsewhere:
   clone           Make a device directory from another one or from a package
   get             Take files of another device, replacing ours
   merge           Take files of another device, merging JSON
+  post            Give a Pantavisor device the committed state, and watch it run
   export          Write a package file
   import          Read a package file
   deploy          Put packages together into one directory, as a device has it
@@ -152,8 +155,8 @@ pub struct WorldArgs {
     /// Say each step, as -v does
     #[arg(short, long, env = "PVR_DEBUG", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub debug: bool,
-    /// Token for the hub; kept for the commands that will need it
-    #[arg(short, long, value_name = "TOKEN", env = "PVR_ACCESSTOKEN", hide_env_values = true, hide = true)]
+    /// Token for a hub's devices
+    #[arg(short, long, value_name = "TOKEN", env = "PVR_ACCESSTOKEN", hide_env_values = true)]
     pub access_token: Option<String>,
     /// The hub; kept for the commands that will need it
     #[arg(short, long, value_name = "URL", env = "PVR_BASEURL", hide_env_values = true, hide = true)]
@@ -198,6 +201,7 @@ pub enum Command {
     /// As `get`, but JSON documents are merged member by member, as RFC 7386 has it.
     #[command(alias = "m")]
     Merge(FromArgs),
+    Post(PostArgs),
     Export(ExportArgs),
     Import(ImportArgs),
     Deploy(DeployArgs),

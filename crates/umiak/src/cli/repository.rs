@@ -74,6 +74,13 @@ pub struct JsonArgs {
 }
 
 const REPOSITORY: &str = "\
+A device is named by a directory, by a package file, or by its address; and by any of them with parts: \
+`web.tgz#web,_config/web,-web/notes`. A part is a directory at the top or a single key; a part behind `-` is left out.
+
+A Pantavisor device's address is its IP address, the URL of its remote (http://10.0.0.7:12368/cgi-bin/pvr), or, on the \
+device itself, its control socket (unix:/run/pantavisor/pv/pv-ctrl, or just the path).";
+
+const DIRECTORIES: &str = "\
 A device is named by a directory, by a package file, or by either with parts: `web.tgz#web,_config/web,-web/notes`. \
 A part is a directory at the top or a single key; a part behind `-` is left out.";
 
@@ -81,16 +88,16 @@ A part is a directory at the top or a single key; a part behind `-` is left out.
 #[derive(Debug, Args)]
 #[command(after_long_help = REPOSITORY)]
 pub struct FromArgs {
-    /// Directory or package file, with #PARTS or without [default: the one used last]
+    /// Directory, package file or address, with #PARTS or without [default: the one used last]
     #[arg(value_name = "DEVICE")]
     pub from: Option<String>,
 }
 
-/// Make a device directory from another one or from a package
+/// Make a device directory from another one, from a package or from a Pantavisor device
 #[derive(Debug, Args)]
 #[command(alias = "c", after_long_help = REPOSITORY)]
 pub struct CloneArgs {
-    /// Directory or package file, with #PARTS or without
+    /// Directory, package file or address, with #PARTS or without
     #[arg(value_name = "DEVICE")]
     pub from: String,
     /// Directory to make [default: the device's own name]
@@ -137,7 +144,7 @@ pub struct ImportArgs {
 /// Each device or package is laid over what is there, files that none of them has are deleted, and files are linked to
 /// the object pool. `.pv/` gets the links that the boot loader follows.
 #[derive(Debug, Args)]
-#[command(after_long_help = REPOSITORY)]
+#[command(after_long_help = DIRECTORIES)]
 pub struct DeployArgs {
     /// The directory to fill
     #[arg(value_name = "DIR")]

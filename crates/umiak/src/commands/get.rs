@@ -4,6 +4,7 @@ use umiak_pvr::Reference;
 use umiak_repository::{Repository, TransferReport};
 use umiak_ui::Size;
 
+use super::elsewhere::Source;
 use super::preview;
 use crate::cli::FromArgs;
 use crate::context::Context;
@@ -21,16 +22,31 @@ pub enum Way {
 /// Takes the other device's state and objects.
 pub fn run(context: &Context<'_>, arguments: &FromArgs, way: Way) -> Outcome {
     let repository = context.repository()?;
-    let reference = reference(&repository, arguments.from.as_deref())?;
-    if context.talk.dry_run {
-        return preview::transfer(context, &repository.pristine()?, &[reference], way == Way::Merge);
-    }
-    let progress = context.progress();
-    let report = match way {
-        Way::Replace => repository.get(&reference, &progress),
-        Way::Merge => repository.merge(&reference, &progress),
-    }?;
-    drop(progress);
+    let from = source(&repository, arguments.from.as_deref())?;
+    let report = match Source::find(context, from)? {
+        Some(device) => {
+            if context.talk.dry_run {
+                let theirs = device.selected(context)?;
+                return preview::laid_over(context, &repository.pristine()?, &theirs, way == Way::Merge);
+            }
+            let progress = context.progress();
+            match way {
+                Way::Replace => repository.get_from(&device, &device.parts, &progress),
+                Way::Merge => repository.merge_from(&device, &device.parts, &progress),
+            }?
+        }
+        None => {
+            let reference = Reference::parse(from)?;
+            if context.talk.dry_run {
+                return preview::transfer(context, &repository.pristine()?, &[reference], way == Way::Merge);
+            }
+            let progress = context.progress();
+            match way {
+                Way::Replace => repository.get(&reference, &progress),
+                Way::Merge => repository.merge(&reference, &progress),
+            }?
+        }
+    };
     tell(context, &report);
     Ok(())
 }
@@ -56,9 +72,9 @@ pub fn tell(context: &Context<'_>, report: &TransferReport) {
     context.printer.hint("`umiak checkout` writes the files");
 }
 
-fn reference(repository: &Repository, given: Option<&str>) -> Result<Reference, Failure> {
-    let text = given.or_else(|| repository.last_source()).ok_or_else(|| {
-        Failure::new(Kind::Usage, "there is no device to take from").hint("name a directory or a package file")
-    })?;
-    Ok(Reference::parse(text)?)
+fn source<'a>(repository: &'a Repository, given: Option<&'a str>) -> Result<&'a str, Failure> {
+    given.or_else(|| repository.last_source()).ok_or_else(|| {
+        Failure::new(Kind::Usage, "there is no device to take from")
+            .hint("name a directory, a package file or a device's address")
+    })
 }

@@ -12,6 +12,7 @@ mod copy;
 mod delta;
 mod deploy;
 mod diff;
+mod elsewhere;
 mod export;
 mod get;
 mod image;
@@ -20,6 +21,7 @@ mod init;
 mod json;
 mod keys;
 mod pkg;
+mod post;
 mod preview;
 mod sig;
 pub mod signing;
@@ -49,6 +51,7 @@ pub fn run(context: &Context<'_>, command: &Command) -> Outcome {
         Command::Clone(arguments) => clone::run(context, arguments),
         Command::Get(arguments) => get::run(context, arguments, get::Way::Replace),
         Command::Merge(arguments) => get::run(context, arguments, get::Way::Merge),
+        Command::Post(arguments) => post::run(context, arguments),
         Command::Export(arguments) => export::run(context, arguments),
         Command::Import(arguments) => import::run(context, arguments),
         Command::Deploy(arguments) => deploy::run(context, arguments),

@@ -18,6 +18,13 @@ pub fn transfer(context: &Context<'_>, before: &State, sources: &[Reference], me
     Ok(())
 }
 
+/// What laying `theirs` over `before` would change.
+pub fn laid_over(context: &Context<'_>, before: &State, theirs: &State, merge: bool) -> Outcome {
+    let combined = if merge { before.merge(theirs) } else { before.overlay(theirs) };
+    tell(context, before, &combined.map_err(umiak_repository::Error::Result)?);
+    Ok(())
+}
+
 /// What putting the package's state in the place of `before` would change.
 pub fn replacement(context: &Context<'_>, before: &State, package: &Reference) -> Result<(), Failure> {
     tell(context, before, &peek(package, &context.progress())?);

@@ -45,6 +45,13 @@ impl From<RepositoryError> for Failure {
                 (Kind::Untrusted, "delete that file and take it again with `umiak get` or `umiak import`")
             }
             E::Blocked { .. } => (Kind::Environment, "move it out of the way"),
+            E::Elsewhere { source, .. } => match source.downcast_ref() {
+                Some(error) => super::device::of_device(error),
+                None => (Kind::Network, "try again: what was fetched so far is kept"),
+            },
+            E::DamagedElsewhere { .. } => {
+                (Kind::Untrusted, "whoever has it whole can mend it: `umiak post --force` sends every object again")
+            }
             E::Package(_) => (Kind::Untrusted, "get the package again; nothing of it was used"),
         };
         Self::from_error(&error, kind, hints(hint))
@@ -240,7 +247,13 @@ impl From<ReleaseError> for Failure {
 
 impl From<ReferenceError> for Failure {
     fn from(error: ReferenceError) -> Self {
-        Self::from_error(&error, Kind::Usage, hints("name a directory or a package file, with #PARTS or without"))
+        Self::from_error(
+            &error,
+            Kind::Usage,
+            hints(
+                "name a directory or a package file, with #PARTS or without; `umiak clone` and `umiak get` take from devices",
+            ),
+        )
     }
 }
 
@@ -262,6 +275,6 @@ pub fn of_io(error: &io::Error) -> (Kind, &'static str) {
     }
 }
 
-fn hints(hint: &str) -> Vec<String> {
+pub(super) fn hints(hint: &str) -> Vec<String> {
     if hint.is_empty() { Vec::new() } else { vec![hint.to_owned()] }
 }
