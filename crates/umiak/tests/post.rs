@@ -7,7 +7,7 @@ use std::fs;
 
 use harness::{Place, assert_snapshot};
 use umiak_spec::Digest;
-use umiak_testkit::pantavisor::{Device, Outcome};
+use umiak_testkit::pantavisor::{Device, Outcome, World};
 
 const ROOT: &[u8] = b"the root file system of the factory";
 
@@ -118,21 +118,23 @@ fn get_and_merge_take_from_a_device_and_remember_it() {
     assert!(said.err.contains("Nothing new"), "{}", said.err);
 }
 
+/// Makes something go wrong on a device.
+type Wrong = fn(&mut World);
+
 #[test]
 fn each_failure_has_its_exit_code_and_the_device_runs_what_it_ran() {
-    for (code, text, wrong) in [
-        (3, "it does not fit", (|device| device.with(|world| world.capacity = 100)) as fn(&Device)),
-        (4, "State signature is missing", |device| {
-            device.with(|world| world.distrust = Some("State signature is missing"))
-        }),
-        (5, "does not allow it", |device| device.with(|world| world.managed = false)),
-        (5, "is busy", |device| device.with(|world| world.busy = 9)),
-        (6, "Status goal not reached", |device| device.with(|world| world.outcome = Outcome::Error)),
-        (5, "has not come to an end", |device| device.with(|world| world.outcome = Outcome::Hangs)),
-    ] {
+    let cases: [(i32, &str, Wrong); 6] = [
+        (3, "it does not fit", |world| world.capacity = 100),
+        (4, "State signature is missing", |world| world.distrust = Some("State signature is missing")),
+        (5, "does not allow it", |world| world.managed = false),
+        (5, "is busy", |world| world.busy = 9),
+        (6, "Status goal not reached", |world| world.outcome = Outcome::Error),
+        (5, "has not come to an end", |world| world.outcome = Outcome::Hangs),
+    ];
+    for (code, text, wrong) in cases {
         let device = device();
         let place = changed(&format!("pantavisor-code-{}", text.replace(' ', "-")), &device, &[3; 200]);
-        wrong(&device);
+        device.with(wrong);
         let said = post(&place, &format!("{} --wait 1 --busy 1", device.socket().display()));
         assert_eq!(said.code, code, "{}", said.err);
         assert!(said.err.contains(text), "{}", said.err);

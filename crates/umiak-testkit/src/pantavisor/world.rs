@@ -219,10 +219,8 @@ impl World {
         if step.progress.len() > 1 {
             step.progress.remove(0);
         }
-        if message == "Rebooting" {
-            if let Some((_, Outcome::Done(requests))) = self.running {
-                self.silent = requests;
-            }
+        if let (Some((_, Outcome::Done(requests))), "Rebooting") = (&self.running, message) {
+            self.silent = *requests;
         }
         if percent == 100 && self.running.as_ref().is_some_and(|(running, _)| running == name) {
             self.running = None;

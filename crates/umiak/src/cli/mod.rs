@@ -74,7 +74,7 @@ Device directory:
   json            Print the state of the files as they are
 
 To and from elsewhere:
-  clone           Make a device directory from another one or from a package
+  clone           Make a device directory from another one, a package or a Pantavisor device
   get             Take files of another device, replacing ours
   merge           Take files of another device, merging JSON
   post            Give a Pantavisor device the committed state, and watch it run

@@ -93,7 +93,7 @@ pub struct FromArgs {
     pub from: Option<String>,
 }
 
-/// Make a device directory from another one, from a package or from a Pantavisor device
+/// Make a device directory from another one, a package or a Pantavisor device
 #[derive(Debug, Args)]
 #[command(alias = "c", after_long_help = REPOSITORY)]
 pub struct CloneArgs {

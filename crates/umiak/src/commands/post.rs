@@ -147,6 +147,10 @@ fn check(address: &Address, arguments: &PostArgs, posting: &Posting<'_>) -> Outc
     Err(Failure::new(Kind::Usage, told).hint("leave it out, or name the device the other way"))
 }
 
+fn objects(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "object" } else { "objects" })
+}
+
 /// There is nothing to do.
 fn unchanged(context: &Context<'_>, device: &Device) -> Outcome {
     if context.printer.is_json() {
@@ -164,8 +168,8 @@ fn plan(context: &Context<'_>, device: &Device, survey: &Survey) {
     let most = if device.is_control() { "" } else { "at most " };
     let mut table = Table::new(&[Align::Left, Align::Left]);
     table.row(["Device", device.place()]);
-    table.row(["Objects", &format!("{} of {}, {}", survey.objects.len(), Size(total), "all that the revision has")]);
-    table.row(["Sends", &format!("{most}{missing} objects, {}", Size(bytes))]);
+    table.row(["Revision", &format!("{}, {}", objects(survey.objects.len()), Size(total))]);
+    table.row(["Sends", &format!("{most}{}, {}", objects(missing), Size(bytes))]);
     if let Some(room) = survey.room {
         let verdict = if survey.fits() { "it fits" } else { "it does not fit" };
         table.row(["Room", &format!("{} free, {} needed: {verdict}", Size(room.free), Size(survey.needed()))]);
@@ -188,8 +192,8 @@ fn dry_run(context: &Context<'_>, device: &Device, survey: &Survey) -> Outcome {
         return Err(no_room(device, survey));
     }
     let most = if device.is_control() { "" } else { "at most " };
-    let (count, bytes) = (survey.missing.len(), Size(survey.bytes()));
-    context.would(&format!("send {most}{count} objects, {bytes}, to {}, and make a revision of them", device.place()));
+    let (count, bytes) = (objects(survey.missing.len()), Size(survey.bytes()));
+    context.would(&format!("send {most}{count}, {bytes}, to {}, and make it a new revision", device.place()));
     Ok(())
 }
 
@@ -204,7 +208,7 @@ fn send(context: &Context<'_>, device: &Device, posting: &Posting<'_>, survey: &
     drop(progress);
     if sent.objects > 0 {
         let there = survey.objects.len().saturating_sub(sent.objects);
-        let text = format!("{} objects, {}; {there} were there", sent.objects, Size(sent.bytes));
+        let text = format!("{}, {}; {there} on the device already", objects(sent.objects), Size(sent.bytes));
         context.printer.fact("Sent", &text);
     }
     Ok(sent)
