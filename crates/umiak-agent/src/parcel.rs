@@ -161,6 +161,15 @@ fn is_here(store: &Store, object: &Digest, size: u64) -> bool {
     matches!(store.blob(object), Ok(Some(blob)) if blob.size() == size)
 }
 
+/// What lacks here for the objects of a delta; nothing where it can be taken, or the whole package is beside it.
+pub(crate) fn unmet(file: DeltaFile, store: &Store) -> Option<ResolveError> {
+    if beside(file.path()).is_some() {
+        return None;
+    }
+    let open = file.state().objects().into_iter().filter(|object| !store.has_blob(object)).collect();
+    Parcels { files: vec![file], damaged: None }.lacking(store, &open)
+}
+
 /// The whole package beside the delta in `path`, if there is one: `<target>.<arch>.tgz` for `<…>.<arch>.delta`.
 pub(crate) fn beside(path: &Path) -> Option<PathBuf> {
     if path.extension()? != "delta" {

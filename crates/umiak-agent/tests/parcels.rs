@@ -341,3 +341,22 @@ fn the_power_may_go_at_any_operation() {
     }
     assert!(cuts > 20, "{cuts} cuts");
 }
+
+#[test]
+fn a_delta_is_judged_like_a_package_before_it_is_a_target() {
+    let releases = Releases::new();
+    let sources = sources();
+    let path = releases.world.path().join(DELTA);
+    let empty = World::new();
+    let error = sources.package(Some(&empty.store()), &path, &Silently).unwrap_err();
+    assert!(error.to_string().contains("maps-1"), "what it starts from is not here: {error}");
+    let (store, _) = releases.installed(&sources);
+    let contents = sources.package(Some(&store), &path, &Silently).unwrap();
+    assert_eq!((contents.state, contents.objects.len()), (releases.target.state.clone(), 3));
+    let mut bytes = fs::read(&path).unwrap();
+    let page = bytes.len() - 1024 - 512;
+    bytes[page] ^= 1;
+    let damaged = releases.put("damaged.delta", &bytes);
+    let error = sources.package(Some(&store), &damaged, &Silently).unwrap_err();
+    assert!(error.to_string().contains("damaged.delta"), "{error}");
+}

@@ -13,7 +13,7 @@ use std::path::Path;
 use umiak_plan::Role;
 use umiak_pvr::State;
 use umiak_repository::Error as PackageError;
-use umiak_repository::package::{Contents, scan_judged};
+use umiak_repository::package::{Contents, DeltaFile, scan_judged};
 use umiak_spec::target::{Carrier, Origin};
 use umiak_spec::{Digest, Observer};
 use umiak_store::{Object, Prunable, PrunePlan, Store, StoreError};
@@ -22,6 +22,7 @@ use super::error::ResolveError;
 use super::trusted::{Came, trust};
 use super::{foreign, places};
 use crate::package;
+use crate::parcel;
 use crate::sources::Sources;
 
 /// What a package from standard input is called.
@@ -68,9 +69,23 @@ impl Judge<'_> {
             why: format!("it cannot be opened: {error}"),
         })?;
         let origin = places::named(&Origin::Package(path.to_owned()));
+        if let Some(delta) = DeltaFile::open(path).map_err(|error| Ended::Package(error).of(path))? {
+            return self.delta(origin, delta);
+        }
         let judge = |state: &State| self.accepted(origin.clone(), state).map_err(Ended::Other);
         scan_judged(&mut file, path, &self.sources.limits, self.observer, judge, |_, _, _| Ok(()))
             .map_err(|ended| ended.of(path))
+    }
+
+    /// Judges the delta of a package: also whether what it starts from is here.
+    fn delta(&self, origin: String, delta: DeltaFile) -> Result<Contents, ResolveError> {
+        self.accepted(origin, delta.state())?;
+        delta.verify(self.observer).map_err(|error| Ended::Package(error).of(delta.path()))?;
+        let contents = delta.contents();
+        match self.store.and_then(|store| parcel::unmet(delta, store)) {
+            Some(unmet) => Err(unmet),
+            None => Ok(contents),
+        }
     }
 
     /// Judges a package as it comes, and keeps its objects in `store`, which is open for changes.

@@ -115,7 +115,7 @@ fn spelled(word: &str) -> String {
     let path = Path::new(word);
     if path.join("oci-layout").exists() {
         format!("oci:{word}")
-    } else if word.ends_with(".tgz") || word.ends_with(".tar.gz") {
+    } else if [".tgz", ".tar.gz", ".delta"].iter().any(|end| word.ends_with(end)) {
         // Also where there is none: no image is called so, and a typing error is no image's name.
         format!("pvr:{word}")
     } else if !path.is_file() {
