@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use umiak_pvr::json::{Object, Value};
-use umiak_sign::{Distrust, Known, Policy, Standing};
+use umiak_sign::{Distrust, Known, Policy, PvsError, Standing};
 
 use crate::states::{ALL, Header, signed};
 use crate::tool::{RSA, SHOP, base64, key, openssl, policy};
@@ -114,4 +114,39 @@ fn a_last_day_counts_where_the_clock_is_believed() {
     );
     let timeless = Policy::parse(text.as_bytes(), &umiak_spec::Limits::default()).unwrap();
     assert!(timeless.check_state(SHOP, &state, &known).is_ok());
+}
+
+#[test]
+#[ignore = "needs: openssl"]
+fn a_damaged_certificate_is_an_error_whatever_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let ca = issuer(directory);
+    let trusting = policy(&[], &[("ca", &ca)], RULE);
+    by_leaf(directory, "codeSigning", "-days 10");
+    let der = openssl(directory, "x509 -in leaf.pem -outform DER", b"");
+    // Whether the chain is trusted: the signature itself is none.
+    let trusted = |der: &[u8]| {
+        let x5c = format!(r#","x5c":["{}"]"#, umiak_sign::base64::encode(der));
+        let refused = trusting.check_state(SHOP, &carried(&x5c), &Known::default()).unwrap_err();
+        matches!(refused, Distrust::State { source: PvsError::Changed { .. }, .. })
+    };
+    assert!(trusted(&der));
+    for at in 0..der.len() {
+        let mut damaged = der.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(!trusted(&damaged), "byte {at}");
+        assert!(!trusted(&der[..at]), "{at} bytes");
+    }
+}
+
+/// A state whose signature has this chain and is none.
+fn carried(x5c: &str) -> Object {
+    let header = format!(r#"{{"alg":"RS256","pvs":{{"include":["maps/**"]}},"typ":"PVS"{x5c}}}"#);
+    let members = [
+        ("#spec", Value::from("pvs@2")),
+        ("protected", umiak_sign::base64::encode_url(header.as_bytes()).as_str().into()),
+        ("signature", umiak_sign::base64::encode_url(&[0; 256]).as_str().into()),
+    ];
+    Object::from([("_sigs/maps.json".to_owned(), Value::object(members))])
 }
