@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::{How, Place, SIX};
 use umiak_release::{Judge, ReleaseError, Verified, compare};
@@ -27,7 +27,7 @@ fn any() -> Judge<'static> {
     Judge { signers: None, now: None, strict: false, platform: None, limits: Limits::default(), observer: &Silent }
 }
 
-fn judged(path: &PathBuf, platform: Option<&str>) -> Result<Verified, ReleaseError> {
+fn judged(path: &Path, platform: Option<&str>) -> Result<Verified, ReleaseError> {
     let platform = platform.map(|text| text.parse::<Platform>().unwrap());
     Judge { platform: platform.as_ref(), ..any() }.verify(path)
 }
