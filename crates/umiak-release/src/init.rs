@@ -47,7 +47,7 @@ pub struct InitReport {
 /// Writes the documents.
 ///
 /// # Errors
-/// [`ReleaseError::Exists`], [`ReleaseError::OtherName`] and others, before anything is written.
+/// [`ReleaseError::Exists`] and others, before anything is written.
 pub fn init(project: &Project, draft: &Draft<'_>) -> Result<InitReport, ReleaseError> {
     check_name(draft.app)?;
     if draft.platforms.is_empty() {
