@@ -30,7 +30,7 @@ mod pvpkg;
 mod verify;
 
 pub use arch::{Arch, TABLE};
-pub use build::{Asked, Built, Line, Outcome, Sealed, Sealing, Works};
+pub use build::{Asked, Built, Delta, DeltaState, Effort, Line, Outcome, Sealed, Sealing, Works};
 pub use compare::{Difference, compare, length};
 pub use conf::{CONF, platforms as conf_platforms};
 pub use error::ReleaseError;

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 
 use common::{How, Place, SIX, sample, shared};
-use umiak_release::{Arch, Outcome, ReleaseError};
+use umiak_release::{Arch, DeltaState, Outcome, ReleaseError};
 use umiak_repository::package;
 use umiak_spec::{Digest, Limits, Silent};
 use umiak_testkit::sample::index;
@@ -221,4 +221,32 @@ fn source_documents_that_make_no_sense_are_named() {
     fs::remove_dir_all(place.root().join("pvpkg/vax")).unwrap();
     let error = place.build(&How { only: &[sparc], ..How::default() }).unwrap_err();
     assert!(error.to_string().contains("s390x"), "{error}");
+}
+
+#[test]
+fn deltas_lie_beside_the_packages_that_they_lead_to() {
+    let place = ready();
+    let amd64 = [Arch::named("amd64").unwrap()];
+    let only = How { only: &amd64, ..How::default() };
+    place.build(&only).unwrap();
+    place.release(&SIX, 2);
+    let releases = place.root().join("releases");
+    let next = How { build: "0-2-g1234567", from: Some(&releases), ..only.clone() };
+    let made = |how: &How<'_>| place.build(how).unwrap().remove(0).result.unwrap().delta.unwrap();
+    let delta = made(&next);
+    assert_eq!(delta.state, DeltaState::Made);
+    let name = "pvwebstatus-v0.0.1-0-g7ab223a..v0.0.1-0-2-g1234567.amd64.delta";
+    assert_eq!(delta.path, releases.join(name));
+    let bytes = fs::read(&delta.path).unwrap();
+    assert_eq!(bytes.len() as u64, delta.bytes);
+    assert!(bytes.len() < 100 << 10, "the program did not change: {}", bytes.len());
+    assert_eq!(made(&next).state, DeltaState::Unchanged);
+    fs::remove_file(&delta.path).unwrap();
+    assert_eq!(made(&next).state, DeltaState::Made);
+    assert!(fs::read(&delta.path).unwrap() == bytes, "the same bytes");
+    // A first release has none before it.
+    let nothing = place.root().join("nothing");
+    fs::create_dir(&nothing).unwrap();
+    let lines = place.build(&How { from: Some(&nothing), ..next }).unwrap();
+    assert!(lines[0].result.as_ref().unwrap().delta.is_none());
 }

@@ -56,6 +56,13 @@ impl Budget {
     }
 }
 
+impl Share<'_> {
+    /// How much it is: less than was asked for where the whole is less.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Drop for Share<'_> {
     fn drop(&mut self) {
         *self.budget.free.lock().unwrap_or_else(PoisonError::into_inner) += self.bytes;

@@ -15,7 +15,7 @@ use umiak_repository::{ChangeKind, InitOptions, Repository};
 use super::budget::Budget;
 use super::pins::Pins;
 use super::record::{Input, Record};
-use super::{Asked, Built, Outcome, Works};
+use super::{Asked, Built, Delta, Outcome, Works, delta};
 use crate::durable::{self, Beside};
 use crate::error::ReleaseError;
 use crate::name::PackageName;
@@ -53,22 +53,31 @@ impl Job<'_> {
                 .map(|(app, image)| (app.clone(), image.reference.clone(), image.config.platform.clone()))
                 .collect(),
             apps: Vec::new(),
+            delta: None,
         };
         let clean = record.is_some() && self.is_clean()?;
         if let Some(record) = record.as_ref().filter(|record| record.input == input && clean && record.is_of(&package))
         {
-            return Ok(Built { outcome: Outcome::Unchanged, file: Some(record.file), ..built });
+            let delta = if self.asked.dry_run { None } else { self.delta(true)? };
+            return Ok(Built { outcome: Outcome::Unchanged, file: Some(record.file), delta, ..built });
         }
         if self.asked.dry_run {
             return Ok(built);
         }
         let layers = images.values().flat_map(|image| &image.layers).map(|layer| layer.size).max().unwrap_or(0);
-        let _share = self.budget.take(Budget::estimate(layers, works.threads.get()), works.observer)?;
+        let share = self.budget.take(Budget::estimate(layers, works.threads.get()), works.observer)?;
         // Blocks of a root that this very program made are those that it would make; of another's that is not certain.
         built.apps = self.make(&images, record.is_some() && clean)?;
         let record = Record::of(input, &package)?;
         record.keep(&release)?;
-        Ok(Built { outcome: Outcome::Made, file: Some(record.file), ..built })
+        drop(share);
+        Ok(Built { outcome: Outcome::Made, file: Some(record.file), delta: self.delta(false)?, ..built })
+    }
+
+    /// The delta from the release before.
+    fn delta(&self, unchanged: bool) -> Result<Option<Delta>, ReleaseError> {
+        let Some(from) = self.asked.from else { return Ok(None) };
+        delta::make(self.works, self.budget, from, self.name, unchanged)
     }
 
     /// The image of every app, pinned.

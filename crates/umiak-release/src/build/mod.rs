@@ -9,14 +9,17 @@
 //! share are fetched once, by digest, whoever comes first.
 
 mod budget;
+mod delta;
 mod job;
 mod pins;
+mod previous;
 mod record;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use umiak_build::AppReport;
+pub use umiak_delta::Effort;
 use umiak_pvr::{State, Value};
 use umiak_registry::{Context, in_parallel};
 use umiak_spec::{Digest, Limits, Observer, Platform};
@@ -74,6 +77,8 @@ pub struct Asked<'a> {
     pub build: &'a BuildVersion,
     /// Who signs; `None`: nobody.
     pub sealing: Option<Sealing<'a>>,
+    /// The directory of an earlier release, to make deltas from, and how hard they are pressed.
+    pub from: Option<(&'a Path, Effort)>,
     /// Only look.
     pub dry_run: bool,
 }
@@ -100,6 +105,32 @@ pub struct Built {
     pub images: Vec<(String, String, Platform)>,
     /// What was done to the apps.
     pub apps: Vec<AppReport>,
+    /// The delta that leads to it; `None` without an earlier release.
+    pub delta: Option<Delta>,
+}
+
+/// The delta from an earlier release of a package.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    /// Where it is, or would be.
+    pub path: PathBuf,
+    /// The package that it starts from.
+    pub base: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// What was done.
+    pub state: DeltaState,
+}
+
+/// What was done about a delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeltaState {
+    /// It was made.
+    Made,
+    /// It is there, and leads to the very same package.
+    Unchanged,
+    /// It would be no smaller than the package's objects, so there is none.
+    NotWorth,
 }
 
 /// What was done about a package.

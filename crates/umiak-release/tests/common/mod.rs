@@ -12,7 +12,8 @@ use umiak_pvr::app::SourceDocument;
 use umiak_pvr::{State, Value};
 use umiak_registry::{Context, Place as Order, RegistrySettings};
 use umiak_release::{
-    Arch, Asked, BuildVersion, Draft, InitReport, Line, Outcome, Project, ReleaseError, Sealed, Sealing, Works, init,
+    Arch, Asked, BuildVersion, Draft, Effort, InitReport, Line, Outcome, Project, ReleaseError, Sealed, Sealing, Works,
+    init,
 };
 use umiak_spec::{Limits, Platform, Silent};
 use umiak_testkit::http::{Files, Server};
@@ -65,12 +66,22 @@ pub struct How<'a> {
     pub memory: u64,
     pub build: &'a str,
     pub key: Option<&'a str>,
+    pub from: Option<&'a Path>,
     pub dry_run: bool,
 }
 
 impl Default for How<'_> {
     fn default() -> Self {
-        Self { only: &[], jobs: 3, threads: 2, memory: 1 << 30, build: "0-g7ab223a", key: Some("a"), dry_run: false }
+        Self {
+            only: &[],
+            jobs: 3,
+            threads: 2,
+            memory: 1 << 30,
+            build: "0-g7ab223a",
+            key: Some("a"),
+            from: None,
+            dry_run: false,
+        }
     }
 }
 
@@ -168,6 +179,7 @@ impl Place {
             version: &pvpkg.version,
             build: &build,
             sealing,
+            from: how.from.map(|directory| (directory, Effort::Fast)),
             dry_run: how.dry_run,
         })
     }

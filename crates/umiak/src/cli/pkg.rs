@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::app::RuntimeArgs;
 use super::compose::RegistryArgs;
+use super::delta::EffortArg;
 use super::image::bytes;
 use super::sig::{SigningArgs, TrustArgs};
 
@@ -74,6 +75,12 @@ pub struct PkgBuildArgs {
     /// Memory that they may take together, by estimate: 512M, 2G [default: half of what is free]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub memory: Option<u64>,
+    /// Make deltas, too, from the packages of an earlier release in this directory: NAME-A..B.ARCH.delta
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// How hard deltas are pressed
+    #[arg(long, value_name = "EFFORT", default_value = "smallest", requires = "from")]
+    pub effort: EffortArg,
     /// Sign nothing
     #[arg(long, conflicts_with_all = ["key", "generation", "strict"])]
     pub unsigned: bool,

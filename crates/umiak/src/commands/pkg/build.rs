@@ -5,21 +5,24 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use umiak_pvr::State;
-use umiak_release::{Arch, Asked, BuildVersion, Line, Outcome as Done, Project, ReleaseError, Works};
+use umiak_release::{
+    Arch, Asked, BuildVersion, DeltaState, Effort, Line, Outcome as Done, Project, ReleaseError, Works,
+};
 use umiak_spec::Limits;
 use umiak_ui::{Align, Size, Table};
 
 use super::git::Head;
 use super::memory;
 use super::sealing::Seal;
-use crate::cli::PkgBuildArgs;
+use crate::cli::{EffortArg, PkgBuildArgs};
 use crate::commands::sources::sources;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
 
 /// Makes them.
 pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
-    let project = Project::find(&context.here()?)?;
+    let here = context.here()?;
+    let project = Project::find(&here)?;
     let head = Head::of(project.root());
     let pvpkg = project.pvpkg()?;
     let words = &arguments.words;
@@ -30,12 +33,14 @@ pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
     let only = arguments.only.iter().map(|text| Arch::parse(text.trim())).collect::<Result<Vec<_>, _>>()?;
     let seal = Seal::of(context, arguments, head.as_ref())?;
     let sign = |state: &State, apps: &[String]| seal.as_ref().map_or(Ok(Vec::new()), |seal| seal.sign(state, apps));
+    let from = arguments.from.as_ref().map(|directory| here.join(directory));
     let asked = Asked {
         only: &only,
         name: words.name.as_deref().unwrap_or(&pvpkg.name),
         version: words.version.as_deref().unwrap_or(&pvpkg.version),
         build: &build,
         sealing: seal.as_ref().map(|seal| seal.sealing(&sign)),
+        from: from.as_deref().map(|directory| (directory, effort(arguments.effort))),
         dry_run: context.talk.dry_run,
     };
     let lines = make(context, arguments, &project, &asked)?;
@@ -45,6 +50,13 @@ pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
     }
     let failed: Vec<Line> = lines.into_iter().filter(|line| line.result.is_err()).collect();
     if failed.is_empty() { Ok(()) } else { Err(failures(context, failed)) }
+}
+
+const fn effort(arguments: EffortArg) -> Effort {
+    match arguments {
+        EffortArg::Smallest => Effort::Smallest,
+        EffortArg::Fast => Effort::Fast,
+    }
 }
 
 fn build_version(named: Option<&str>, head: Option<&Head>) -> Result<BuildVersion, Failure> {
@@ -104,6 +116,10 @@ fn tell(context: &Context<'_>, project: &Project, lines: &[Line]) -> Outcome {
             Ok(built) => {
                 let size = built.file.map(|(bytes, _)| Size(bytes).to_string()).unwrap_or_default();
                 table.row([arch, word(built.outcome), &size, &shown(&built.package)]);
+                if let Some(delta) = &built.delta {
+                    let (state, size) = (delta_word(delta.state), Size(delta.bytes).to_string());
+                    table.row(["", state, &size, &shown(&delta.path)]);
+                }
             }
             Err(error) => table.row([arch, "failed", "", &error.to_string()]),
         }
@@ -116,6 +132,14 @@ const fn word(done: Done) -> &'static str {
         Done::Made => "made",
         Done::Unchanged => "unchanged",
         Done::Planned => "to be made",
+    }
+}
+
+const fn delta_word(state: DeltaState) -> &'static str {
+    match state {
+        DeltaState::Made => "made",
+        DeltaState::Unchanged => "unchanged",
+        DeltaState::NotWorth => "not worth it",
     }
 }
 
@@ -136,6 +160,12 @@ fn value(line: &Line, shown: &dyn Fn(&Path) -> String) -> Value {
         "bytes": built.file.map(|(bytes, _)| bytes),
         "digest": built.file.map(|(_, digest)| digest.to_string()),
         "images": images.collect::<Vec<_>>(),
+        "delta": built.delta.as_ref().map(|delta| json!({
+            "delta": shown(&delta.path),
+            "base": delta.base,
+            "bytes": delta.bytes,
+            "outcome": delta_word(delta.state),
+        })),
     })
 }
 

@@ -1,0 +1,45 @@
+//! The delta from the release before, beside the package.
+
+use std::path::{Path, PathBuf};
+
+use umiak_build::delta::{Package, PackageWork};
+use umiak_delta::{Effort, MakeOptions};
+
+use super::budget::Budget;
+use super::previous::Previous;
+use super::{Delta, DeltaState, Works};
+use crate::error::ReleaseError;
+use crate::name::PackageName;
+
+/// What making a delta takes at most.
+const MEMORY: u64 = 1200 << 20;
+
+/// Makes the delta that leads to the package `name` from the release before it in `directory`, unless it is there and the
+/// package was. `None` when there is no such release.
+pub(super) fn make(
+    works: &Works<'_>,
+    budget: &Budget,
+    (directory, effort): (&Path, Effort),
+    name: &PackageName,
+    unchanged: bool,
+) -> Result<Option<Delta>, ReleaseError> {
+    let Some(previous) = Previous::of(name, directory)? else { return Ok(None) };
+    let target = works.project.package(name);
+    let path: PathBuf = target.with_file_name(previous.delta(name));
+    let base = previous.name.to_string();
+    if unchanged && let Ok(found) = std::fs::metadata(&path) {
+        return Ok(Some(Delta { path, base, bytes: found.len(), state: DeltaState::Unchanged }));
+    }
+    let share = budget.take(MEMORY, works.observer)?;
+    let options = MakeOptions { effort, threads: works.threads, memory: share.bytes() };
+    let scratch = target.parent().unwrap_or(Path::new("."));
+    let work = PackageWork { scratch, options: &options, limits: works.limits, observer: works.observer };
+    let stem = |name: &PackageName| format!("{}-{}", name.name, name.release());
+    let made = work.make(
+        Package { name: &stem(&previous.name), path: &previous.path },
+        Package { name: &stem(name), path: &target },
+        &path,
+    )?;
+    let state = if made.worth { DeltaState::Made } else { DeltaState::NotWorth };
+    Ok(Some(Delta { path, base, bytes: made.size, state }))
+}
