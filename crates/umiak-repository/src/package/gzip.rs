@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn stored_and_compressed_parts_come_out_as_they_went_in() {
         let text = b"the same words again and again, ".repeat(5000);
-        let noise: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let noise: Vec<u8> = (0..200_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
         let exact = vec![7; 2 * PIECE];
         let all: [&[(bool, &[u8])]; 6] = [
             &[],
