@@ -337,3 +337,18 @@ fn a_state_that_is_more_than_containers_is_refused_in_words() {
     let nothing = device::read(&State::with_spec(None), &|_| None);
     assert!(nothing.refusals[0].to_string().contains("no state of a device"));
 }
+
+#[test]
+fn nothing_runs_under_the_names_that_are_the_state_s_own() {
+    for name in ["_sigs", "_config", "_dm", "_hostconfig"] {
+        let mut package = Package::new();
+        package.app("web", r##"{"#spec":"service-manifest-src@1","docker_digest":"x@sha256:0"}"##);
+        package.squashfs("web/root.squashfs");
+        let fine = package.refusals();
+        package.inline(&format!("{name}/run.json"), r##"{"#spec":"service-manifest-run@1","name":"x","type":"lxc"}"##);
+        let refusals = package.refusals();
+        assert_eq!(refusals.len(), fine.len() + 1, "{refusals:?}");
+        assert!(refusals.iter().any(|said| said.contains(&format!("{name}/run.json"))), "{refusals:?}");
+        assert!(package.read().containers.iter().all(|container| container.service.name != name));
+    }
+}

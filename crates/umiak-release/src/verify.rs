@@ -54,7 +54,7 @@ impl Judge<'_> {
         let signed = self.signers.map(|signers| self.trusted(path, &contents, signers)).transpose()?;
         let apps = apps(&contents);
         let name = path.file_name().and_then(|name| name.to_str()).and_then(PackageName::parse);
-        let named = name.as_ref().and_then(|name| Arch::named(&name.arch)).map(Arch::platform);
+        let named = arch(path).and_then(Arch::named).map(Arch::platform);
         let wanted = [("the file's name", named.as_ref()), ("what was asked for", self.platform)];
         for (app, found) in &apps {
             for (by, wanted) in wanted.iter().filter_map(|(by, wanted)| Some((*by, (*wanted)?))) {
@@ -82,6 +82,13 @@ impl Judge<'_> {
         }
         Ok(signed)
     }
+}
+
+/// The architecture that the name of a package, or of a package's delta, ends with.
+fn arch(path: &Path) -> Option<&str> {
+    let file = path.file_name()?.to_str()?;
+    let stem = [".tgz", ".tar.gz", ".delta"].iter().find_map(|end| file.strip_suffix(end))?;
+    stem.rsplit_once('.').map(|(_, arch)| arch)
 }
 
 /// The apps of a package and what they are made for.

@@ -176,7 +176,7 @@ impl Policy {
     /// The same of a state that was put together on the device, whatever was asked of its packages.
     #[must_use]
     pub fn vouched_merged(&self, state: &Object) -> Vouched {
-        let signers = &self.signers_of_files();
+        let signers = &self.signers_of_merged();
         let needed = Needed { mode: Mode::Lenient, signers, threshold: 0, cover: Cover::Parts };
         self.judge_state(MERGED, state, &Known::default(), needed).0
     }

@@ -135,10 +135,18 @@ fn watermark(settings: &Settings) -> Result<umiak_plan::Watermark, Failure> {
         .map_err(|error| Failure::from_error(&error, Kind::Usage))
 }
 
-/// Whose signatures are needed; without a policy nobody's: digests alone count.
+/// The policy where the configuration names none, if it is there.
+const POLICY: &str = "/etc/umiak/policy.json";
+
+/// Whose signatures are needed; without a policy nobody's: digests alone count. One that is named has to be there.
 fn trust(settings: &Settings) -> Result<Trust, Failure> {
-    let Some(path) = &settings.policy else { return Ok(Trust::default()) };
-    let bytes = std::fs::read(path).map_err(|error| Failure::of_io("read", path, &error))?;
+    let path = settings.policy.as_deref().unwrap_or(Path::new(POLICY));
+    let bytes = match std::fs::read(path) {
+        Err(error) if settings.policy.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Trust::default());
+        }
+        read => read.map_err(|error| Failure::of_io("read", path, &error))?,
+    };
     // A policy that cannot be read is no reason to trust everybody.
     Trust::parse(&bytes, &Limits::default()).map_err(|error| {
         Failure::from_error(&error, Kind::Usage)

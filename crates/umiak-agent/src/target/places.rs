@@ -3,6 +3,8 @@
 //! An image of an app that came in a layout or a bundle is looked for beside the app, and then in its registry: a bundle
 //! with deltas has no layers.
 
+use std::path::Path;
+
 use umiak_spec::target::{Carrier, Origin};
 use umiak_spec::{Digest, ImageReference, RegistryName, Selector};
 
@@ -41,15 +43,24 @@ pub(crate) fn named(origin: &Origin) -> String {
             format!("{}/{}", name.host, name.repository)
         }
         other => match other.path() {
-            Some(path) => format!("file/{}", path.to_string_lossy().trim_start_matches('/')),
+            Some(path) => file(path),
             None => other.to_string(),
         },
     }
 }
 
+/// A file as rules name it: where it really is, whatever links and `..` lead there. Of one that is not there the text.
+fn file(path: &Path) -> String {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    format!("file/{}", real.to_string_lossy().trim_start_matches('/'))
+}
+
 /// The same of a place of objects: what came through standard input is `file/-`.
 pub(crate) fn carrier(carrier: &Carrier) -> String {
-    format!("file/{}", carrier.to_string().trim_start_matches('/'))
+    match carrier {
+        Carrier::File(path) => file(path),
+        Carrier::Stored => format!("file/{carrier}"),
+    }
 }
 
 /// What the app is called that a package is, where nobody calls it otherwise. Not by the file: its name has the release in

@@ -38,6 +38,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long a device is left alone when it is busy and does not say for how long.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// The least time between two questions to a device that is busy, whatever it says.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Bytes of an answer to a failed request that are looked at.
 const DETAIL: u64 = 16 << 10;
 
@@ -184,7 +187,9 @@ impl Client {
 
     fn leave_alone(&self, since: Duration, asked: Duration, observer: &dyn Observer) -> Result<(), Error> {
         let waited = self.clock.now().saturating_sub(since);
-        if waited + asked > self.busy {
+        // A device that says 0 is not asked as fast as it answers.
+        let asked = asked.max(PAUSE);
+        if waited.saturating_add(asked) > self.busy {
             return Err(Error::Busy { place: self.place.clone(), waited });
         }
         observer.note(&format!("The device is busy; asking again in {} s", asked.as_secs()));

@@ -142,7 +142,7 @@ fn manifests(state: &State) -> impl Iterator<Item = (&str, &Value)> {
     state.entries().iter().filter_map(|(path, entry)| {
         let name = path.as_str().strip_suffix(RUN_JSON)?.strip_suffix('/').filter(|name| !name.contains('/'))?;
         match entry {
-            Entry::Inline(value) if name != BSP => Some((name, value)),
+            Entry::Inline(value) if name != BSP && !name.starts_with('_') => Some((name, value)),
             _ => None,
         }
     })
@@ -183,6 +183,9 @@ fn whole(state: &State, found: &Found) {
                 "",
                 "kernel and drivers of the device are not replaced here; leave them out of the package: pvr export -p …",
             ),
+            (reserved, RUN_JSON) if reserved.starts_with('_') => {
+                found.at(path).refuse("", "no container can be called like that: names with `_` in front are the state's own");
+            }
             ("_hostconfig" | "_sigs" | "_config" | "_dm" | BSP, _) | (_, "") => {}
             (reserved, _) if reserved.starts_with('_') && first => {
                 found.at(format!("{reserved}/")).refuse("", "is not understood here");

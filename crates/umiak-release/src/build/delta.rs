@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use umiak_build::delta::{Package, PackageWork};
 use umiak_delta::{Effort, MakeOptions};
+use umiak_repository::package::{self, DeltaFile};
+use umiak_spec::Digest;
 
 use super::budget::Budget;
 use super::previous::Previous;
 use super::{Delta, DeltaState, Works};
+use crate::durable;
 use crate::error::ReleaseError;
 use crate::name::PackageName;
 
@@ -27,7 +30,10 @@ pub(super) fn make(
     let target = works.project.package(name);
     let path: PathBuf = target.with_file_name(previous.delta(name));
     let base = previous.name.to_string();
-    if unchanged && let Ok(found) = std::fs::metadata(&path) {
+    if unchanged
+        && leads(works, &path, &previous.path, &target)?
+        && let Ok(found) = std::fs::metadata(&path)
+    {
         return Ok(Some(Delta { path, base, bytes: found.len(), state: DeltaState::Unchanged }));
     }
     let share = budget.take(MEMORY, works.observer)?;
@@ -41,5 +47,20 @@ pub(super) fn make(
         &path,
     )?;
     let state = if made.worth { DeltaState::Made } else { DeltaState::NotWorth };
+    if !made.worth {
+        // One of an earlier build under the same name leads elsewhere.
+        durable::remove(&path)?;
+    }
     Ok(Some(Delta { path, base, bytes: made.size, state }))
+}
+
+/// Whether the delta that is there leads from this very package to that one: names do not say it, since a package may be
+/// built again under its name.
+fn leads(works: &Works<'_>, delta: &Path, base: &Path, target: &Path) -> Result<bool, ReleaseError> {
+    let Ok(Some(found)) = DeltaFile::open(delta) else { return Ok(false) };
+    let state = |path: &Path| -> Result<Digest, ReleaseError> {
+        Ok(Digest::of(package::state(path, &works.limits, works.observer)?.canonical().as_bytes()))
+    };
+    let told = found.delta();
+    Ok(told.base.state == state(base)? && told.target.state == state(target)?)
 }

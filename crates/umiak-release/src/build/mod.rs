@@ -25,7 +25,7 @@ use umiak_registry::{Context, in_parallel};
 use umiak_spec::{Digest, Limits, Observer, Platform};
 
 use crate::arch::Arch;
-use crate::error::ReleaseError;
+use crate::error::{IoContext as _, ReleaseError};
 use crate::name::{BuildVersion, PackageName};
 use crate::project::{Project, Source};
 use budget::Budget;
@@ -151,6 +151,10 @@ impl Works<'_> {
     /// Only what concerns all platforms: the project's documents, names, cancellation.
     pub fn build(&self, asked: &Asked<'_>) -> Result<Vec<Line>, ReleaseError> {
         let sources = self.project.sources(asked.only)?;
+        if let Some((from, _)) = asked.from {
+            // Before anything is made.
+            std::fs::read_dir(from).at("list", from)?;
+        }
         let names = sources
             .iter()
             .map(|source| PackageName::new(asked.name, asked.version, asked.build, source.arch.as_str()))

@@ -18,7 +18,7 @@ impl Policy {
     /// Where no rule is for [`MERGED`], anybody whom a rule for files knows may have signed its parts: some of them were here
     /// before. A package of which nothing was asked could bring everything, so nothing is asked of the whole either.
     pub(crate) fn demand_of_merged(&self, from: &BTreeSet<String>) -> Demand {
-        if let Some((_, demand)) = self.rules.iter().find(|(pattern, _)| pattern.matches(MERGED)) {
+        if let Some(demand) = self.rule_of_merged() {
             return demand.clone();
         }
         let (mut mode, mut cover) = (Mode::Strict, Cover::All);
@@ -40,6 +40,18 @@ impl Policy {
             return Demand::Anything;
         }
         Demand::Signed { mode, signers, threshold: 0, cover }
+    }
+
+    /// Everybody who may have signed a part of such a state: whom a rule for files, the default, or the rule for [`MERGED`]
+    /// knows.
+    pub(crate) fn signers_of_merged(&self) -> Vec<String> {
+        let own = self.rule_of_merged().map(signers).unwrap_or_default();
+        let all: BTreeSet<String> = self.signers_of_files().into_iter().chain(own.iter().cloned()).collect();
+        all.into_iter().collect()
+    }
+
+    fn rule_of_merged(&self) -> Option<&Demand> {
+        self.rules.iter().find(|(pattern, _)| pattern.matches(MERGED)).map(|(_, demand)| demand)
     }
 
     /// Everybody whom a rule for files, or the default, knows.
@@ -91,5 +103,15 @@ mod tests {
         let named = format!(r#"{{"from":"device","accept":"none"}},{rules}"#);
         assert_eq!(merged(&named, "any", &["file/c/x"]), Demand::Nothing);
         assert_eq!(merged("", "none", &[]), Demand::Anything, "nobody is known who could sign");
+    }
+
+    #[test]
+    fn who_signs_under_the_rule_for_the_device_counts_when_generations_are_noted() {
+        let text = format!(
+            r#"{{"version":1,"keys":{{"k":"{KEY}","l":"{KEY}"}},"rules":[{{"from":"device","accept":"signed","signers":["k"]}},
+                {{"from":"file/**","accept":"signed","signers":["l"]}}],"default":{{"accept":"any"}}}}"#
+        );
+        let policy = Policy::parse(text.as_bytes(), &Limits::default()).unwrap();
+        assert_eq!(policy.signers_of_merged(), ["k", "l"]);
     }
 }

@@ -143,7 +143,11 @@ pub enum PvsError {
 
 /// The signatures of a state, wherever they are in it: Pantavisor looks for them by their form as well.
 fn signatures(state: &Object) -> impl Iterator<Item = (&String, &Value)> {
-    state.iter().filter(|(_, value)| value.get("#spec").and_then(Value::as_str) == Some(PVS_SPEC))
+    state.iter().filter(|(_, value)| is_signature(value))
+}
+
+fn is_signature(value: &Value) -> bool {
+    value.get("#spec").and_then(Value::as_str) == Some(PVS_SPEC)
 }
 
 impl SignedState {
@@ -196,8 +200,10 @@ impl SignedState {
             }
         }
         let seen = |key: &str| protected.contains(key) || excluded.contains(key);
-        let open = state.keys().filter(|key| !key.starts_with(SIGNATURES) && !seen(key));
-        found.uncovered = open.cloned().collect();
+        // A name below `_sigs/` makes nothing a signature: whatever else is there could be run.
+        let needs_none = |key: &str, value: &Value| key.starts_with(SIGNATURES) && is_signature(value);
+        let open = state.iter().filter(|(key, value)| !needs_none(key, value) && !seen(key));
+        found.uncovered = open.map(|(key, _)| key.clone()).collect();
         found.excluded = excluded.difference(&protected).map(|key| (*key).to_owned()).collect();
         found.protected = protected.iter().map(|key| (*key).to_owned()).collect();
         (found, refused)
@@ -208,5 +214,19 @@ impl SignedState {
     pub fn report(&self) -> Report {
         let Self { protected, excluded, uncovered, .. } = self.clone();
         Report { protected, excluded, notseen: uncovered }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_signature_is_covered_by_no_name() {
+        let text = r##"{"#spec":"x","_sigs/a.json":{"#spec":"pvs@2"},"_sigs/run.json":{"#spec":"service-manifest-run@1"},"_sigs/root.squashfs":"0"}"##;
+        let Value::Object(state) = Value::parse(text.as_bytes(), 1 << 10).unwrap() else { panic!("an object") };
+        let (found, refused) = SignedState::examine(&state, &Signers::default(), &Known::default());
+        assert_eq!(found.uncovered, ["#spec", "_sigs/root.squashfs", "_sigs/run.json"]);
+        assert_eq!(refused.len(), 1, "what is one has to hold");
     }
 }

@@ -17,9 +17,9 @@ pub struct Verb {
     instead: &'static str,
 }
 
-const HUB: &str = "the hub, which umiak does not speak to yet";
+const HUB: &str = "an account at the hub, which umiak does not have yet";
 const NETWORK: &str = "a search of the network or the hub's list of devices, which umiak does not have yet";
-const PACKAGE: &str = "write a package with `umiak export FILE.tgz` and carry it to the device or the hub";
+const PACKAGE: &str = "`umiak post DEVICE` gives it to a device, `umiak export FILE.tgz` writes a package";
 const POST: &str = "`umiak post DEVICE` gives a device objects and a new revision of them";
 const BESIDE: &str = "use pvr for this verb: both work on one checkout in turn";
 
@@ -27,8 +27,12 @@ const BESIDE: &str = "use pvr for this verb: both work on one checkout in turn";
 pub const VERBS: &[Verb] = &[
     verb("put", HUB, POST),
     verb("putobjects", HUB, POST),
-    verb("fastcopy", HUB, "`umiak get SOURCE#PARTS` in a clone of the destination, then `umiak export`"),
-    verb("inspect", HUB, "`umiak clone PACKAGE DIR`, then `umiak json` there, shows a package"),
+    verb("fastcopy", HUB, "`umiak clone DESTINATION DIR`, there `umiak get SOURCE#PARTS`, then `umiak post`"),
+    verb(
+        "inspect",
+        HUB,
+        "`umiak pkg ls FILE` lists a package; `umiak clone DEVICE DIR`, then `umiak json` there, shows a device",
+    ),
     verb("remoteinfo", HUB, BESIDE),
     verb("stepinfo", HUB, BESIDE),
     verb("claim", HUB, BESIDE),

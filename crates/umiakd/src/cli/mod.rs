@@ -153,9 +153,9 @@ pub enum TargetCommand {
 /// lists them, or a bundle of `umiak compose bundle`. All apps together: what is not named is removed by the next update. A
 /// tag is followed: each update looks at it again.
 ///
-/// Packages alone (package.tgz) are merged into the current revision: what a package brings of a container replaces that
-/// container, everything else stays. They are verified now, from the first byte to the last. With --replace they
-/// are all that is to run.
+/// Packages alone (package.tgz), or deltas of packages (package.delta) where what they start from is here, are merged into
+/// the current revision: what a package brings of a container replaces that container, everything else stays. They are
+/// verified now, from the first byte to the last. With --replace they are all that is to run.
 ///
 /// Nothing is fetched and nothing switched now.
 #[derive(Debug, Args)]
@@ -165,7 +165,7 @@ Examples:
   umiakd target set /media/usb/shop-1.5.0.tar && umiakd update
   umiakd target set /media/usb/maps-1.4.2-0-g7ab223a.arm64v8.tgz && umiakd update")]
 pub struct TargetSetArgs {
-    /// References, or one file, or packages
+    /// References, or one file, or packages and their deltas
     #[arg(required = true, value_name = "TARGET")]
     pub targets: Vec<String>,
     /// A package is all that is to run: nothing is merged

@@ -34,7 +34,7 @@ pub struct Settings {
     pub docker: PathBuf,
     /// The platform to run, as `linux/arm64`; the machine's own when it is not said.
     pub platform: Option<String>,
-    /// A policy file: whose signatures are needed.
+    /// A policy file: whose signatures are needed. None: `/etc/umiak/policy.json`, where it is there.
     pub policy: Option<PathBuf>,
     /// How registries are reached.
     pub registry: Registry,

@@ -186,7 +186,8 @@ fn named(arch: Arch, error: ReleaseError) -> Failure {
     match Failure::from(error) {
         Failure::Told(mut diagnostic) => {
             diagnostic.message = format!("{arch}: {}", diagnostic.message);
-            diagnostic.outcome = Some("the packages that were there are as they were".to_owned());
+            diagnostic.outcome =
+                Some("its package is the one that was there, or the one made now; neither is half".to_owned());
             Failure::Told(diagnostic)
         }
         failure => failure,
