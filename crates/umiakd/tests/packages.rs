@@ -149,7 +149,7 @@ fn packages_are_merged_and_parts_taken_out() {
     assert!(told.contains("Merged") && told.contains("maps (5 files"), "{told}");
     device.done("update");
     says(&device, "maps", &["maps-1 started"]);
-    assert_eq!(device.done("logs device web").matches("started").count(), 1, "web did not notice");
+    assert_eq!(device.done("logs device web").matches("web-1 started").count(), 1, "web did not notice");
 
     let shown = device.done("--dry-run target set os-1.tgz");
     assert!(shown.contains("merge os-1.tgz: os"), "{shown}");
