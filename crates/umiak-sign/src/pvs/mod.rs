@@ -40,6 +40,10 @@ pub struct Signers<'a> {
     pub authorities: Vec<(&'a str, &'a Authority)>,
 }
 
+/// Comparisons of a pattern with a key, for all signatures of one state together: thousands of files under hundreds of
+/// patterns.
+const MAX_COMPARISONS: usize = 1 << 24;
+
 /// What the signatures of a state say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SignedState {
@@ -139,6 +143,11 @@ pub enum PvsError {
     /// Too many.
     #[error("the state has {0} signatures, more than the limit of {MAX_SIGNATURES}")]
     TooMany(usize),
+    /// More to compare than anybody's signatures need.
+    #[error(
+        "the patterns of the state's signatures and its files make more comparisons than the limit of {MAX_COMPARISONS}"
+    )]
+    TooMuch,
 }
 
 /// The signatures of a state, wherever they are in it: Pantavisor looks for them by their form as well.
@@ -178,6 +187,7 @@ impl SignedState {
             refused.push(PvsError::TooMany(count));
         }
         let (mut protected, mut excluded) = (BTreeSet::new(), BTreeSet::new());
+        let mut compared = 0_usize;
         for (name, value) in signatures(state).take(MAX_SIGNATURES) {
             let (jws, selection) = match Jws::read(name, value).and_then(|jws| Ok((jws.header.selection(name)?, jws))) {
                 Ok((selection, jws)) => (jws, selection),
@@ -186,6 +196,12 @@ impl SignedState {
                     continue;
                 }
             };
+            // Nobody has signed yet what says how much is to be done.
+            compared = compared.saturating_add(selection.patterns().saturating_mul(state.len()));
+            if compared > MAX_COMPARISONS {
+                refused.push(PvsError::TooMuch);
+                break;
+            }
             let stands = known.standing.signatures.contains(&jws.mark());
             let selected = selection.of(state);
             match jws.signer(&selected.payload, signers, known.now.filter(|_| !stands)) {
@@ -220,6 +236,24 @@ impl SignedState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_signed_cannot_ask_for_work_without_end() {
+        let header =
+            serde_json::json!({"alg": "RS256", "typ": "PVS", "pvs": {"include": vec!["a?c*e"; 200], "exclude": []}});
+        let protected = crate::base64::encode_url(header.to_string().as_bytes());
+        let forged = serde_json::json!({"#spec": "pvs@2", "protected": protected, "signature": "AAAA"});
+        let mut state = serde_json::Map::new();
+        state.insert("_sigs/a.json".into(), forged);
+        let examined = |state: &serde_json::Map<String, serde_json::Value>| {
+            let text = serde_json::to_string(state).unwrap();
+            let Value::Object(state) = Value::parse(text.as_bytes(), 4 << 20).unwrap() else { panic!("an object") };
+            SignedState::examine(&state, &Signers::default(), &Known::default()).1
+        };
+        assert!(!examined(&state).contains(&PvsError::TooMuch));
+        state.extend((0..90_000).map(|number| (format!("{number}"), serde_json::Value::from(0))));
+        assert_eq!(examined(&state), [PvsError::TooMuch]);
+    }
 
     #[test]
     fn what_is_no_signature_is_covered_by_no_name() {

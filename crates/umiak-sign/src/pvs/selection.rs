@@ -55,6 +55,11 @@ impl Selection {
         Ok(Self { include: list(include)?, exclude: list(exclude)? })
     }
 
+    /// How many patterns there are.
+    pub(crate) fn patterns(&self) -> usize {
+        self.include.len() + self.exclude.len()
+    }
+
     /// Whether a key is meant: by what is included, by what is excluded.
     #[must_use]
     pub fn means(&self, key: &str) -> (bool, bool) {
