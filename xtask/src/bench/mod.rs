@@ -19,7 +19,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use crate::{Failure, command, tidy};
+use crate::{Failure, command, dist, tidy};
 
 /// Compressor and block size of squashfs images, ours and the peers': pvr's.
 const FORMAT: &str = "-comp xz -b 128K";
@@ -118,6 +118,11 @@ fn program(options: &Options) -> Result<(PathBuf, PathBuf), Failure> {
     }
     command::run(command::cargo().args(["build", "--release", "--package", "umiak"]))?;
     Ok((target.join("release/umiak"), target.to_owned()))
+}
+
+/// The device's program as it is handed out (`cargo xtask dist`), or the one beside the program that the options name.
+fn device_program(options: &Options, umiak: &Path) -> Result<PathBuf, Failure> {
+    if options.umiak.is_some() { Ok(umiak.with_file_name("umiakd")) } else { dist::program("umiakd") }
 }
 
 #[cfg(test)]

@@ -52,7 +52,9 @@ pub struct Update {
     pub last: InUse,
     /// What the device keeps now more than an empty one.
     pub kept: u64,
-    /// Processor and memory of fetching and staging.
+    /// Processor and memory of setting the target.
+    pub setting: Run,
+    /// Of fetching and staging.
     pub staging: Run,
     /// And of switching.
     pub switching: Run,
@@ -61,15 +63,17 @@ pub struct Update {
 }
 
 impl Device {
-    /// An ext4 with an umiakd that runs containers with runc and reaches registries on loopback.
+    /// An ext4 with an umiakd that runs containers with runc, reaches registries on loopback, and verifies signatures if it is
+    /// given a policy.
     ///
     /// # Errors
     /// No root; the file system cannot be made.
-    pub fn new(scratch: &Path, name: &str, umiakd: &Path) -> Result<Self, Failure> {
+    pub fn new(scratch: &Path, name: &str, umiakd: &Path, policy: Option<&Path>) -> Result<Self, Failure> {
         let volume = Volume::make(scratch, &format!("device-{name}"), FileSystem::Ext4, 4096, SIZE).map_err(said)?;
         let run = scratch.join(format!("run-{name}"));
+        let policy = policy.map(|policy| format!("policy = \"{}\"\n", policy.display())).unwrap_or_default();
         let text = format!(
-            "store = \"{}/store\"\nengine = \"oci\"\nruntime = \"{RUNC}\"\n\n[registry]\ninsecure = true\n\n\
+            "store = \"{}/store\"\nengine = \"oci\"\nruntime = \"{RUNC}\"\n{policy}\n[registry]\ninsecure = true\n\n\
              [space]\nwatermark = 99\n\n[testing]\nwindow = \"1 s\"\n\n[daemon]\nsocket = \"{}/umiakd.sock\"\n",
             volume.path().display(),
             run.display()
@@ -118,13 +122,13 @@ impl Device {
         Run::parse(wall, &text).ok_or_else(|| format!("cannot understand the times `{text}`"))
     }
 
-    /// Brings the device to an app's release, first all but the switch, and watches; also a service that has `word` on
+    /// Brings the device to an app's release or to a package, first all but the switch, and watches; also a service that has `word` on
     /// its command line.
     ///
     /// # Errors
     /// umiakd fails.
     pub fn update(&self, app: &str, word: Option<String>) -> Result<Update, Failure> {
-        self.verb(&["target", "set", app])?;
+        let setting = self.costs(&["target", "set", app])?;
         let said = self.verb(&["check"])?;
         let before = look(self.volume.path())?;
         let room = Room::watch(self.volume.path().to_owned(), self.volume.path().join("store/store/reserve"));
@@ -137,7 +141,7 @@ impl Device {
         let switching = switching?.unwrap_or(staging);
         let last = look(self.volume.path())?;
         let (most, kept) = (most.max(last.bytes), last.bytes - self.empty.bytes);
-        Ok(Update { said, before, most, last, kept, staging, switching, stopped })
+        Ok(Update { said, before, most, last, kept, setting, staging, switching, stopped })
     }
 
     /// Sets what the device is to be brought to.

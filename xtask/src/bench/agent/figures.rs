@@ -46,6 +46,7 @@ mod tests {
             most: 1100,
             last: used(600),
             kept: 500,
+            setting: run,
             staging: run,
             switching: run,
             stopped: 0.0,

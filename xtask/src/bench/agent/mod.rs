@@ -5,8 +5,8 @@
 //! is the program that is handed out (`cargo xtask dist`).
 
 mod again;
-mod device;
-mod figures;
+pub mod device;
+pub mod figures;
 mod gap;
 mod load;
 mod own;
@@ -22,8 +22,8 @@ use super::registry::image;
 use super::registry::line::Line;
 use super::shell::Shell;
 use super::table::{self, Row};
-use super::{Options, machine, pairs, program};
-use crate::{Failure, command, dist, peers as packages};
+use super::{Options, device_program, machine, pairs, program};
+use crate::{Failure, command, peers as packages};
 
 /// Debian packages that the bench needs.
 const PACKAGES: [&str; 11] = [
@@ -92,7 +92,7 @@ pub fn bench(options: &Options) -> Result<(), Failure> {
     }
     let machine = machine::describe(&["docker.io", "runc", "skopeo"]);
     let (umiak, target) = program(options)?;
-    let umiakd = if options.umiak.is_some() { umiak.with_file_name("umiakd") } else { dist::program("umiakd")? };
+    let umiakd = device_program(options, &umiak)?;
     let mut shell = Shell::new(&target, "agent")?;
     shell.set("UMIAK", umiak.as_os_str());
     shell.set("HOME", shell.directory().join("home").as_os_str());
@@ -125,7 +125,7 @@ impl Bench<'_> {
 
     /// A device on which nothing is yet.
     fn device(&self, name: &str) -> Result<Device, Failure> {
-        Device::new(self.shell.directory(), name, &self.umiakd)
+        Device::new(self.shell.directory(), name, &self.umiakd, None)
     }
 
     /// From a pair's base to its target.

@@ -30,7 +30,19 @@ struct Bench<'a> {
 /// # Errors
 /// A peer is missing; a command failed.
 pub fn bench(options: &Options) -> Result<(), Failure> {
-    let packages = ["git", "gzip", "mmdebstrap", "squashfs-tools", "tar", "time", "util-linux"];
+    let packages = [
+        "busybox-static",
+        "e2fsprogs",
+        "git",
+        "gzip",
+        "mmdebstrap",
+        "mount",
+        "runc",
+        "squashfs-tools",
+        "tar",
+        "time",
+        "util-linux",
+    ];
     let missing = peers::install(&packages.map(str::to_owned).into())?;
     if !missing.is_empty() {
         return Err(format!("the bench needs Debian packages: apt-get install {}", Vec::from_iter(missing).join(" ")));
