@@ -1,9 +1,8 @@
 //! A file that a command writes: beside its place, made durable, then visible under its name.
 #![allow(clippy::disallowed_methods, reason = "results are written beside, synced and renamed here")]
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Kind};
@@ -54,39 +53,12 @@ impl Beside {
     }
 }
 
-/// Makes a directory that only its owner looks into, and what is missing above it.
-///
-/// # Errors
-/// What the system says.
-pub fn private_directory(path: &Path) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| Failure::of_io("create", path, &error))
-}
-
 /// Makes a directory, if it is not there.
 ///
 /// # Errors
 /// What the system says.
 pub fn directory(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|error| Failure::of_io("create", path, &error))
-}
-
-/// Writes a file that must not be there yet, with this mode from its first byte on: durable, or not there at all.
-///
-/// # Errors
-/// What the system says; a file that is there stays as it is.
-pub fn write_new(place: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
-    let failed = |error| Failure::of_io("write", place, &error);
-    let mut name = place.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}", std::process::id()));
-    let path = place.with_file_name(name);
-    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).map_err(failed)?;
-    let mut beside = Beside { path, file };
-    beside.file.write_all(bytes).and_then(|()| beside.file.sync_all()).map_err(failed)?;
-    // A second name and not another one: where a file is, there is no place for this one.
-    fs::hard_link(&beside.path, place).map_err(failed)?;
-    let directory = place.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
 }
 
 impl Drop for Beside {

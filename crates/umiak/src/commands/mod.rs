@@ -27,6 +27,7 @@ mod sig;
 pub mod signing;
 mod sources;
 mod status;
+mod together;
 mod version;
 
 use crate::cli::Command;

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::Files;
 use crate::cli::{KeysNewArgs, KindArg};
 use crate::clock;
-use crate::commands::beside;
 use crate::commands::signing::{certificates, kept_out, password, private_key};
+use crate::commands::together::{self, NewFile};
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
 
@@ -40,8 +40,7 @@ pub fn run(context: &Context<'_>, arguments: &KeysNewArgs) -> Outcome {
         names.push(files.authority_key());
     }
     if let Some(there) = names.iter().find(|file| file.exists()) {
-        let text = format!("{} is there already", there.display());
-        return Err(Failure::new(Kind::Usage, text).hint("keys are never replaced: give it another --name"));
+        return Err(together::there_already(there).hint("keys are never replaced: give it another --name"));
     }
     if context.talk.dry_run {
         names.iter().for_each(|file| context.printer.detail(&file.display().to_string()));
@@ -50,10 +49,10 @@ pub fn run(context: &Context<'_>, arguments: &KeysNewArgs) -> Outcome {
     }
     let password = arguments.password_file.as_deref().map(password).transpose()?;
     let planned = planned(context, arguments, &files, password.as_deref().map(Vec::as_slice))?;
-    beside::private_directory(&files.directory)?;
-    for file in &planned {
-        beside::write_new(&file.place, file.text.as_bytes(), file.mode)?;
-    }
+    // The key is the first of them and the last to appear: where it is, the rest is.
+    let in_order = planned.iter().rev();
+    let new = in_order.map(|file| NewFile { place: &file.place, bytes: file.text.as_bytes(), mode: file.mode });
+    together::write_new(&files.directory, &new.collect::<Vec<_>>())?;
     for file in &planned {
         context.printer.fact("Made", &format!("{}, {}", file.place.display(), file.what));
     }
