@@ -1,7 +1,7 @@
 //! Every operation of this crate that changes files: beside, synced, renamed.
 //!
-//! What is below `releases/<arch>/.pvr` and the apps' directories belong to other crates, which have such a module of their
-//! own; here are the project's documents, the packages, and what is taken away.
+//! What images and documents of apps become belongs to other crates, which have such a module of their own; here are the
+//! project's documents, signatures, files that go along, the packages, and what is taken away.
 #![allow(clippy::disallowed_methods)]
 
 use std::fs::{self, File};
@@ -9,6 +9,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{IoContext as _, ReleaseError};
+
+/// Between a file's name and the number of the process that writes it.
+const NEW: &str = ".new-";
+
+/// Where a file of a device directory is while it is written, one at a time.
+const STAGED: &str = ".pvr/umiak-release.new";
 
 /// A file while it is being written: gone unless it is published.
 pub(crate) struct Beside {
@@ -19,11 +25,21 @@ pub(crate) struct Beside {
 impl Beside {
     /// Beside `place`; what is missing above it is made.
     pub(crate) fn new(place: &Path) -> Result<Self, ReleaseError> {
-        let parent = parent(place);
-        fs::create_dir_all(parent).at("create", parent)?;
         let mut name = place.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".new-{}", std::process::id()));
-        let path = place.with_file_name(name);
+        name.push(format!("{NEW}{}", std::process::id()));
+        Self::at(place.with_file_name(name), place)
+    }
+
+    /// For `place` in the device directory `release`, but where no file of a device is: whoever is stopped leaves nothing
+    /// that could be taken for one. The caller holds the directory's lock.
+    fn within(release: &Path, place: &Path) -> Result<Self, ReleaseError> {
+        Self::at(release.join(STAGED), place)
+    }
+
+    fn at(path: PathBuf, place: &Path) -> Result<Self, ReleaseError> {
+        for parent in [parent(&path), parent(place)] {
+            fs::create_dir_all(parent).at("create", parent)?;
+        }
         let file = File::create(&path).at("create", &path)?;
         Ok(Self { path, file: BufWriter::with_capacity(256 << 10, file) })
     }
@@ -55,6 +71,48 @@ pub(crate) fn put(place: &Path, bytes: &[u8]) -> Result<(), ReleaseError> {
     beside.publish(place)
 }
 
+/// Writes a small file of a device directory.
+pub(crate) fn put_within(release: &Path, place: &Path, bytes: &[u8]) -> Result<(), ReleaseError> {
+    let mut staged = Beside::within(release, place)?;
+    staged.file.write_all(bytes).at("write", place)?;
+    staged.publish(place)
+}
+
+/// Writes a file of a device directory with the bytes of another file.
+pub(crate) fn copy_within(release: &Path, place: &Path, from: &Path) -> Result<(), ReleaseError> {
+    let mut source = File::open(from).at("open", from)?;
+    let mut staged = Beside::within(release, place)?;
+    io::copy(&mut source, &mut staged.file).at("write", place)?;
+    staged.publish(place)
+}
+
+/// Keeps other runs out of a directory, which is made if need be, until the result is dropped: for as long as a moment
+/// takes.
+pub(crate) fn alone(directory: &Path) -> Result<File, ReleaseError> {
+    fs::create_dir_all(directory).at("create", directory)?;
+    let handle = File::open(directory).at("open", directory)?;
+    handle.lock().at("lock", directory)?;
+    Ok(handle)
+}
+
+/// Removes what runs that were killed left of files whose names end so. The caller keeps other runs from writing such.
+pub(crate) fn sweep(directory: &Path, end: &str) -> Result<(), ReleaseError> {
+    let end = format!("{end}{NEW}");
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result.at("list", directory)?,
+    };
+    for entry in entries {
+        let path = entry.at("list", directory)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        let process = name.rsplit_once(&*end).map_or("", |(_, process)| process);
+        if !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit()) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a file or a directory with all that is in it, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<(), ReleaseError> {
     let removed = match fs::symlink_metadata(path) {
@@ -66,6 +124,13 @@ pub(crate) fn remove(path: &Path) -> Result<(), ReleaseError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result.at("remove", path),
     }
+}
+
+/// Removes the directories above `path` that hold nothing, up to `root`.
+pub(crate) fn remove_empty(path: &Path, root: &Path) {
+    let above = path.ancestors().skip(1).take_while(|directory| *directory != root);
+    // One that holds something stays, and so do those above it.
+    let _ = above.map(fs::remove_dir).take_while(Result::is_ok).count();
 }
 
 fn parent(path: &Path) -> &Path {

@@ -75,6 +75,14 @@ pub enum ReleaseError {
         /// Why.
         reason: String,
     },
+    /// Files that no build made where only builds put files: made anew, they would be lost.
+    #[error("{} has {} file(s) that no build made, the first is {}", release.display(), files.len(), files[0])]
+    Foreign {
+        /// The device directory of the architecture.
+        release: PathBuf,
+        /// The files, at least one.
+        files: Vec<String>,
+    },
     /// The image or the app.
     #[error(transparent)]
     Build(#[from] BuildError),

@@ -84,7 +84,8 @@ impl PackageName {
         let words: Vec<&str> = stem.split('-').collect();
         let build = match words[..] {
             [.., "0", count, revision] if is_revision(revision) && is_number(count) => 3,
-            [.., "0", revision] if is_revision(revision) => 2,
+            // Without the count, or as `git describe` counts: since the last tag.
+            [_, _, .., count, revision] if is_revision(revision) && is_number(count) => 2,
             _ => 1,
         };
         let (before, build) = words.split_at(words.len().checked_sub(build)?);
@@ -146,6 +147,8 @@ mod tests {
         assert_eq!(long, ["pvwebstatus", "v0.0.1", "0-12-g7ab223a", "amd64"]);
         assert_eq!(parts("web-status-2-v1.0-rc1-0-3-gabcdef0.mips.tgz").unwrap()[..2], ["web-status-2", "v1.0-rc1"]);
         assert_eq!(parts("web-1.2-nightly.riscv64.tgz").unwrap(), ["web", "1.2", "nightly", "riscv64"]);
+        assert_eq!(parts("web-v1.2-17-g7ab223a.mips.tgz").unwrap(), ["web", "v1.2", "17-g7ab223a", "mips"]);
+        assert_eq!(parts("web-17-g7ab223a.mips.tgz").unwrap(), ["web", "17", "g7ab223a", "mips"]);
         for wrong in ["web.tgz", "web-1.tgz", "web-1.amd64.tgz", "web-1-2.amd64.zip", "-1-2.amd64.tgz", "a/b-1-2.x.tgz"]
         {
             assert_eq!(parts(wrong), None, "{wrong}");

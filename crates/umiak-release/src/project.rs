@@ -9,6 +9,7 @@ use umiak_pvr::app::{SRC_JSON, SourceDocument, check_name};
 use umiak_spec::{Limits, Platform};
 
 use crate::arch::Arch;
+use crate::carried::{self, CONFIG, Carried};
 use crate::error::{IoContext as _, ReleaseError};
 use crate::name::PackageName;
 use crate::pvpkg::{PVPKG_JSON, Pvpkg};
@@ -31,6 +32,8 @@ pub struct Source {
     pub arch: Arch,
     /// The apps by name: what they are made of. Apps that others extend come in the same package.
     pub apps: BTreeMap<String, SourceDocument>,
+    /// Files of the apps that are in the package as they are.
+    pub carried: Carried,
 }
 
 impl Project {
@@ -70,16 +73,22 @@ impl Project {
         self.root.join(PVPKG).join(arch.as_str()).join(app).join(SRC_JSON)
     }
 
+    /// Where packages go.
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        self.root.join(RELEASES)
+    }
+
     /// The device directory that a platform's package is made from.
     #[must_use]
     pub fn release(&self, arch: Arch) -> PathBuf {
-        self.root.join(RELEASES).join(arch.as_str())
+        self.releases().join(arch.as_str())
     }
 
     /// Where a package is.
     #[must_use]
     pub fn package(&self, name: &PackageName) -> PathBuf {
-        self.root.join(RELEASES).join(name.to_string())
+        self.releases().join(name.to_string())
     }
 
     /// What there is to be made, for these architectures or all; sorted.
@@ -93,14 +102,21 @@ impl Project {
             if !only.is_empty() && !only.contains(&arch) {
                 continue;
             }
-            let mut apps = BTreeMap::new();
-            for app in directories(&self.root.join(PVPKG).join(arch.as_str()))? {
+            let platform = self.root.join(PVPKG).join(arch.as_str());
+            let (mut apps, mut carried) = (BTreeMap::new(), Carried::new());
+            for app in directories(&platform)? {
                 if let Some(document) = self.document(arch, &app)? {
+                    carried.append(&mut carried::of(&platform, &app)?);
                     apps.insert(app, document);
                 }
             }
+            let configured = directories(&platform.join(CONFIG))?;
+            if let Some(nobody) = configured.iter().find(|app| !apps.contains_key(*app)) {
+                let reason = format!("there is no app `{nobody}` beside it");
+                return Err(ReleaseError::Refused { path: platform.join(CONFIG).join(nobody), reason });
+            }
             if !apps.is_empty() {
-                sources.push(Source { arch, apps });
+                sources.push(Source { arch, apps, carried });
             }
         }
         let lacking = only.iter().filter(|arch| !sources.iter().any(|source| source.arch == **arch));

@@ -63,7 +63,7 @@ fn a_package_holds_its_platform_s_app_and_nothing_else() {
     assert_eq!(keys.len(), 6, "{keys:?}");
     let source = place.read("releases/arm32v7/pvwebstatus/src.json");
     assert!(source.contains("\"docker_platform\": \"linux/arm/v7\"") && source.contains("\"docker_digest\""));
-    // What somebody else puts there stays there.
+    // What somebody else puts beside it stays there.
     place.write("releases/arm32v7/notes.txt", "mine");
     place.write("pvpkg.json", r#"{"name": "pvwebstatus", "version": "v0.0.2"}"#);
     place.build(&How::default()).unwrap();

@@ -4,7 +4,7 @@
 mod harness;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use harness::{Place, Said, assert_snapshot};
 use umiak_layer::LayerWriter;
@@ -236,4 +236,122 @@ fn without_a_key_a_project_or_a_name_nothing_is_made() {
     refused(&said, 2, &["mips:", "gone"]);
     assert!(said.out.contains("failed") && said.out.contains("made"), "{}", said.out);
     assert!(place.path().join("project/releases/web-v0.0.1-9.amd64.tgz").exists());
+}
+
+#[test]
+fn what_was_changed_by_hand_is_told_and_what_was_put_there_is_refused() {
+    let place = ready("pkg-by-hand");
+    let build = "pkg build --only amd64,mips --build-version 1";
+    assert!(!place.done_in("project", build).err.contains("warning"));
+    place.write("project/releases/mips/pvwebstatus/run.json", "{}");
+    let told = "warning: in releases/mips files were otherwise than a build leaves them, and were made again: \
+                pvwebstatus/run.json\n";
+    let said = place.done_in("project", build);
+    assert!(said.err.contains(told), "{}", said.err);
+    assert!(!place.done_in("project", build).err.contains("warning"));
+    place.write("project/releases/amd64/pvwebstatus/mdev.json", r#"{"rules":[]}"#);
+    let said = place.run_in("project", build);
+    refused(&said, 2, &["amd64:", "releases/amd64 has 1 file(s)", "pvwebstatus/mdev.json", "pvpkg/ARCH/APP"]);
+    assert!(said.out.contains("failed") && said.out.contains("unchanged"), "{}", said.out);
+    let project = place.path().join("project");
+    fs::rename(project.join("releases/amd64/pvwebstatus/mdev.json"), project.join("pvpkg/amd64/pvwebstatus/mdev.json"))
+        .unwrap();
+    place.done_in("project", build);
+    let listed = place.done_in("project", "pkg ls releases/pvwebstatus-v0.0.1-1.amd64.tgz").out;
+    assert!(listed.contains("pvwebstatus/mdev.json"), "{listed}");
+    let json = place.done_in("project", "pkg build --json --only amd64 --build-version 1").out;
+    assert!(json.contains("\"replaced\": []"), "{json}");
+}
+
+#[test]
+fn a_pipeline_s_variables_mean_what_container_ci_s_do() {
+    let place = ready("pkg-variables");
+    let run = |words: &[&str], variables: &[(&str, &str)]| {
+        let mut command = place.command(&place.path().join("project"));
+        place.finish(command.args(words).envs(variables.iter().copied()))
+    };
+    let words = [("PACKAGE_NAME", "shop"), ("PACKAGE_VERSION", "v2"), ("BUILD_VERSION", "0-7-gabcdef0")];
+    let said = run(&["pkg", "build", "--only", "mips"], &words);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("shop-v2-0-7-gabcdef0.mips.tgz"), "{}", said.out);
+    // Set and empty is as good as not set, and whoever wants no signature gets none, whichever key there is.
+    let empty = [("PACKAGE_NAME", ""), ("PACKAGE_VERSION", ""), ("BUILD_VERSION", ""), ("PVR_SIG_KEY", "/nowhere.pem")];
+    refused(&run(&["pkg", "build"], &empty), 2, &["git", "--build-version"]);
+    let said = run(&["pkg", "build", "--only", "mips", "--build-version", "3", "--unsigned"], &empty);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("pvwebstatus-v0.0.1-3.mips.tgz"), "{}", said.out);
+    let file = "releases/pvwebstatus-v0.0.1-3.mips.tgz";
+    let said = run(&["pkg", "verify", "--unsigned", file], &[("PVR_SIG_CACERTS", "/nowhere.pem")]);
+    assert_eq!(said.code, 0, "{}", said.err);
+}
+
+#[test]
+fn the_words_behind_the_app_are_those_of_app_add() {
+    let place = project("pkg-words");
+    let words = "--group system --restart-policy container --status-goal READY --volume /data:permanent \
+                 --arg PV_LXC_NETWORK_TYPE=none --format-options -comp=zstd --source local,remote";
+    place.done_in("project", &format!("pkg init -p linux/mips oci:images:master web {words}"));
+    let document = place.read("project/pvpkg/mips/web/src.json");
+    for word in [
+        r#""PV_GROUP": "system""#,
+        r#""PV_RESTART_POLICY": "container""#,
+        r#""PV_STATUS_GOAL": "READY""#,
+        r#""PV_LXC_NETWORK_TYPE": "none""#,
+        r#""/data": "permanent""#,
+        r#""docker_source": "local,remote""#,
+        "format_options",
+    ] {
+        assert!(document.contains(word), "{word}: {document}");
+    }
+    // Nothing said, it is container-ci's document to the byte, in the environment's words where there are some.
+    let mut command = place.command(&place.path().join("project"));
+    command.env("PVR_GROUP", "root").args([
+        "pkg",
+        "init",
+        "-p",
+        "linux/amd64",
+        "registry.example/team/web:master",
+        "own",
+    ]);
+    assert_eq!(place.finish(&mut command).code, 0);
+    let expected = "{\n  \"#spec\": \"service-manifest-src@1\",\n  \"template\": \"builtin-lxc-docker\",\n  \"args\": {\n    \
+                    \"PV_GROUP\": \"root\"\n  },\n  \"docker_name\": \"registry.example/team/web\",\n  \"docker_tag\": \
+                    \"master\",\n  \"docker_source\": \"remote,local\",\n  \"docker_platform\": \"linux/amd64\"\n}\n";
+    assert_eq!(place.read("project/pvpkg/amd64/own/src.json"), expected);
+    // Without a variant it is Docker's.
+    place.done_in("project", "pkg init -p linux/arm oci:images:master web");
+    assert!(place.read("project/pvpkg/arm32v7/web/src.json").contains("\"linux/arm/v7\""));
+}
+
+#[test]
+fn whoever_is_ended_in_the_middle_leaves_whole_packages() {
+    let place = ready("pkg-ended");
+    place.done_in("project", "pkg build --build-version 1");
+    let expected = packages(&place, "project");
+    let releases = place.path().join("project/releases");
+    for signal in ["-TERM", "-INT", "-KILL"] {
+        fs::remove_dir_all(&releases).unwrap();
+        let mut command = place.command(&place.path().join("project"));
+        command.args(["pkg", "build", "--build-version", "1", "-j", "2"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let is_there = || fs::read_dir(&releases).is_ok_and(|mut entries| entries.any(|entry| is_package(&entry)));
+        while !is_there() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let told = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        let ended = child.wait().unwrap();
+        assert!(!ended.success(), "it was done before it was told to end: {ended}");
+        for (name, bytes) in packages(&place, "project") {
+            assert!(expected.contains(&(name.clone(), bytes)), "{signal}: {name} is another one");
+        }
+        place.done_in("project", "pkg build --build-version 1");
+        assert!(packages(&place, "project") == expected, "{signal}");
+        let rest = fs::read_dir(&releases).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert_eq!(rest.filter(|name| name.contains(".new-")).count(), 0, "{signal}");
+    }
+}
+
+fn is_package(entry: &std::io::Result<fs::DirEntry>) -> bool {
+    entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "tgz"))
 }

@@ -4,20 +4,24 @@
 //! half done is done again.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
 
 use umiak_build::{AppReport, PinnedRequest, Workshop};
 use umiak_pvr::Parts;
 use umiak_registry::Image;
 use umiak_repository::package::Format;
-use umiak_repository::{ChangeKind, InitOptions, Repository};
+use umiak_repository::{InitOptions, Repository};
+use umiak_spec::{Digest, Verified};
 
 use super::budget::Budget;
+use super::found::{self, Found};
 use super::pins::Pins;
 use super::record::{Input, Record};
 use super::{Asked, Built, Delta, Outcome, Works, delta};
+use crate::carried::{CONFIG, SIGNATURES, is_made};
 use crate::durable::{self, Beside};
-use crate::error::ReleaseError;
+use crate::error::{IoContext as _, ReleaseError};
 use crate::name::PackageName;
 use crate::project::Source;
 
@@ -34,44 +38,90 @@ pub(super) struct Job<'a> {
     pub(super) budget: &'a Budget,
 }
 
+/// What is there before anything is done.
+struct Look {
+    record: Option<Record>,
+    found: Found,
+    /// Length and digest of the package, when nothing is to be done.
+    unchanged: Option<(u64, Digest)>,
+}
+
 impl Job<'_> {
     /// Makes the package, unless it is there.
     pub(super) fn run(&self) -> Result<Built, ReleaseError> {
         let works = self.works;
         works.observer.check()?;
         let images = self.images()?;
-        let release = works.project.release(self.source.arch);
-        let package = works.project.package(self.name);
-        let input = self.input(&images);
-        let record = Record::read(&release);
-        let mut built = Built {
-            package: package.clone(),
-            outcome: Outcome::Planned,
-            file: None,
-            images: images
-                .iter()
-                .map(|(app, image)| (app.clone(), image.reference.clone(), image.config.platform.clone()))
-                .collect(),
-            apps: Vec::new(),
-            delta: None,
-        };
-        let clean = record.is_some() && self.is_clean()?;
-        if let Some(record) = record.as_ref().filter(|record| record.input == input && clean && record.is_of(&package))
-        {
-            let delta = if self.asked.dry_run { None } else { self.delta(true)? };
-            return Ok(Built { outcome: Outcome::Unchanged, file: Some(record.file), delta, ..built });
+        let input = self.input(&images)?;
+        let planned = self.planned(&images);
+        if let Some(repository) = self.there()? {
+            let look = self.look(&repository, &input)?;
+            if look.unchanged.is_some() || self.asked.dry_run {
+                return self.rest(look, planned);
+            }
         }
         if self.asked.dry_run {
-            return Ok(built);
+            return Ok(planned);
         }
         let layers = images.values().flat_map(|image| &image.layers).map(|layer| layer.size).max().unwrap_or(0);
         let share = self.budget.take(Budget::estimate(layers, works.threads.get()), works.observer)?;
+        let (repository, first) = self.there_or_new()?;
+        let lock = repository.lock(works.observer)?;
+        // Another run may have made it while this one waited.
+        let look = self.look(&repository, &input)?;
+        if look.unchanged.is_some() {
+            return self.rest(look, planned);
+        }
+        // Where there is no record, and nothing was committed, a first run was stopped: what is there is of that one.
+        let begun = look.record.is_none() && !first && repository.pristine()?.entries().is_empty();
         // Blocks of a root that this very program made are those that it would make; of another's that is not certain.
-        built.apps = self.make(&images, record.is_some() && clean)?;
-        let record = Record::of(input, &package)?;
-        record.keep(&release)?;
-        drop(share);
-        Ok(Built { outcome: Outcome::Made, file: Some(record.file), delta: self.delta(false)?, ..built })
+        let reuse = look.found.replaced.is_empty() && look.record.as_ref().is_some_and(|record| record.ours);
+        let apps = self.make(&repository, &images, look.record.as_ref(), reuse)?;
+        let package = works.project.package(self.name);
+        let record = Record::of(input, found::left(&repository, self.source)?, &package)?;
+        record.keep(repository.root())?;
+        drop((lock, share));
+        let replaced = if begun { Vec::new() } else { look.found.replaced };
+        let (file, delta) = (Some(record.file), self.delta(false)?);
+        Ok(Built { outcome: Outcome::Made, file, apps, replaced, delta, ..planned })
+    }
+
+    /// What would be said of a package before it is made.
+    fn planned(&self, images: &BTreeMap<String, Image>) -> Built {
+        let image =
+            |(app, image): (&String, &Image)| (app.clone(), image.reference.clone(), image.config.platform.clone());
+        Built {
+            package: self.works.project.package(self.name),
+            outcome: Outcome::Planned,
+            file: None,
+            images: images.iter().map(image).collect(),
+            apps: Vec::new(),
+            replaced: Vec::new(),
+            delta: None,
+        }
+    }
+
+    /// What is said of a package that is not made now.
+    fn rest(&self, look: Look, planned: Built) -> Result<Built, ReleaseError> {
+        let Some(file) = look.unchanged else { return Ok(Built { replaced: look.found.replaced, ..planned }) };
+        let delta = if self.asked.dry_run { None } else { self.delta(true)? };
+        Ok(Built { outcome: Outcome::Unchanged, file: Some(file), delta, ..planned })
+    }
+
+    /// Looks at what is there.
+    fn look(&self, repository: &Repository, input: &str) -> Result<Look, ReleaseError> {
+        let record = Record::read(repository.root());
+        let left = record.as_ref().map(|record| &record.left);
+        let found = Found::of(repository, self.source, left, self.works.observer)?;
+        if !found.foreign.is_empty() {
+            return Err(ReleaseError::Foreign { release: repository.root().to_owned(), files: found.foreign });
+        }
+        let package = self.works.project.package(self.name);
+        let same = |record: &&Record| {
+            record.ours && record.input == input && found.replaced.is_empty() && record.is_of(&package)
+        };
+        let unchanged = record.as_ref().filter(same).map(|record| record.file);
+        Ok(Look { record, found, unchanged })
     }
 
     /// The delta from the release before.
@@ -87,46 +137,58 @@ impl Job<'_> {
     }
 
     /// All that decides the package's bytes.
-    fn input(&self, images: &BTreeMap<String, Image>) -> String {
+    fn input(&self, images: &BTreeMap<String, Image>) -> Result<String, ReleaseError> {
         let identity = self.asked.sealing.as_ref().map_or("", |sealing| &sealing.identity);
         let start = Input::new().line(&self.name.to_string()).line(&self.works.image_time.to_string()).line(identity);
         let line = |input: Input, (app, image): (&String, &Image)| {
             let document = self.source.apps.get(app).map(|document| document.to_value().canonical());
             input.line(app).line(&document.unwrap_or_default()).line(&image.reference)
         };
-        images.iter().fold(start, line).finish()
+        let mut input = images.iter().fold(start, line);
+        for (name, path) in &self.source.carried {
+            let file = fs::File::open(path).at("open", path)?;
+            let (digest, _) = Verified::new(file).finish().at("read", path)?;
+            input = input.line(name.as_str()).line(&digest.hex());
+        }
+        Ok(input.finish())
     }
 
-    fn release(&self) -> PathBuf {
-        self.works.project.release(self.source.arch)
+    /// The device directory, if it is there.
+    fn there(&self) -> Result<Option<Repository>, ReleaseError> {
+        match Repository::open(&self.works.project.release(self.source.arch)) {
+            Err(umiak_repository::Error::NotARepository(_)) => Ok(None),
+            result => Ok(Some(result?)),
+        }
+    }
+
+    /// The device directory, and whether it was made just now.
+    fn there_or_new(&self) -> Result<(Repository, bool), ReleaseError> {
+        let project = self.works.project;
+        // Of several runs one makes it.
+        let _alone = durable::alone(&project.releases())?;
+        match self.there()? {
+            Some(repository) => Ok((repository, false)),
+            None => Ok((Repository::init(&project.release(self.source.arch), &InitOptions::default())?, true)),
+        }
     }
 
     /// The parts of the device directory that belong into the package.
     fn parts(&self) -> Vec<String> {
-        let of = |app: &String| [app.clone(), format!("_config/{app}")];
-        self.source.apps.keys().flat_map(of).chain(["_sigs".to_owned()]).collect()
+        let of = |app: &String| [app.clone(), format!("{CONFIG}/{app}")];
+        self.source.apps.keys().flat_map(of).chain([SIGNATURES.to_owned()]).collect()
     }
 
-    /// Whether the device directory is as it was left.
-    fn is_clean(&self) -> Result<bool, ReleaseError> {
-        let repository = match Repository::open(&self.release()) {
-            Err(umiak_repository::Error::NotARepository(_)) => return Ok(false),
-            result => result?,
-        };
-        let changes = repository.status(self.works.observer)?;
-        Ok(changes.iter().all(|change| change.kind == ChangeKind::Untracked))
-    }
-
-    fn make(&self, images: &BTreeMap<String, Image>, reuse: bool) -> Result<Vec<AppReport>, ReleaseError> {
-        let (works, release) = (self.works, self.release());
-        let repository = match Repository::open(&release) {
-            Err(umiak_repository::Error::NotARepository(_)) => Repository::init(&release, &InitOptions::default())?,
-            result => result?,
-        };
-        let _lock = repository.lock(works.observer)?;
-        for gone in repository.pristine()?.apps().iter().filter(|app| !self.source.apps.contains_key(*app)) {
-            durable::remove(&release.join(gone))?;
-        }
+    /// Makes the apps, signs and commits them, and writes the package. The caller holds the lock.
+    fn make(
+        &self,
+        repository: &Repository,
+        images: &BTreeMap<String, Image>,
+        record: Option<&Record>,
+        reuse: bool,
+    ) -> Result<Vec<AppReport>, ReleaseError> {
+        let (works, release) = (self.works, repository.root());
+        durable::sweep(&works.project.releases(), &format!(".{}.tgz", self.source.arch))?;
+        self.clear(release, record)?;
         let mut reports = Vec::new();
         for app in self.in_order() {
             let (Some(document), Some(image)) = (self.source.apps.get(app), images.get(app)) else { continue };
@@ -134,7 +196,7 @@ impl Job<'_> {
                 PinnedRequest { name: app.clone(), document: document.clone(), image: image.reference.clone(), reuse };
             let sources = self.pins.sources(document)?;
             let workshop = Workshop {
-                repository: &release,
+                repository: release,
                 cache: works.cache,
                 sources: &sources,
                 platforms: &[],
@@ -145,9 +207,27 @@ impl Job<'_> {
             };
             reports.push(workshop.make_pinned(&request)?);
         }
-        self.record(&repository)?;
-        self.write(&repository)?;
+        for (name, path) in &self.source.carried {
+            durable::copy_within(release, &release.join(name), path)?;
+        }
+        self.record(repository)?;
+        self.write(repository)?;
         Ok(reports)
+    }
+
+    /// Takes away what the last build left and this one does not make: apps that are gone, files that went along.
+    fn clear(&self, release: &Path, record: Option<&Record>) -> Result<(), ReleaseError> {
+        for path in record.into_iter().flat_map(|record| record.left.keys()) {
+            let Some((app, name)) = path.split_once('/') else { continue };
+            let stays = self.source.carried.contains_key(path.as_str())
+                || (self.source.apps.contains_key(app) && is_made(name))
+                || app == SIGNATURES;
+            if !stays {
+                durable::remove(&release.join(path))?;
+                durable::remove_empty(&release.join(path), release);
+            }
+        }
+        Ok(())
     }
 
     /// The apps, those that others extend first.
@@ -159,17 +239,18 @@ impl Job<'_> {
 
     /// Signs and commits.
     fn record(&self, repository: &Repository) -> Result<(), ReleaseError> {
-        let observer = self.works.observer;
-        let apps: Vec<String> = self.source.apps.keys().cloned().collect();
-        repository.add(&apps, false, observer)?;
-        let signatures = repository.root().join("_sigs");
+        let (observer, release) = (self.works.observer, repository.root());
+        let signatures = release.join(SIGNATURES);
         durable::remove(&signatures)?;
+        repository.add(&self.parts(), false, observer)?;
         if let Some(sealing) = &self.asked.sealing {
             let state = repository.working_state(observer)?;
+            let apps: Vec<String> = self.source.apps.keys().cloned().collect();
             for (name, document) in (sealing.seal)(&state, &apps).map_err(ReleaseError::Seal)? {
-                durable::put(&signatures.join(format!("{name}.json")), document.canonical().as_bytes())?;
+                let place = signatures.join(format!("{name}.json"));
+                durable::put_within(release, &place, document.canonical().as_bytes())?;
             }
-            repository.add(&["_sigs".to_owned()], false, observer)?;
+            repository.add(&[SIGNATURES.to_owned()], false, observer)?;
         }
         repository.commit(MESSAGE, None, observer)?;
         // Objects of releases before; a pool that somebody has put elsewhere may be others' as well.

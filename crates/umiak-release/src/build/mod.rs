@@ -10,6 +10,7 @@
 
 mod budget;
 mod delta;
+mod found;
 mod job;
 mod pins;
 mod previous;
@@ -105,6 +106,9 @@ pub struct Built {
     pub images: Vec<(String, String, Platform)>,
     /// What was done to the apps.
     pub apps: Vec<AppReport>,
+    /// Files of the device directory that were otherwise than the last build left them, by hand or because that build was
+    /// stopped: made again, or going to be.
+    pub replaced: Vec<String>,
     /// The delta that leads to it; `None` without an earlier release.
     pub delta: Option<Delta>,
 }

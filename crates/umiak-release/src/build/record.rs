@@ -1,12 +1,15 @@
-//! What a package was made of, so that it is not made again: `releases/<arch>/.pvr/umiak-release`.
+//! What a package was made of, so that it is not made again, and what a build left in the device directory:
+//! `releases/<arch>/.pvr/umiak-release`.
 //!
-//! The record is believed only about a package that is still there as it was made. Losing it costs time, nothing else.
+//! The record is believed only about a package and files that are still there as they were made. Losing it costs time,
+//! nothing else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use umiak_pvr::Value;
+use umiak_pvr::{Entry, State, Value};
 use umiak_spec::{Digest, Sha256, Verified};
 
 use crate::durable;
@@ -22,7 +25,7 @@ const SPEC: &str = "umiak-release@1";
 const MAKER: &str = concat!("umiak ", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of a record.
-const LIMIT: u64 = 64 << 10;
+const LIMIT: u64 = 4 << 20;
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +34,24 @@ pub(super) struct Record {
     pub(super) input: String,
     /// Its length and digest.
     pub(super) file: (u64, Digest),
+    /// Whether it is of this very program.
+    pub(super) ours: bool,
+    /// The committed files of the device directory, as [`digests`] has them.
+    pub(super) left: Left,
     /// When the file was written, nanoseconds since 1970, so that it need not be read to be known.
     written: String,
+}
+
+/// Files by name, and the SHA-256 of each in hexadecimal digits.
+pub(super) type Left = BTreeMap<String, String>;
+
+/// The files of a state; a document's digest is that of its canonical form.
+pub(super) fn digests(state: &State) -> Left {
+    let digest = |entry: &Entry| match entry {
+        Entry::Object(digest) => digest.hex(),
+        Entry::Inline(value) => Digest::of(value.canonical().as_bytes()).hex(),
+    };
+    state.entries().iter().map(|(path, entry)| (path.to_string(), digest(entry))).collect()
 }
 
 /// Everything that decides a package's bytes, hashed line by line.
@@ -55,36 +74,43 @@ impl Input {
 }
 
 impl Record {
-    /// The record of a package that was just made.
-    pub(super) fn of(input: String, package: &Path) -> Result<Self, ReleaseError> {
+    /// The record of a package that was just made from a device directory with these files.
+    pub(super) fn of(input: String, left: Left, package: &Path) -> Result<Self, ReleaseError> {
         let file = fs::File::open(package).at("open", package)?;
         let (digest, length) = Verified::new(&file).finish().at("read", package)?;
-        Ok(Self { input, file: (length, digest), written: written(package)? })
+        Ok(Self { input, file: (length, digest), ours: true, left, written: written(package)? })
     }
 
-    /// The record in a device directory, when it is of this maker.
+    /// The record in a device directory.
     pub(super) fn read(release: &Path) -> Option<Self> {
         let value = Value::parse(&fs::read(release.join(RECORD)).ok()?, LIMIT).ok()?;
         let text = |member: &str| value.get(member).and_then(Value::as_str);
-        if text("#spec") != Some(SPEC) || text("maker") != Some(MAKER) {
+        if text("#spec") != Some(SPEC) {
             return None;
         }
-        let length = text("size")?.parse().ok()?;
-        let digest = Digest::from_hex(text("sha256")?).ok()?;
-        Some(Self { input: text("input")?.to_owned(), file: (length, digest), written: text("written")?.to_owned() })
+        let Value::Object(left) = value.get("left")? else { return None };
+        let digest = |value: &Value| Digest::from_hex(value.as_str()?).ok().map(|digest| digest.hex());
+        Some(Self {
+            input: text("input")?.to_owned(),
+            file: (text("size")?.parse().ok()?, Digest::from_hex(text("sha256")?).ok()?),
+            ours: text("maker")? == MAKER,
+            left: left.iter().map(|(path, value)| Some((path.to_string(), digest(value)?))).collect::<Option<_>>()?,
+            written: text("written")?.to_owned(),
+        })
     }
 
     /// Keeps it.
     pub(super) fn keep(&self, release: &Path) -> Result<(), ReleaseError> {
-        let members = [
-            ("#spec", SPEC),
-            ("input", &self.input),
-            ("maker", MAKER),
-            ("sha256", &self.file.1.hex()),
-            ("size", &self.file.0.to_string()),
-            ("written", &self.written),
-        ];
-        let value = Value::object(members.map(|(name, text)| (name, Value::from(text))));
+        let left = self.left.iter().map(|(path, digest)| (path.as_str(), Value::from(digest.as_str())));
+        let value = Value::object([
+            ("#spec", Value::from(SPEC)),
+            ("input", Value::from(self.input.as_str())),
+            ("left", Value::object(left)),
+            ("maker", Value::from(MAKER)),
+            ("sha256", Value::from(self.file.1.hex())),
+            ("size", Value::from(self.file.0.to_string())),
+            ("written", Value::from(self.written.as_str())),
+        ]);
         durable::put(&release.join(RECORD), value.canonical().as_bytes())
     }
 
@@ -119,7 +145,8 @@ mod tests {
         fs::create_dir_all(scratch.path().join(".pvr")).unwrap();
         assert_eq!(Record::read(scratch.path()), None);
         fs::write(&package, "one").unwrap();
-        let record = Record::of(Input::new().line("x").finish(), &package).unwrap();
+        let left = Left::from([("web/run.json".to_owned(), Digest::of(b"{}").hex())]);
+        let record = Record::of(Input::new().line("x").finish(), left, &package).unwrap();
         record.keep(scratch.path()).unwrap();
         assert_eq!(Record::read(scratch.path()).unwrap(), record);
         assert!(record.is_of(&package));
@@ -132,7 +159,7 @@ mod tests {
         assert!(!record.is_of(&package) && !record.is_of(scratch.path()));
         let of_another = fs::read_to_string(scratch.path().join(RECORD)).unwrap().replace(MAKER, "umiak 0.0.0");
         fs::write(scratch.path().join(RECORD), of_another).unwrap();
-        assert_eq!(Record::read(scratch.path()), None);
+        assert_eq!(Record::read(scratch.path()).unwrap(), Record { ours: false, ..record });
     }
 
     #[test]

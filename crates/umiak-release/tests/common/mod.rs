@@ -15,8 +15,8 @@ use umiak_release::{
     Arch, Asked, BuildVersion, Draft, Effort, InitReport, Line, Outcome, Project, ReleaseError, Sealed, Sealing, Works,
     init,
 };
-use umiak_spec::{Limits, Platform, Silent};
-use umiak_testkit::http::{Files, Server};
+use umiak_spec::{Limits, Observer, Platform, Silent};
+use umiak_testkit::http::{Fault, Files, Server};
 use umiak_testkit::random::Chance;
 use umiak_testkit::sample::{Blob, SampleImage, SampleLayer, image, index};
 use umiak_tree::{Metadata, TreePath};
@@ -139,6 +139,18 @@ impl Place {
         self.server.requests().iter().filter(|request| request.target == path && request.method == "GET").count()
     }
 
+    /// What happens to the next requests for a path.
+    pub fn fail(&self, path: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.files.fail(path, faults);
+    }
+
+    /// Where the last request for a path asked to begin.
+    pub fn last_range(&self, path: &str) -> Option<u64> {
+        let requests = self.server.requests();
+        let last = requests.iter().rev().find(|request| request.target == path && request.method == "GET")?;
+        last.header("range")?.strip_prefix("bytes=")?.split('-').next()?.parse().ok()
+    }
+
     pub fn init(&self, image: &str, platforms: &[&str], force: bool) -> Result<InitReport, ReleaseError> {
         let mut document = SourceDocument::new();
         document.set_docker_source(Some("remote,local"));
@@ -150,6 +162,10 @@ impl Place {
     }
 
     pub fn build(&self, how: &How<'_>) -> Result<Vec<Line>, ReleaseError> {
+        self.build_watched(how, &Silent)
+    }
+
+    pub fn build_watched(&self, how: &How<'_>, observer: &dyn Observer) -> Result<Vec<Line>, ReleaseError> {
         let build = BuildVersion::parse(how.build).unwrap();
         let pvpkg = self.project().pvpkg()?;
         let seal = |state: &State, apps: &[String]| signed(state, apps, how.key.unwrap_or(""));
@@ -171,7 +187,7 @@ impl Place {
             jobs: NonZeroUsize::new(how.jobs).unwrap(),
             memory: how.memory,
             image_time: 0,
-            observer: &Silent,
+            observer,
         };
         works.build(&Asked {
             only: how.only,

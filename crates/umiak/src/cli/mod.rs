@@ -1,8 +1,8 @@
 //! The command line: verbs, flags and environment variables are pvr's, help and words are ours.
 //!
 //! A script written for pvr runs with umiak under the name `pvr`: same verbs and aliases (where pvr's own are not
-//! ambiguous), same flags in front of and behind the verb, long flags with one dash or two. Verbs that need the hub
-//! or a device are known and answered ([`later`]). Nothing is done here: arguments become values.
+//! ambiguous), same flags in front of and behind the verb, long flags with one dash or two. Verbs that need an account at
+//! the hub, or a network to search, are known and answered ([`later`]). Nothing is done here: arguments become values.
 #![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help pages: `[repeat]` is no link")]
 
 mod app;
@@ -146,16 +146,16 @@ pub struct WorldArgs {
     /// Where credentials, the object pool and caches are [default: ~/.pvr]
     #[arg(short, long, value_name = "DIR", env = "PVR_CONFIG_DIR", hide_env_values = true)]
     pub config_dir: Option<PathBuf>,
-    /// Proxy for registries: `system`, `no` or an URL
+    /// Proxy for registries and devices: `system` (as the environment says), `no`, or a URL
     #[arg(long, value_name = "PROXY", env = "PVR_HTTP_PROXY", hide_env_values = true, default_value = "system")]
     pub http_proxy: String,
-    /// Accept registries without a valid certificate, and plain HTTP
+    /// Accept registries and devices without a valid certificate, and registries over plain HTTP
     #[arg(short, long, env = "PVR_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub insecure: bool,
     /// Say each step, as -v does
     #[arg(short, long, env = "PVR_DEBUG", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub debug: bool,
-    /// Token for a hub's devices
+    /// Token for devices and hubs that ask for one, in `clone`, `get`, `merge` and `post`
     #[arg(short, long, value_name = "TOKEN", env = "PVR_ACCESSTOKEN", hide_env_values = true)]
     pub access_token: Option<String>,
     /// The hub; kept for the commands that will need it

@@ -62,8 +62,9 @@ pub struct PkgInitArgs {
 /// Make the packages of all platforms, signed
 ///
 /// For each pvpkg/ARCH/APP/src.json: the image of that platform, its squashfs, documents and signature in releases/ARCH, and
-/// the package releases/NAME-VERSION-BUILD.ARCH.tgz. Layers that platforms share are fetched once. What has not changed is
-/// not made again; the same sources give the same bytes. One platform that fails does not keep the others from being made.
+/// the package releases/NAME-VERSION-BUILD.ARCH.tgz. Files beside src.json go along, as do those in pvpkg/ARCH/_config/APP.
+/// Layers that platforms share are fetched once. What has not changed is not made again, what was changed by hand in
+/// releases/ARCH is; the same sources give the same bytes. One platform that fails does not keep the others from being made.
 #[derive(Debug, Args)]
 pub struct PkgBuildArgs {
     /// Only for these, by directory or platform, such as arm64v8,linux/mips
@@ -82,7 +83,7 @@ pub struct PkgBuildArgs {
     #[arg(long, value_name = "EFFORT", default_value = "smallest", requires = "from")]
     pub effort: EffortArg,
     /// Sign nothing
-    #[arg(long, conflicts_with_all = ["key", "generation", "strict"])]
+    #[arg(long, conflicts_with_all = ["generation", "strict"])]
     pub unsigned: bool,
     /// The number in the signature that goes up from release to release: a number, `git` (commits), `none` [default: git
     /// where there is a repository]
@@ -117,10 +118,11 @@ pub struct PkgNameArgs {
 /// Check a package as a device does that installs it
 ///
 /// Every object is hashed, none may be missing or extra, no name may lead outside, the apps must be for the architecture in
-/// the file's name. Signatures must be there and hold; what they cover is said.
+/// the file's name. Signatures must be there and hold; what they cover is said. The delta of a package is checked in the same
+/// way, as far as it carries the objects.
 #[derive(Debug, Args)]
 pub struct PkgVerifyArgs {
-    /// The packages
+    /// The packages, or deltas of packages
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Fail when anything is not covered by a signature
@@ -130,7 +132,7 @@ pub struct PkgVerifyArgs {
     #[arg(long, value_name = "PLATFORM")]
     pub platform: Option<String>,
     /// Leave signatures alone
-    #[arg(long, conflicts_with_all = ["strict", "cacerts", "pubkey"])]
+    #[arg(long, conflicts_with = "strict")]
     pub unsigned: bool,
     #[command(flatten)]
     pub trust: TrustArgs,
@@ -139,10 +141,10 @@ pub struct PkgVerifyArgs {
 /// List what is in packages
 ///
 /// One line a file: its bytes, its name, and with -v the digest. Packages are read to their end, and refused when they are
-/// damaged; signatures are not looked at.
+/// damaged; signatures are not looked at. Of a package's delta it is what the package holds.
 #[derive(Debug, Args)]
 pub struct PkgLsArgs {
-    /// The packages
+    /// The packages, or deltas of packages
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }
@@ -150,7 +152,7 @@ pub struct PkgLsArgs {
 /// Show what differs between two packages
 ///
 /// One line a file: `A` for one that only the second has, `C` for one that is otherwise there, `D` for one that only the first
-/// has; with bytes before and after.
+/// has; with bytes before and after. Either may be the delta of a package.
 #[derive(Debug, Args)]
 pub struct PkgDiffArgs {
     /// The first package

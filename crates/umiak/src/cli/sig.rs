@@ -66,7 +66,7 @@ pub enum SigCommand {
 /// Sign an app, or any part of the state
 ///
 /// The committed state is signed, so: commit, sign, commit. The signature is tracked at once. Patterns match keys of the
-/// state: `*` and `?` within a component, `**` at the end for all below. A bare `**` is refused: no Pantavisor device
+/// state: `*` and `?` within a component, `**` at the end for all below; `{a,b}` means itself. A bare `**` is refused: no Pantavisor device
 /// understands it, and it would mean every file that there ever will be.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["part", "raw"]))]

@@ -126,6 +126,9 @@ impl From<BuildError> for Failure {
     }
 }
 
+/// Files that are named one by one.
+const SOME: usize = 10;
+
 /// What to do when the base is something else.
 const BASE: &str = "name as base what the delta was made from, or make a delta from what is there";
 
@@ -234,6 +237,14 @@ impl From<ReleaseError> for Failure {
             E::Exists(_) => (Kind::Usage, "--force replaces them"),
             E::NothingToMake(_) => (Kind::Usage, "`umiak pkg init -p PLATFORM IMAGE APP` writes one"),
             E::Document { .. } | E::Refused { .. } => (Kind::Usage, "`umiak pkg init --force` writes it anew"),
+            E::Foreign { ref files, .. } => {
+                let hints = vec![
+                    "what belongs into the package goes to pvpkg/ARCH/APP/ or pvpkg/ARCH/_config/APP/".to_owned(),
+                    "move the rest away: what is in releases/ARCH/APP is made anew each time".to_owned(),
+                ];
+                let more = files.iter().skip(1).take(SOME).map(|file| format!("also {file}"));
+                return Self::from_error(&error, Kind::Usage, hints).because(more.collect());
+            }
             E::Reference(_) | E::AppName(_) | E::Word { .. } => (Kind::Usage, ""),
             E::Seal(_) => (Kind::Environment, ""),
             E::Signature { .. } => (Kind::Untrusted, "--cacerts and --pubkey say whose signatures count"),

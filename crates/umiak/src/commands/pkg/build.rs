@@ -19,6 +19,9 @@ use crate::commands::sources::sources;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Outcome};
 
+/// Files that a warning names.
+const NAMED: usize = 5;
+
 /// Makes them.
 pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
     let here = context.here()?;
@@ -26,8 +29,8 @@ pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
     let head = Head::of(project.root());
     let pvpkg = project.pvpkg()?;
     let words = &arguments.words;
-    let build = build_version(words.build.as_deref(), head.as_ref())?;
-    if words.build.is_none() && head.as_ref().is_some_and(|head| head.dirty) {
+    let build = build_version(given(words.build.as_ref()), head.as_ref())?;
+    if given(words.build.as_ref()).is_none() && head.as_ref().is_some_and(|head| head.dirty) {
         context.printer.warning("files are otherwise than the commit has them after which the packages are called");
     }
     let only = arguments.only.iter().map(|text| Arch::parse(text.trim())).collect::<Result<Vec<_>, _>>()?;
@@ -36,8 +39,8 @@ pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
     let from = arguments.from.as_ref().map(|directory| here.join(directory));
     let asked = Asked {
         only: &only,
-        name: words.name.as_deref().unwrap_or(&pvpkg.name),
-        version: words.version.as_deref().unwrap_or(&pvpkg.version),
+        name: given(words.name.as_ref()).unwrap_or(&pvpkg.name),
+        version: given(words.version.as_ref()).unwrap_or(&pvpkg.version),
         build: &build,
         sealing: seal.as_ref().map(|seal| seal.sealing(&sign)),
         from: from.as_deref().map(|directory| (directory, effort(arguments.effort))),
@@ -50,6 +53,11 @@ pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
     }
     let failed: Vec<Line> = lines.into_iter().filter(|line| line.result.is_err()).collect();
     if failed.is_empty() { Ok(()) } else { Err(failures(context, failed)) }
+}
+
+/// A word, unless it is empty: a pipeline's variable that is not set is often there and empty.
+fn given(word: Option<&String>) -> Option<&str> {
+    word.map(String::as_str).filter(|word| !word.is_empty())
 }
 
 const fn effort(arguments: EffortArg) -> Effort {
@@ -105,6 +113,12 @@ fn tell(context: &Context<'_>, project: &Project, lines: &[Line]) -> Outcome {
         let warnings = built.apps.iter().flat_map(|app| &app.warnings);
         warnings.for_each(|warning| context.printer.warning(warning));
     }
+    for line in lines {
+        let replaced = line.result.as_ref().map_or(&[][..], |built| &built.replaced);
+        if !replaced.is_empty() {
+            context.printer.warning(&otherwise(line.arch, replaced, context.talk.dry_run));
+        }
+    }
     if context.printer.is_json() {
         let value: Vec<Value> = lines.iter().map(|line| value(line, &shown)).collect();
         return Ok(context.printer.document(&json!({ "packages": value }))?);
@@ -125,6 +139,15 @@ fn tell(context: &Context<'_>, project: &Project, lines: &[Line]) -> Outcome {
         }
     }
     Ok(context.printer.data(&table.to_string())?)
+}
+
+/// Says which files are made again though nothing asks for it but that they are otherwise.
+fn otherwise(arch: Arch, files: &[String], dry_run: bool) -> String {
+    let named = files.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = files.len().checked_sub(NAMED).filter(|more| *more > 0);
+    let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
+    let done = if dry_run { "would be" } else { "were" };
+    format!("in releases/{arch} files were otherwise than a build leaves them, and {done} made again: {named}{more}")
 }
 
 const fn word(done: Done) -> &'static str {
@@ -160,6 +183,7 @@ fn value(line: &Line, shown: &dyn Fn(&Path) -> String) -> Value {
         "bytes": built.file.map(|(bytes, _)| bytes),
         "digest": built.file.map(|(_, digest)| digest.to_string()),
         "images": images.collect::<Vec<_>>(),
+        "replaced": built.replaced,
         "delta": built.delta.as_ref().map(|delta| json!({
             "delta": shown(&delta.path),
             "base": delta.base,

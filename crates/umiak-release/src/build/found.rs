@@ -1,0 +1,113 @@
+//! What is found in `releases/<arch>`, held against what the last build left there.
+//!
+//! The directories of the apps, their `_config` and `_sigs` are a build's own: what is otherwise in them is made again, what
+//! no build made is nobody's to remove. Whatever else is there is not looked at.
+
+use std::collections::BTreeSet;
+
+use umiak_repository::Repository;
+use umiak_spec::Observer;
+
+use super::record::{Left, digests};
+use crate::carried::{CONFIG, SIGNATURES, is_made};
+use crate::error::ReleaseError;
+use crate::project::Source;
+
+/// The signature over the state's format.
+const SPEC_SIGNATURE: &str = "_spec";
+
+/// What differs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Files of a build that are changed, missing, or committed otherwise.
+    pub(super) replaced: Vec<String>,
+    /// Files that no build made.
+    pub(super) foreign: Vec<String>,
+}
+
+impl Found {
+    /// Looks at the files, by `stat` where they were looked at before. Without a record, all that is there differs.
+    pub(super) fn of(
+        repository: &Repository,
+        source: &Source,
+        left: Option<&Left>,
+        observer: &dyn Observer,
+    ) -> Result<Self, ReleaseError> {
+        let none = Left::new();
+        let left = left.unwrap_or(&none);
+        let own = Own::new(source, left);
+        let mut differs: BTreeSet<String> =
+            repository.status(observer)?.into_iter().map(|change| change.path).filter(|path| own.has(path)).collect();
+        let committed = digests(&repository.pristine()?);
+        let committed_otherwise =
+            committed.iter().filter(|(path, digest)| own.has(path) && left.get(*path) != Some(digest));
+        differs.extend(committed_otherwise.map(|(path, _)| path.clone()));
+        differs.extend(left.keys().filter(|path| own.has(path) && !committed.contains_key(*path)).cloned());
+        let made = |path: &String| left.contains_key(path) || own.makes(path) || !repository.root().join(path).exists();
+        let (replaced, foreign) = differs.into_iter().partition(made);
+        Ok(Self { replaced, foreign })
+    }
+}
+
+/// What a build has left: its own files as they are committed.
+pub(super) fn left(repository: &Repository, source: &Source) -> Result<Left, ReleaseError> {
+    let none = Left::new();
+    let own = Own::new(source, &none);
+    Ok(digests(&repository.pristine()?).into_iter().filter(|(path, _)| own.has(path)).collect())
+}
+
+/// What belongs to a build.
+struct Own<'a> {
+    source: &'a Source,
+    /// The apps that are made, and those that were.
+    apps: BTreeSet<&'a str>,
+}
+
+impl<'a> Own<'a> {
+    fn new(source: &'a Source, left: &'a Left) -> Self {
+        let made = left.keys().filter_map(|path| place(path)).filter_map(|place| match place {
+            Place::Signature(_) => None,
+            Place::App(app, _) | Place::Config(app) => Some(app),
+        });
+        Self { source, apps: source.apps.keys().map(String::as_str).chain(made).collect() }
+    }
+
+    /// Whether a file is where a build puts files.
+    fn has(&self, path: &str) -> bool {
+        match place(path) {
+            Some(Place::Signature(_)) => true,
+            Some(Place::App(app, _) | Place::Config(app)) => self.apps.contains(app),
+            None => false,
+        }
+    }
+
+    /// Whether a build makes a file of this name.
+    fn makes(&self, path: &str) -> bool {
+        let carried = self.source.carried.contains_key(path);
+        carried
+            || match place(path) {
+                Some(Place::Signature(name)) => name == SPEC_SIGNATURE || self.apps.contains(name),
+                Some(Place::App(_, name)) => is_made(name),
+                Some(Place::Config(_)) | None => false,
+            }
+    }
+}
+
+/// Where a file of a device directory is.
+enum Place<'a> {
+    /// The app, and the file's name in its directory.
+    App(&'a str, &'a str),
+    /// The app that it configures.
+    Config(&'a str),
+    /// The signature's name.
+    Signature(&'a str),
+}
+
+fn place(path: &str) -> Option<Place<'_>> {
+    let (first, rest) = path.split_once('/')?;
+    match first {
+        CONFIG => rest.split_once('/').map(|(app, _)| Place::Config(app)),
+        SIGNATURES => Some(Place::Signature(rest.strip_suffix(".json").unwrap_or(""))),
+        app => Some(Place::App(app, rest)),
+    }
+}
