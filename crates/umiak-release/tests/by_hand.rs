@@ -71,6 +71,13 @@ fn what_is_otherwise_is_made_again_and_told() {
     commit_by_hand(&place, &[]);
     assert_eq!(made(&place), ["pvwebstatus/run.json"]);
     assert!(bytes(&place) == before);
+    // Nobody goes by what a changed source document says of the image beside it.
+    let document = place.read("releases/amd64/pvwebstatus/src.json");
+    place.write("releases/amd64/pvwebstatus/src.json", &document.replace("docker_tag\": \"", "docker_tag\": \"x"));
+    place.write("releases/amd64/pvwebstatus/root.squashfs", "something else");
+    commit_by_hand(&place, &[]);
+    assert_eq!(made(&place), ["pvwebstatus/root.squashfs", "pvwebstatus/src.json"]);
+    assert!(bytes(&place) == before);
     fs::remove_file(place.root().join("releases/amd64/_sigs/pvwebstatus.json")).unwrap();
     commit_by_hand(&place, &[]);
     assert_eq!(made(&place), ["_sigs/pvwebstatus.json"]);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use umiak_pvr::app::{LXC_CONF, RUN_JSON};
 use umiak_repository::Repository;
 use umiak_spec::Observer;
 
@@ -46,6 +47,15 @@ impl Found {
         let made = |path: &String| left.contains_key(path) || own.makes(path) || !repository.root().join(path).exists();
         let (replaced, foreign) = differs.into_iter().partition(made);
         Ok(Self { replaced, foreign })
+    }
+
+    /// Whether the images are as they were left, and what says of which images they are.
+    pub(super) fn spares_images(&self) -> bool {
+        let is_rendered = |name: &str| [RUN_JSON, LXC_CONF].contains(&name) || !is_made(name);
+        self.replaced.iter().all(|path| match place(path) {
+            Some(Place::App(_, name)) => is_rendered(name),
+            Some(Place::Config(_) | Place::Signature(_)) | None => true,
+        })
     }
 }
 

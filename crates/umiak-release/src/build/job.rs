@@ -75,7 +75,7 @@ impl Job<'_> {
         // Where there is no record, and nothing was committed, a first run was stopped: what is there is of that one.
         let begun = look.record.is_none() && !first && repository.pristine()?.entries().is_empty();
         // Blocks of a root that this very program made are those that it would make; of another's that is not certain.
-        let reuse = look.found.replaced.is_empty() && look.record.as_ref().is_some_and(|record| record.ours);
+        let reuse = look.found.spares_images() && look.record.as_ref().is_some_and(|record| record.ours);
         let apps = self.make(&repository, &images, look.record.as_ref(), reuse)?;
         let package = works.project.package(self.name);
         let record = Record::of(input, found::left(&repository, self.source)?, &package)?;
