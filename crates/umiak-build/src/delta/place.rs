@@ -118,28 +118,78 @@ impl Scratch for Nameless {
 
 /// A directory of our own in the scratch directory, for a store; removed with all that is in it.
 #[derive(Debug)]
-pub(crate) struct ScratchStore(PathBuf);
+pub(crate) struct ScratchStore {
+    path: PathBuf,
+    /// Locked for as long as we live: so others know that it is in use.
+    _held: File,
+}
+
+/// What the directories of stores are called, before the process and a number.
+const STORE: &str = ".umiak-store-";
+
+/// The same before they are in use.
+const BEGUN: &str = ".umiak-begun-";
 
 /// Several in one process do not get in each other's way.
 static STORES: AtomicU64 = AtomicU64::new(0);
 
 impl ScratchStore {
-    /// What a process of the same number, which was killed, left there is removed first.
+    /// What runs that were killed left there is removed first.
     pub(crate) fn new(scratch: &Path) -> Result<Self, BuildError> {
+        sweep(scratch)?;
         let number = STORES.fetch_add(1, Ordering::Relaxed);
-        let path = scratch.join(format!(".umiak-store-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).at("create", &path)?;
-        Ok(Self(path))
+        let name = |what: &str| scratch.join(format!("{what}{}-{number}", std::process::id()));
+        // Locked before it has the name by which others look for what nobody uses.
+        let (begun, path) = (name(BEGUN), name(STORE));
+        let _ = fs::remove_dir_all(&begun);
+        fs::create_dir(&begun).at("create", &begun)?;
+        let held = File::open(&begun).and_then(|held| held.lock().map(|()| held)).at("lock", &begun)?;
+        fs::rename(&begun, &path).at("create", &path)?;
+        Ok(Self { path, _held: held })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for ScratchStore {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes stores that nobody uses any more. One that cannot be opened or removed is somebody else's.
+fn sweep(scratch: &Path) -> Result<(), BuildError> {
+    for entry in fs::read_dir(scratch).at("list", scratch)? {
+        let entry = entry.at("list", scratch)?;
+        let is_store = entry.file_name().to_str().is_some_and(|name| name.starts_with(STORE))
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_store && File::open(entry.path()).is_ok_and(|held| held.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_a_run_that_was_killed_goes_and_one_in_use_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let there = |path: &Path| path.join("blob").exists();
+        let one = ScratchStore::new(scratch.path()).unwrap();
+        let killed = scratch.path().join(format!("{STORE}1-0"));
+        fs::create_dir(&killed).unwrap();
+        for path in [one.path(), &killed] {
+            fs::write(path.join("blob"), "bytes").unwrap();
+        }
+        let other = ScratchStore::new(scratch.path()).unwrap();
+        assert!(there(one.path()) && !there(&killed));
+        assert_ne!(one.path(), other.path());
+        drop((one, other));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 }
