@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 
 use common::{How, Place, SIX};
-use umiak_release::{Arch, Built, Outcome, ReleaseError};
+use umiak_release::{Arch, Built, DeltaState, Outcome, ReleaseError};
 use umiak_repository::{Repository, package};
 use umiak_spec::{Limits, Silent};
 
@@ -226,4 +226,14 @@ fn of_two_runs_at_once_one_works() {
     });
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Made).count(), 1, "{outcomes:?}");
     assert!(is_unchanged(&place));
+    // The same of the delta that leads to the next release.
+    place.release(&SIX[..1], 2);
+    let releases = place.root().join("releases");
+    let next = How { build: "0-2-g1234567", from: Some(&releases), ..How::default() };
+    let run = || place.build(&next).unwrap().remove(0).result.unwrap().delta.unwrap().state;
+    let states = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(states.iter().filter(|state| **state == DeltaState::Made).count(), 1, "{states:?}");
 }

@@ -99,7 +99,7 @@ fn whoever_is_stopped_anywhere_leaves_whole_packages_and_the_next_run_goes_on() 
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_is_read_all_the_same() {
+fn where_packages_cannot_go_every_platform_says_so() {
     let place = ready();
     place.build(&How::default()).unwrap();
     fs::remove_dir_all(place.root().join("releases")).unwrap();

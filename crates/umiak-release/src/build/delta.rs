@@ -1,9 +1,11 @@
 //! The delta from the release before, beside the package.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use umiak_build::delta::{Package, PackageWork};
 use umiak_delta::{Effort, MakeOptions};
+use umiak_repository::Repository;
 use umiak_repository::package::{self, DeltaFile};
 use umiak_spec::Digest;
 
@@ -17,26 +19,34 @@ use crate::name::PackageName;
 /// What making a delta takes at most.
 const MEMORY: u64 = 1200 << 20;
 
-/// Makes the delta that leads to the package `name` from the release before it in `directory`, unless it is there and the
-/// package was. `None` when there is no such release.
+/// Makes the delta that leads to the package `name` from the release before it in `directory`, unless it is there. `None`
+/// when there is no such release.
 pub(super) fn make(
     works: &Works<'_>,
     budget: &Budget,
     (directory, effort): (&Path, Effort),
     name: &PackageName,
-    unchanged: bool,
+    repository: &Repository,
 ) -> Result<Option<Delta>, ReleaseError> {
     let Some(previous) = Previous::of(name, directory)? else { return Ok(None) };
     let target = works.project.package(name);
     let path: PathBuf = target.with_file_name(previous.delta(name));
     let base = previous.name.to_string();
-    if unchanged
-        && leads(works, &path, &previous.path, &target)?
-        && let Ok(found) = std::fs::metadata(&path)
-    {
-        return Ok(Some(Delta { path, base, bytes: found.len(), state: DeltaState::Unchanged }));
+    let there = || -> Result<Option<Delta>, ReleaseError> {
+        let leads = leads(works, &path, &previous.path, &target)?;
+        let found = fs::metadata(&path).ok().filter(|_| leads);
+        let state = DeltaState::Unchanged;
+        Ok(found.map(|found| Delta { path: path.clone(), base: base.clone(), bytes: found.len(), state }))
+    };
+    if let Some(found) = there()? {
+        return Ok(Some(found));
     }
     let share = budget.take(MEMORY, works.observer)?;
+    // Another run may have made it while this one waited.
+    let _lock = repository.lock(works.observer)?;
+    if let Some(found) = there()? {
+        return Ok(Some(found));
+    }
     let options = MakeOptions { effort, threads: works.threads, memory: share.bytes() };
     let scratch = target.parent().unwrap_or(Path::new("."));
     let work = PackageWork { scratch, options: &options, limits: works.limits, observer: works.observer };

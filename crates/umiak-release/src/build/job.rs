@@ -57,7 +57,7 @@ impl Job<'_> {
         if let Some(repository) = self.there()? {
             let look = self.look(&repository, &input)?;
             if look.unchanged.is_some() || self.asked.dry_run {
-                return self.rest(look, planned);
+                return self.rest(&repository, look, planned);
             }
         }
         if self.asked.dry_run {
@@ -70,7 +70,7 @@ impl Job<'_> {
         // Another run may have made it while this one waited.
         let look = self.look(&repository, &input)?;
         if look.unchanged.is_some() {
-            return self.rest(look, planned);
+            return self.rest(&repository, look, planned);
         }
         // Where there is no record, and nothing was committed, a first run was stopped: what is there is of that one.
         let begun = look.record.is_none() && !first && repository.pristine()?.entries().is_empty();
@@ -80,9 +80,10 @@ impl Job<'_> {
         let package = works.project.package(self.name);
         let record = Record::of(input, found::left(&repository, self.source)?, &package)?;
         record.keep(repository.root())?;
+        // Memory first, then the lock: who holds a lock waits for nothing that others hold.
         drop((lock, share));
         let replaced = if begun { Vec::new() } else { look.found.replaced };
-        let (file, delta) = (Some(record.file), self.delta(false)?);
+        let (file, delta) = (Some(record.file), self.delta(&repository)?);
         Ok(Built { outcome: Outcome::Made, file, apps, replaced, delta, ..planned })
     }
 
@@ -102,9 +103,9 @@ impl Job<'_> {
     }
 
     /// What is said of a package that is not made now.
-    fn rest(&self, look: Look, planned: Built) -> Result<Built, ReleaseError> {
+    fn rest(&self, repository: &Repository, look: Look, planned: Built) -> Result<Built, ReleaseError> {
         let Some(file) = look.unchanged else { return Ok(Built { replaced: look.found.replaced, ..planned }) };
-        let delta = if self.asked.dry_run { None } else { self.delta(true)? };
+        let delta = if self.asked.dry_run { None } else { self.delta(repository)? };
         Ok(Built { outcome: Outcome::Unchanged, file: Some(file), delta, ..planned })
     }
 
@@ -125,9 +126,9 @@ impl Job<'_> {
     }
 
     /// The delta from the release before.
-    fn delta(&self, unchanged: bool) -> Result<Option<Delta>, ReleaseError> {
+    fn delta(&self, repository: &Repository) -> Result<Option<Delta>, ReleaseError> {
         let Some(from) = self.asked.from else { return Ok(None) };
-        delta::make(self.works, self.budget, from, self.name, unchanged)
+        delta::make(self.works, self.budget, from, self.name, repository)
     }
 
     /// The image of every app, pinned.
