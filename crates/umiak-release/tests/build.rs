@@ -5,11 +5,12 @@ mod common;
 
 use std::fs;
 
-use common::{How, Place, SIX, sample, shared};
+use common::{How, Place, SIX, layer, sample, shared};
 use umiak_release::{Arch, DeltaState, Outcome, ReleaseError};
 use umiak_repository::package;
 use umiak_spec::{Digest, Limits, Silent};
-use umiak_testkit::sample::index;
+use umiak_testkit::random::Chance;
+use umiak_testkit::sample::{SampleImage, index};
 
 const DIRECTORIES: [&str; 6] = ["amd64", "arm32v6", "arm32v7", "arm64v8", "mips", "riscv64"];
 
@@ -249,4 +250,28 @@ fn deltas_lie_beside_the_packages_that_they_lead_to() {
     fs::create_dir(&nothing).unwrap();
     let lines = place.build(&How { from: Some(&nothing), ..next }).unwrap();
     assert!(lines[0].result.as_ref().unwrap().delta.is_none());
+}
+
+#[test]
+fn a_delta_that_is_not_worth_it_is_not_tried_again() {
+    let place = ready();
+    let amd64 = [Arch::named("amd64").unwrap()];
+    let only = How { only: &amd64, ..How::default() };
+    place.build(&only).unwrap();
+    let other = layer(&[("usr/bin/app", Chance::new(99).bytes(200 << 10))]);
+    place.push("master", &index(&[SampleImage { platform: "linux/amd64".into(), layers: vec![other] }]));
+    let releases = place.root().join("releases");
+    let next = How { build: "0-2-g1234567", from: Some(&releases), ..only };
+    let built = || place.build(&next).unwrap().remove(0).result.map(|built| (built.outcome, built.delta.unwrap()));
+    let (outcome, delta) = built().unwrap();
+    assert_eq!((outcome, delta.state), (Outcome::Made, DeltaState::NotWorth));
+    assert!(!delta.path.exists());
+    // Whoever tried it would read all of what it starts from.
+    let base = releases.join(&delta.base);
+    let bytes = fs::read(&base).unwrap();
+    fs::write(&base, &bytes[..bytes.len() / 2]).unwrap();
+    let (outcome, again) = built().unwrap();
+    assert_eq!((outcome, again.state, again.bytes), (Outcome::Unchanged, DeltaState::NotWorth, delta.bytes));
+    fs::remove_file(releases.join("amd64/.pvr/umiak-release")).unwrap();
+    assert!(built().is_err());
 }

@@ -11,6 +11,7 @@ use umiak_spec::Digest;
 
 use super::budget::Budget;
 use super::previous::Previous;
+use super::record::{NotWorth, Record};
 use super::{Delta, DeltaState, Works};
 use crate::durable;
 use crate::error::ReleaseError;
@@ -32,19 +33,22 @@ pub(super) fn make(
     let target = works.project.package(name);
     let path: PathBuf = target.with_file_name(previous.delta(name));
     let base = previous.name.to_string();
-    let there = || -> Result<Option<Delta>, ReleaseError> {
-        let leads = leads(works, &path, &previous.path, &target)?;
-        let found = fs::metadata(&path).ok().filter(|_| leads);
-        let state = DeltaState::Unchanged;
-        Ok(found.map(|found| Delta { path: path.clone(), base: base.clone(), bytes: found.len(), state }))
+    let states = (state(works, &previous.path)?, state(works, &target)?);
+    let there = || {
+        let delta = |bytes, state| Delta { path: path.clone(), base: base.clone(), bytes, state };
+        if leads(&path, states) {
+            return fs::metadata(&path).ok().map(|found| delta(found.len(), DeltaState::Unchanged));
+        }
+        let known = Record::read(repository.root())?.not_worth.filter(|known| known.states == states)?;
+        Some(delta(known.bytes, DeltaState::NotWorth))
     };
-    if let Some(found) = there()? {
+    if let Some(found) = there() {
         return Ok(Some(found));
     }
     let share = budget.take(MEMORY, works.observer)?;
     // Another run may have made it while this one waited.
     let _lock = repository.lock(works.observer)?;
-    if let Some(found) = there()? {
+    if let Some(found) = there() {
         return Ok(Some(found));
     }
     let options = MakeOptions { effort, threads: works.threads, memory: share.bytes() };
@@ -56,21 +60,28 @@ pub(super) fn make(
         Package { name: &stem(name), path: &target },
         &path,
     )?;
-    let state = if made.worth { DeltaState::Made } else { DeltaState::NotWorth };
-    if !made.worth {
-        // One of an earlier build under the same name leads elsewhere.
-        durable::remove(&path)?;
+    if made.worth {
+        return Ok(Some(Delta { path, base, bytes: made.size, state: DeltaState::Made }));
     }
-    Ok(Some(Delta { path, base, bytes: made.size, state }))
+    // One of an earlier build under the same name leads elsewhere.
+    durable::remove(&path)?;
+    if let Some(mut record) = Record::read(repository.root()).filter(|record| record.ours) {
+        record.not_worth = Some(NotWorth { states, bytes: made.size });
+        record.keep(repository.root())?;
+    }
+    Ok(Some(Delta { path, base, bytes: made.size, state: DeltaState::NotWorth }))
 }
 
-/// Whether the delta that is there leads from this very package to that one: names do not say it, since a package may be
-/// built again under its name.
-fn leads(works: &Works<'_>, delta: &Path, base: &Path, target: &Path) -> Result<bool, ReleaseError> {
-    let Ok(Some(found)) = DeltaFile::open(delta) else { return Ok(false) };
-    let state = |path: &Path| -> Result<Digest, ReleaseError> {
-        Ok(Digest::of(package::state(path, &works.limits, works.observer)?.canonical().as_bytes()))
-    };
+/// The digest of a package's state.
+fn state(works: &Works<'_>, package: &Path) -> Result<Digest, ReleaseError> {
+    let state = package::state(package, &works.limits, works.observer)?;
+    Ok(Digest::of(state.canonical().as_bytes()))
+}
+
+/// Whether the delta that is there leads from the one state to the other: names do not say it, since a package may be built
+/// again under its name.
+fn leads(delta: &Path, states: (Digest, Digest)) -> bool {
+    let Ok(Some(found)) = DeltaFile::open(delta) else { return false };
     let told = found.delta();
-    Ok(told.base.state == state(base)? && told.target.state == state(target)?)
+    (told.base.state, told.target.state) == states
 }

@@ -38,8 +38,33 @@ pub(super) struct Record {
     pub(super) ours: bool,
     /// The committed files of the device directory, as [`digests`] has them.
     pub(super) left: Left,
+    /// A delta to the package that turned out to be no smaller than its objects.
+    pub(super) not_worth: Option<NotWorth>,
     /// When the file was written, nanoseconds since 1970, so that it need not be read to be known.
     written: String,
+}
+
+/// What need not be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotWorth {
+    /// The states that it starts from and leads to.
+    pub(super) states: (Digest, Digest),
+    /// Bytes that it would have.
+    pub(super) bytes: u64,
+}
+
+impl NotWorth {
+    fn read(value: &Value) -> Option<Self> {
+        let text = |member: &str| value.get(member).and_then(Value::as_str);
+        let digest = |member: &str| Digest::from_hex(text(member)?).ok();
+        Some(Self { states: (digest("base")?, digest("target")?), bytes: text("size")?.parse().ok()? })
+    }
+
+    fn value(&self) -> Value {
+        let (base, target) = self.states;
+        let members = [("base", base.hex()), ("size", self.bytes.to_string()), ("target", target.hex())];
+        Value::object(members.map(|(name, text)| (name, Value::from(text))))
+    }
 }
 
 /// Files by name, and the SHA-256 of each in hexadecimal digits.
@@ -78,7 +103,7 @@ impl Record {
     pub(super) fn of(input: String, left: Left, package: &Path) -> Result<Self, ReleaseError> {
         let file = fs::File::open(package).at("open", package)?;
         let (digest, length) = Verified::new(&file).finish().at("read", package)?;
-        Ok(Self { input, file: (length, digest), ours: true, left, written: written(package)? })
+        Ok(Self { input, file: (length, digest), ours: true, left, not_worth: None, written: written(package)? })
     }
 
     /// The record in a device directory.
@@ -95,6 +120,7 @@ impl Record {
             file: (text("size")?.parse().ok()?, Digest::from_hex(text("sha256")?).ok()?),
             ours: text("maker")? == MAKER,
             left: left.iter().map(|(path, value)| Some((path.to_string(), digest(value)?))).collect::<Option<_>>()?,
+            not_worth: value.get("notWorth").and_then(NotWorth::read),
             written: text("written")?.to_owned(),
         })
     }
@@ -102,7 +128,7 @@ impl Record {
     /// Keeps it.
     pub(super) fn keep(&self, release: &Path) -> Result<(), ReleaseError> {
         let left = self.left.iter().map(|(path, digest)| (path.as_str(), Value::from(digest.as_str())));
-        let value = Value::object([
+        let members = [
             ("#spec", Value::from(SPEC)),
             ("input", Value::from(self.input.as_str())),
             ("left", Value::object(left)),
@@ -110,7 +136,9 @@ impl Record {
             ("sha256", Value::from(self.file.1.hex())),
             ("size", Value::from(self.file.0.to_string())),
             ("written", Value::from(self.written.as_str())),
-        ]);
+        ];
+        let not_worth = self.not_worth.as_ref().map(|not_worth| ("notWorth", not_worth.value()));
+        let value = Value::object(members.into_iter().chain(not_worth));
         durable::put(&release.join(RECORD), value.canonical().as_bytes())
     }
 
@@ -147,6 +175,10 @@ mod tests {
         fs::write(&package, "one").unwrap();
         let left = Left::from([("web/run.json".to_owned(), Digest::of(b"{}").hex())]);
         let record = Record::of(Input::new().line("x").finish(), left, &package).unwrap();
+        record.keep(scratch.path()).unwrap();
+        assert_eq!(Record::read(scratch.path()).unwrap(), record);
+        let states = (Digest::of(b"one"), Digest::of(b"other"));
+        let record = Record { not_worth: Some(NotWorth { states, bytes: 7 }), ..record };
         record.keep(scratch.path()).unwrap();
         assert_eq!(Record::read(scratch.path()).unwrap(), record);
         assert!(record.is_of(&package));
