@@ -50,7 +50,7 @@ pub(crate) fn pump(
         observer.check()?;
         let count = match reader.read(&mut buffer) {
             Ok(count) => count,
-            Err(error) if is_cancelled(&error) => return Err(Cancelled.into()),
+            Err(error) if Cancelled::is_behind(&error) => return Err(Cancelled.into()),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error).at("read", path),
         };
@@ -121,9 +121,4 @@ pub(crate) fn parallel<T: Sync, R: Send>(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_unstable_by_key(|(index, _)| *index);
     Ok(results.into_iter().map(|(_, result)| result).collect())
-}
-
-/// Whether a reader that wraps an observer failed because the work was cancelled.
-pub(crate) fn is_cancelled(error: &std::io::Error) -> bool {
-    error.get_ref().and_then(|cause| cause.downcast_ref::<Cancelled>()).is_some()
 }

@@ -26,6 +26,14 @@ pub trait Observer: Sync {
 #[error("cancelled")]
 pub struct Cancelled;
 
+impl Cancelled {
+    /// Whether this is why a reader or a writer failed.
+    #[must_use]
+    pub fn is_behind(error: &std::io::Error) -> bool {
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
+    }
+}
+
 impl From<Cancelled> for std::io::Error {
     fn from(cancelled: Cancelled) -> Self {
         // Not `Interrupted`: std's own read loops try again on that, for ever.

@@ -178,7 +178,7 @@ impl Store {
         match self.hash_blob(digest, observer) {
             Ok(found) if found == *digest => Ok(None),
             Ok(found) => Ok(Some(format!("its bytes have the digest {}", found.short()))),
-            Err(error) if is_cancelled(&error) => Err(Cancelled.into()),
+            Err(error) if Cancelled::is_behind(&error) => Err(Cancelled.into()),
             Err(error) => Ok(Some(format!("it cannot be read: {error}"))),
         }
     }
@@ -247,10 +247,6 @@ impl Store {
             other => other,
         }
     }
-}
-
-fn is_cancelled(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Cancelled>)
 }
 
 #[derive(Default)]

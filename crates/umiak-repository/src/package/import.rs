@@ -11,7 +11,6 @@ use super::PackageError;
 use super::tar::{Kind, Reader};
 use crate::DOCUMENT_LIMIT;
 use crate::error::Error;
-use crate::hash;
 use crate::pool::{Pool, PoolStage};
 use crate::repository::Repository;
 use crate::source::first_paths;
@@ -224,7 +223,7 @@ pub(super) fn content_error(package: &Path, source: std::io::Error, what: &str) 
 /// A reader that was cancelled says so through an `io::Error`.
 pub(super) fn cancelled(error: PackageError) -> Error {
     match &error {
-        PackageError::Read { source, .. } if hash::is_cancelled(source) => Cancelled.into(),
+        PackageError::Read { source, .. } if Cancelled::is_behind(source) => Cancelled.into(),
         _ => error.into(),
     }
 }

@@ -70,7 +70,7 @@ pub fn scan_judged<E: From<Error>>(
     mut judge: impl FnMut(&State) -> Result<(), E>,
     mut take: impl FnMut(&Digest, u64, &mut dyn Read) -> Result<(), E>,
 ) -> Result<Contents, E> {
-    let unreadable = |source| Error::from(PackageError::Read { package: package.to_owned(), source });
+    let unreadable = |source| cancelled(PackageError::Read { package: package.to_owned(), source });
     let input = umiak_layer::decompress(input, limits).map_err(unreadable)?;
     let mut found = Found { package, limits, state: None, canonical: true, objects: BTreeMap::new(), ignored: vec![] };
     let mut archive = Reader::new(input, package);

@@ -208,9 +208,7 @@ fn making(digest: Digest) -> impl Fn(DeltaError) -> StoreError {
     move |error| match error {
         DeltaError::Cancelled(cancelled) => cancelled.into(),
         // What a reader was told comes through io.
-        DeltaError::Read(error) if error.get_ref().is_some_and(|told| told.downcast_ref::<Cancelled>().is_some()) => {
-            Cancelled.into()
-        }
+        DeltaError::Read(error) if Cancelled::is_behind(&error) => Cancelled.into(),
         source => StoreError::BlobDelta { digest, source: Box::new(source) },
     }
 }

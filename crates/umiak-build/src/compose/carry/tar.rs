@@ -98,10 +98,10 @@ fn failed(place: &Path, error: umiak_layer::WriteError) -> BuildError {
         umiak_layer::WriteError::Content { source, .. } | umiak_layer::WriteError::Write { source, .. } => source,
         other => io::Error::other(other),
     };
-    match source.get_ref() {
-        Some(inner) if inner.is::<Cancelled>() => Cancelled.into(),
-        _ => BuildError::Io { action: "write", path: place.to_owned(), source },
+    if Cancelled::is_behind(&source) {
+        return Cancelled.into();
     }
+    BuildError::Io { action: "write", path: place.to_owned(), source }
 }
 
 /// Reads bytes from the first to the last.

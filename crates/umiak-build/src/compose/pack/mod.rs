@@ -295,13 +295,12 @@ fn limit(name: &str, what: &'static str, limit: u64) -> PackError {
 
 /// A request to stop stays one.
 fn failed(error: WriteError) -> PackError {
-    if let WriteError::Write { source, .. } | WriteError::Content { source, .. } = &error
-        && let Some(inner) = source.get_ref()
-        && inner.is::<Cancelled>()
-    {
-        return Cancelled.into();
+    match &error {
+        WriteError::Write { source, .. } | WriteError::Content { source, .. } if Cancelled::is_behind(source) => {
+            Cancelled.into()
+        }
+        _ => PackError::Write(Box::new(error)),
     }
-    PackError::Write(Box::new(error))
 }
 
 /// Hashes what is read.
