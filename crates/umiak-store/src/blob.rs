@@ -1,7 +1,7 @@
 //! Whole blobs: `blobs/sha256/<64 digits>` as in an image layout, each with the bytes that its name says.
 //!
-//! A blob comes here through [`Store::put_blob`], [`crate::Ingest`] or [`Store::make_blob`], all of which verify; there is no
-//! other way.
+//! A blob comes here through [`Store::put_blob`], [`crate::Ingest`], [`crate::Incoming`] or [`Store::make_blob`], all of which
+//! verify; there is no other way.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -22,7 +22,8 @@ const KNOWN: [&str; 0] = [];
 const FORMAT: &str = "format";
 
 /// Directories of a store, outermost first.
-pub(crate) const DIRECTORIES: [&str; 7] = ["staging", "ingest", "blobs", "blobs/sha256", "layers", "refs", "records"];
+pub(crate) const DIRECTORIES: [&str; 8] =
+    ["staging", "ingest", "incoming", "blobs", "blobs/sha256", "layers", "refs", "records"];
 
 /// Other names at the top of a store.
 pub(crate) const FILES: [&str; 5] = ["format", "format~", "lock", "updater", "reserve"];

@@ -5,14 +5,15 @@
 //!         lock, updater        who reads, who changes
 //!         staging/             what has no place yet
 //!         ingest/<digits>/     blobs that are not whole yet
+//!         incoming/<number>/   blobs that wait for whoever may change the store
 //!         blobs/sha256/<digits>
 //!         layers/<digits>/     layers by diff ID
 //!         refs/, records/      closures by name; documents of the agent
 //!         reserve              space that is held
 //! ```
 //!
-//! Guarantees: bytes become a blob only through [`Store::put_blob`], [`Ingest`] or [`Store::make_blob`], which verify them. A ref is made only when
-//! its whole [`Closure`] is here. What a method returned `Ok` for survives a power cut; a cut at any instruction, a full
+//! Guarantees: bytes become a blob only through [`Store::put_blob`], [`Ingest`], [`Incoming`] or [`Store::make_blob`], which verify them. A ref is
+//! made only when its whole [`Closure`] is here. What a method returned `Ok` for survives a power cut; a cut at any instruction, a full
 //! disk, or an error of any single operation leaves a store that opens and in which every name has its bytes. One process
 //! changes the store, any number read it meanwhile; nothing is removed under a reader.
 //!
@@ -28,6 +29,7 @@ mod documents;
 mod durable;
 mod error;
 mod format;
+mod incoming;
 mod ingest;
 mod layers;
 mod lock;
@@ -45,6 +47,7 @@ pub use delta::{Applied, LayerDelta, MadeBlob, NamedSources, SpooledImage};
 pub use disk::{Disk, DiskFile, Hooked, RealDisk, Step, Stream};
 pub use error::StoreError;
 pub use format::VERSION;
+pub use incoming::{Coming, Incoming};
 pub use ingest::{CHECKPOINT, Ingest, Partial};
 pub use layers::{
     Content, Contents, FileRecord, Keep, Layer, LayerOptions, LayerRecord, LayerReport, LayerSizes, LayerSource,

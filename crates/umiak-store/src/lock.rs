@@ -2,7 +2,7 @@
 //!
 //! `updater` is held by the one process that changes the store. `lock` is shared by readers, and taken alone while
 //! objects are removed, so that nothing goes away under a reader. Neither file is ever removed; what is in them is for
-//! people.
+//! people. Who only brings something needs neither: see [`crate::Incoming`].
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _};
@@ -37,10 +37,7 @@ impl Locks {
 
     /// Waits until nobody reads; nobody will until the answer is dropped.
     pub(crate) fn exclude_readers(&self, wait: Duration) -> Result<File, StoreError> {
-        let path = self.root.join(READERS);
-        let file = durable::open_lock(&path).at("open", &path)?;
-        take(&path, wait, || file.try_lock(), || StoreError::Busy { path: self.root.clone(), holder: None })?;
-        Ok(file)
+        alone(&self.root.join(READERS), &self.root, wait)
     }
 }
 
@@ -83,6 +80,13 @@ fn take(
             }
         }
     }
+}
+
+/// Takes a lock that is nobody's for long: of a file, which is made, or of a directory. `store` is what messages name.
+pub(crate) fn alone(path: &Path, store: &Path, wait: Duration) -> Result<File, StoreError> {
+    let file = if path.is_dir() { File::open(path) } else { durable::open_lock(path) }.at("open", path)?;
+    take(path, wait, || file.try_lock(), || StoreError::Busy { path: store.to_owned(), holder: None })?;
+    Ok(file)
 }
 
 fn holder(path: &Path) -> Option<u32> {

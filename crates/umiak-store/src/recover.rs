@@ -1,8 +1,8 @@
 //! What opening a store for changes puts right after a crash or a power cut.
 //!
 //! First everything visible is made durable, so that nothing which a killed process had renamed and not synced is
-//! relied on and then lost. Then what was unfinished goes: staging, the reserve, partial blobs that are whole elsewhere. A
-//! damaged or stale file of a document is made again from the other one.
+//! relied on and then lost. Then what was unfinished goes: staging, the reserve, partial blobs that are whole elsewhere, what
+//! a sender brought who is there no more. A damaged or stale file of a document is made again from the other one.
 
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use umiak_spec::Digest;
 use crate::durable;
 use crate::error::{IoContext as _, StoreError};
 use crate::format::DIRECTORIES;
+use crate::incoming;
 use crate::layers;
 use crate::sealed;
 use crate::store::Store;
@@ -34,6 +35,7 @@ pub(crate) fn recover(store: &Store) -> Result<Recovered, StoreError> {
         durable::make_directories(&*store.disk, &root.join(directory))?;
     }
     clear_staging(store, &mut recovered)?;
+    recovered.removed.extend(incoming::clear(store)?);
     let reserve = store.space.path();
     if reserve.exists() {
         store.disk.unlink(reserve).at("remove", reserve)?;

@@ -21,7 +21,7 @@ use umiak_testkit::crash::{CrashDisk, Loss};
 type Verb = fn(&Store) -> Result<(), StoreError>;
 
 /// Every verb that changes something. Each can be done again after it was done or cut off.
-const VERBS: [(&str, Verb); 14] = [
+const VERBS: [(&str, Verb); 15] = [
     ("put_blob", |store| store.put_blob(&Digest::of(b"new"), b"new")),
     ("put_blob over a damaged one", |store| store.put_blob(&Digest::of(b"rotten"), b"rotten")),
     ("ingest", ingest),
@@ -40,6 +40,18 @@ const VERBS: [(&str, Verb); 14] = [
         ingest.write(&whole)?;
         ingest.checkpoint()?;
         ingest.finish()
+    }),
+    ("taking in what came aside", |store| {
+        let incoming = store.incoming()?;
+        for blob in [&b"slow"[..], b"slower"] {
+            let mut coming = incoming.begin(&Digest::of(blob), blob.len() as u64)?;
+            coming.write(blob)?;
+            coming.finish()?;
+        }
+        incoming.keep(&Digest::of(b"loose"))?;
+        store.take_in(&incoming)?;
+        let blobs = [&b"slow"[..], b"slower", b"loose"].map(Digest::of).into();
+        store.set_ref(&name("brought"), &Closure { blobs, ..Closure::default() })
     }),
     ("put_record", |store| store.put_record(&name("journal"), b"step 2")),
     ("remove_record", |store| store.remove_record(&name("journal"))),
@@ -169,6 +181,8 @@ fn device(scratch: &TempDir) -> PathBuf {
     std::fs::create_dir_all(at.join("staging/3/below")).unwrap();
     std::fs::write(at.join("staging/3/below/file"), "left").unwrap();
     std::fs::write(at.join("reserve"), "left").unwrap();
+    std::fs::create_dir_all(at.join("incoming/0")).unwrap();
+    std::fs::write(at.join("incoming/0/coming"), "left").unwrap();
     root
 }
 
