@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use umiak_layer::{Body, TarReader};
 use umiak_pvr::State;
+use umiak_repository::package::PackageError;
 use umiak_spec::target::{Carrier, Origin, TargetApp};
-use umiak_spec::{Digest, Limits, Observer};
-use umiak_store::{Store, StoreError};
+use umiak_spec::{Cancelled, Digest, Limits, Observer};
+use umiak_store::{Incoming, Store, StoreError};
 
 use crate::parcel;
 use crate::target::ResolveError;
@@ -181,14 +182,48 @@ pub(crate) fn keep(
         ResolveError::Missing { what, why: format!("its package cannot be read: {error}") }
     };
     // What an interruption left need not be written again, only read past.
-    io::copy(&mut content.take(ingest.offset()), &mut io::sink()).map_err(unread)?;
+    pour(&mut content.take(ingest.offset()), observer, &unread, |_| Ok(()))?;
+    pour(content, observer, &unread, |bytes| ingest.write(bytes))?;
+    Ok(ingest.finish()?)
+}
+
+/// Lays one object of the stream `name` aside, for a store that others may be changing.
+pub(crate) fn lay_aside(
+    incoming: &Incoming,
+    digest: &Digest,
+    size: u64,
+    content: &mut dyn Read,
+    name: &Path,
+    observer: &dyn Observer,
+) -> Result<(), ResolveError> {
+    let mut coming = incoming.begin(digest, size)?;
+    let unread = |source: io::Error| {
+        let package = name.to_owned();
+        let error = match source.kind() {
+            io::ErrorKind::UnexpectedEof => PackageError::Truncated { package, what: "an object".to_owned() },
+            _ => PackageError::Read { package, source },
+        };
+        ResolveError::Package { path: name.to_owned(), source: Box::new(error.into()) }
+    };
+    pour(content, observer, &unread, |bytes| coming.write(bytes))?;
+    Ok(coming.finish()?)
+}
+
+/// Hands over bytes as they come. `unread` makes an error of what stopped them, but for a request to stop.
+fn pour(
+    content: &mut dyn Read,
+    observer: &dyn Observer,
+    unread: &dyn Fn(io::Error) -> ResolveError,
+    mut write: impl FnMut(&[u8]) -> Result<(), StoreError>,
+) -> Result<(), ResolveError> {
     let mut buffer = vec![0; 128 << 10];
     loop {
         observer.check()?;
-        match content.read(&mut buffer).map_err(unread)? {
-            0 => break,
-            count => ingest.write(&buffer[..count])?,
+        match content.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => write(&buffer[..count])?,
+            Err(error) if Cancelled::is_behind(&error) => return Err(Cancelled.into()),
+            Err(error) => return Err(unread(error)),
         }
     }
-    Ok(ingest.finish()?)
 }

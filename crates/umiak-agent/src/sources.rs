@@ -19,13 +19,13 @@ use umiak_repository::package::Contents;
 use umiak_sign::Policy as Trust;
 use umiak_spec::target::{Asked, Carrier, Target, TargetApp};
 use umiak_spec::{Digest, Limits, Observer, Platform, Silent};
-use umiak_store::{Closure, LayerOptions, Object, Reservation, Store, StoreError};
+use umiak_store::{Closure, Incoming, LayerOptions, Object, Reservation, Store, StoreError};
 
 use crate::error::{Class, SupplyError, store_class};
 use crate::fetch::FetchOptions;
 use crate::outcome::Watcher;
 use crate::supply::{Described, Fetched, Occasion, Part, Planned, Root, Supply};
-use crate::target::{Content, Judge, Made, Reader, ResolveError, services, trusted};
+use crate::target::{Content, Judge, Listener, Made, Reader, ResolveError, services, trusted};
 
 pub(crate) use arrive::hold;
 
@@ -149,8 +149,13 @@ impl Supply for Sources {
         Ok(Judge { sources: self, store, observer: watcher }.file(path)?)
     }
 
-    fn streamed(&self, store: &Store, input: &mut dyn Read, watcher: &dyn Watcher) -> Result<Contents, SupplyError> {
-        Ok(Judge { sources: self, store: Some(store), observer: watcher }.stream(store, input)?)
+    fn streamed(
+        &self,
+        incoming: &Incoming,
+        input: &mut dyn Read,
+        watcher: &dyn Watcher,
+    ) -> Result<Contents, SupplyError> {
+        Ok(Listener { sources: self, incoming, observer: watcher }.package(input)?)
     }
 
     fn merged(&self, store: &Store, state: &State, from: &[Carrier], watcher: &dyn Watcher) -> Result<(), SupplyError> {

@@ -14,7 +14,7 @@ use umiak_repository::package::Contents;
 use umiak_spec::Digest;
 use umiak_spec::service::Service;
 use umiak_spec::target::{Asked, Carrier, Target, TargetApp};
-use umiak_store::{Closure, LayerOptions, Object, Reservation, Store};
+use umiak_store::{Closure, Incoming, LayerOptions, Object, Reservation, Store};
 
 use crate::error::{Class, SupplyError};
 use crate::outcome::Watcher;
@@ -220,12 +220,12 @@ pub trait Supply: Send + Sync {
         Err(SupplyError::new(Class::Usage, "no packages are taken here"))
     }
 
-    /// The same of a package as it comes: its objects go into the store, which is open for changes. Of one that is refused
-    /// nothing is kept.
+    /// The same of a package as it comes: its objects are laid aside, since that may take hours and others change the store
+    /// meanwhile.
     ///
     /// # Errors
     /// What is wrong with it, by name; there is no room.
-    fn streamed(&self, _: &Store, _input: &mut dyn Read, _: &dyn Watcher) -> Result<Contents, SupplyError> {
+    fn streamed(&self, _: &Incoming, _input: &mut dyn Read, _: &dyn Watcher) -> Result<Contents, SupplyError> {
         Err(SupplyError::new(Class::Usage, "no packages are taken here"))
     }
 

@@ -51,6 +51,15 @@ impl Failure {
         self
     }
 
+    /// The same with this advice in place of any other.
+    #[must_use]
+    pub fn advice(mut self, hint: impl Into<String>) -> Self {
+        if let Self::Told(diagnostic) = &mut self {
+            diagnostic.hints = vec![hint.into()];
+        }
+        self
+    }
+
     /// The same, with what is the case afterwards.
     #[must_use]
     pub fn outcome(mut self, outcome: impl Into<String>) -> Self {

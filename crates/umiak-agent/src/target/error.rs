@@ -6,7 +6,7 @@ use umiak_registry::ErrorKind;
 use umiak_sign::{ChainError, Distrust, PvsError, SignatureError};
 use umiak_spec::app::AppError;
 use umiak_spec::target::TargetError;
-use umiak_spec::{Cancelled, Descriptor, Digest, DocumentError};
+use umiak_spec::{Cancelled, Descriptor, Digest, DocumentError, Size};
 use umiak_store::StoreError;
 
 use crate::error::{Class, SupplyError, store_class};
@@ -157,6 +157,16 @@ pub enum ResolveError {
         /// Why not.
         source: Box<StoreError>,
     },
+    /// No room for an object that comes.
+    #[error("the package does not fit: its object {} has {}, and {} are free for it", digest.short(), Size(*wanted), Size(*free))]
+    NoRoom {
+        /// The object.
+        digest: Digest,
+        /// Its bytes.
+        wanted: u64,
+        /// Bytes that may be taken.
+        free: u64,
+    },
     /// Nowhere to be had.
     #[error("{what} is not on this device, and {why}")]
     Missing {
@@ -209,6 +219,7 @@ impl ResolveError {
             Self::Fetch(error) => error.class(),
             Self::NotCarried { source, .. } => source.class(),
             Self::Store(error) | Self::Parcel { source: error, .. } => store_class(error),
+            Self::NoRoom { .. } => Class::DoesNotFit,
             Self::Package { source, .. } if matches!(**source, umiak_repository::Error::Io { .. }) => {
                 Class::Environment
             }
@@ -238,6 +249,8 @@ impl ResolveError {
             }
             Self::Parcel { source, .. } if !source.is_full() => "set the whole package as target",
             Self::Foreign { .. } => "take the package of this device's platform: <name>-<version>-<build>.<arch>.tgz",
+            Self::NoRoom { .. } => "make room on the disk: umiakd prune",
+            Self::Store(error) if error.is_full() => "make room on the disk: umiakd prune",
             Self::Missing { .. } => "bring the file back to where it was, or set the target again",
             _ => return None,
         })

@@ -2,11 +2,11 @@
 //!
 //! Guarantees: a package that was judged good is one archive with a state and exactly its objects, each with the bytes that
 //! its name says; the policy accepts it, and its makers say that it is for this device. Nothing is changed by judging;
-//! what comes through a stream is in the store afterwards, or nothing of it is.
+//! what comes through a stream lies aside afterwards, for the store to be taken in.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use umiak_repository::Error as PackageError;
 use umiak_repository::package::{Contents, DeltaFile, scan_judged};
 use umiak_spec::target::{Carrier, Origin};
 use umiak_spec::{Digest, Observer};
-use umiak_store::{Object, Prunable, PrunePlan, Store, StoreError};
+use umiak_store::{Incoming, Store};
 
 use super::error::ResolveError;
 use super::trusted::{Came, trust};
@@ -64,10 +64,16 @@ impl Judge<'_> {
     /// # Errors
     /// What is wrong with it, by name.
     pub(crate) fn file(&self, path: &Path) -> Result<Contents, ResolveError> {
-        let mut file = File::open(path).map_err(|error| ResolveError::Missing {
+        let unopened = |error| ResolveError::Missing {
             what: format!("the package {}", path.display()),
             why: format!("it cannot be opened: {error}"),
-        })?;
+        };
+        // A pipe would be waited for, with the store's locks in hand.
+        if !fs::metadata(path).map_err(unopened)?.is_file() {
+            let why = "it is no file; what comes through a pipe is taken by umiakd tx add -".to_owned();
+            return Err(ResolveError::File { path: path.to_owned(), why });
+        }
+        let mut file = File::open(path).map_err(unopened)?;
         let origin = places::named(&Origin::Package(path.to_owned()));
         if let Some(delta) = DeltaFile::open(path).map_err(|error| Ended::Package(error).of(path))? {
             return self.delta(origin, delta);
@@ -88,42 +94,6 @@ impl Judge<'_> {
         }
     }
 
-    /// Judges a package as it comes, and keeps its objects in `store`, which is open for changes.
-    ///
-    /// # Errors
-    /// What is wrong with it, by name; there is no room. Nothing of it is kept then.
-    pub(crate) fn stream(&self, store: &Store, input: &mut dyn Read) -> Result<Contents, ResolveError> {
-        let path = Path::new(STREAM);
-        let named: RefCell<Option<BTreeSet<Digest>>> = RefCell::default();
-        let mut brought = Vec::new();
-        let judge = |state: &State| {
-            self.accepted(places::carrier(&Carrier::Stored), state).map_err(Ended::Other)?;
-            named.replace(Some(state.objects()));
-            Ok(())
-        };
-        let take = |digest: &Digest, size: u64, content: &mut dyn Read| {
-            let named = named.borrow();
-            let Some(named) = named.as_ref() else {
-                let why = "its state does not come before its objects: it has to come as a file".to_owned();
-                return Err(Ended::Other(ResolveError::File { path: path.to_owned(), why }));
-            };
-            // One that is not named is told at the end, with its name.
-            if named.contains(digest) && !store.has_blob(digest) {
-                self.room(store, size).map_err(Ended::Other)?;
-                package::keep(store, digest, size, content, self.observer).map_err(Ended::Other)?;
-                brought.push(*digest);
-            }
-            Ok(())
-        };
-        let taken = scan_judged(input, path, &self.sources.limits, self.observer, judge, take);
-        taken.map_err(|ended| {
-            let objects = brought.iter().map(|digest| Prunable { object: Object::Blob(*digest), bytes: 0 });
-            // Where somebody reads just now it goes with the next pruning.
-            let _ = store.prune(&PrunePlan { refs: Vec::new(), objects: objects.collect() });
-            ended.of(path)
-        })
-    }
-
     /// Judges a state that was put together from packages, each of which was judged before.
     ///
     /// # Errors
@@ -137,16 +107,65 @@ impl Judge<'_> {
         trust(self.sources, self.store, &Came::From(origin), state)?;
         foreign::by_documents(state, &self.sources.platform)
     }
+}
+
+/// Judges packages as they come, while others may change the store.
+pub(crate) struct Listener<'a> {
+    pub sources: &'a Sources,
+    pub incoming: &'a Incoming,
+    pub observer: &'a dyn Observer,
+}
+
+impl Listener<'_> {
+    /// Judges a package from its first byte to its last, and lays its objects aside.
+    ///
+    /// # Errors
+    /// What is wrong with it, by name; there is no room for an object, told by its header.
+    pub(crate) fn package(&self, input: &mut dyn Read) -> Result<Contents, ResolveError> {
+        let path = Path::new(STREAM);
+        let named: RefCell<Option<BTreeSet<Digest>>> = RefCell::default();
+        let judge = |state: &State| {
+            self.accepted(state).map_err(Ended::Other)?;
+            named.replace(Some(state.objects()));
+            Ok(())
+        };
+        let take = |digest: &Digest, size: u64, content: &mut dyn Read| {
+            let named = named.borrow();
+            let Some(named) = named.as_ref() else {
+                let why = "its state does not come before its objects: it has to come as a file".to_owned();
+                return Err(Ended::Other(ResolveError::File { path: path.to_owned(), why }));
+            };
+            // One that is not named is told at the end, with its name.
+            if named.contains(digest) { self.object(digest, size, content).map_err(Ended::Other) } else { Ok(()) }
+        };
+        let taken = scan_judged(input, path, &self.sources.limits, self.observer, judge, take);
+        taken.map_err(|ended| ended.of(path))
+    }
+
+    fn accepted(&self, state: &State) -> Result<(), ResolveError> {
+        let store = self.incoming.look()?;
+        let judge = Judge { sources: self.sources, store: Some(&store), observer: self.observer };
+        judge.accepted(places::carrier(&Carrier::Stored), state)
+    }
+
+    /// Sees that an object will be there: the store's own, or the one that comes.
+    fn object(&self, digest: &Digest, size: u64, content: &mut dyn Read) -> Result<(), ResolveError> {
+        if self.incoming.keep(digest)? {
+            return Ok(());
+        }
+        self.room(digest, size)?;
+        package::lay_aside(self.incoming, digest, size, content, Path::new(STREAM), self.observer)
+    }
 
     /// Whether there is room for an object, as an update would have it.
-    fn room(&self, store: &Store, wanted: u64) -> Result<(), ResolveError> {
-        let surveyed = (self.sources.survey)(store);
+    fn room(&self, digest: &Digest, wanted: u64) -> Result<(), ResolveError> {
+        let surveyed = (self.sources.survey)(&self.incoming.look()?);
         let device = surveyed.map_err(|error| ResolveError::Missing {
             what: "room for a package".to_owned(),
             why: format!("what the device has cannot be told: {error}"),
         })?;
         let place = device.file_systems.get(device.place(Role::Blobs));
         let free = place.map_or(0, |found| found.available(device.watermark));
-        if wanted > free { Err(StoreError::NoSpace { wanted, free }.into()) } else { Ok(()) }
+        if wanted > free { Err(ResolveError::NoRoom { digest: *digest, wanted, free }) } else { Ok(()) }
     }
 }

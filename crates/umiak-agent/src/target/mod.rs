@@ -33,7 +33,7 @@ mod words;
 pub(crate) use content::{Content, Made, Reader, ServiceImage};
 pub(crate) use error::class_of;
 pub(crate) use foreign::by_program;
-pub(crate) use judge::Judge;
+pub(crate) use judge::{Judge, Listener};
 pub(crate) use places::places;
 pub(crate) use project::services;
 pub(crate) use unpack::unpack;

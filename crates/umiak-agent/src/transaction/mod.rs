@@ -17,12 +17,13 @@ mod rules;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use umiak_pvr::StatePath;
 use umiak_repository::package::Contents;
 use umiak_spec::Digest;
 use umiak_spec::target::Carrier;
-use umiak_store::{Closure, Store, StoreOptions};
+use umiak_store::{Closure, Incoming, Store, StoreOptions};
 
 use crate::agent::Agent;
 use crate::error::AgentError;
@@ -31,6 +32,9 @@ use crate::session::{Session, read_journal};
 
 pub use asking::APP;
 pub use record::{Installed, Transaction};
+
+/// How long a package that came whole waits for whoever changes the device: an update over a slow link takes its time.
+const TURN: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// What a transaction begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,20 +82,24 @@ impl Agent {
         self.session(|session| {
             session.transaction()?;
             let package = self.supply.package(Some(&session.store), path, watcher);
-            session.add(package?, Carrier::File(path.to_owned()))
+            session.add(&package?, Carrier::File(path.to_owned()), None)
         })
     }
 
-    /// Adds a package as it comes. Its objects go into the store at once, and are kept there for the transaction.
+    /// Adds a package as it comes, however slowly: it is laid aside, and others change the device meanwhile. When it is
+    /// whole its objects go into the store and are kept there for the transaction that is open then.
     ///
     /// # Errors
-    /// No transaction; what is wrong with the package, by name; there is no room.
+    /// No transaction, also where it was ended meanwhile; what is wrong with the package, by name; there is no room;
+    /// another process changes the device for hours. Nothing of the package is kept then.
     pub fn add_stream(&self, input: &mut dyn Read, watcher: &dyn Watcher) -> Result<Installed, AgentError> {
-        self.session(|session| {
-            // Nothing is read where nobody waits for it.
-            session.transaction()?;
-            session.add(self.supply.streamed(&session.store, input, watcher)?, Carrier::Stored)
-        })
+        let store = self.reading()?.ok_or(AgentError::NoTransaction)?;
+        // Nothing is read where nobody waits for it.
+        Transaction::read(&store)?.ok_or(AgentError::NoTransaction)?;
+        let incoming = store.incoming()?;
+        drop(store);
+        let package = self.supply.streamed(&incoming, input, watcher)?;
+        self.turn(watcher)?.add(&package, Carrier::Stored, Some(&incoming))
     }
 
     /// Takes out a part: a container's name, `_sigs/NAME.json`, `_config/NAME`. How many files went.
@@ -209,6 +217,23 @@ impl Agent {
         work(&Session::open(self)?)
     }
 
+    /// The store opened for changes, after whoever changes it now.
+    fn turn(&self, watcher: &dyn Watcher) -> Result<Session<'_>, AgentError> {
+        let begun = self.clock.running();
+        let mut told = false;
+        loop {
+            match Session::open(self) {
+                Err(error) if error.is_busy() && self.clock.running().saturating_sub(begun) < TURN => {
+                    watcher.check()?;
+                    if !std::mem::replace(&mut told, true) {
+                        watcher.note(&format!("{error}: the package is whole and waits"));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// The store for a query, made where there is none yet.
     fn made(&self) -> Result<Store, AgentError> {
         if let Some(store) = self.reading()? {
@@ -233,9 +258,12 @@ impl Session<'_> {
         base::of(&self.store, revision)
     }
 
-    fn add(&self, package: Contents, carrier: Carrier) -> Result<Installed, AgentError> {
+    fn add(&self, package: &Contents, carrier: Carrier, incoming: Option<&Incoming>) -> Result<Installed, AgentError> {
         let mut transaction = self.transaction()?;
-        let installed = transaction.install(&package, carrier)?;
+        let installed = transaction.install(package, carrier)?;
+        if let Some(incoming) = incoming {
+            self.store.take_in(incoming)?;
+        }
         let mut held = self.held_for_target()?;
         held.extend(&transaction.held);
         self.hold(&held)?;

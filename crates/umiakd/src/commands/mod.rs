@@ -3,6 +3,7 @@
 mod daemon;
 mod door;
 mod export;
+mod input;
 mod logs;
 mod status;
 mod store;

@@ -2,13 +2,14 @@
 
 use std::io::{IsTerminal as _, stdin};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use umiak_agent::{Agent, AgentError, Base, Installed, Onto, Transaction};
 use umiak_ui::{Kind, Size};
 
 use crate::cli::{TxAddArgs, TxBeginArgs, TxCommand, TxRemoveArgs};
+use crate::commands::input::Patient;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::show::Watch;
@@ -70,7 +71,12 @@ fn add(context: &Context<'_>, agent: &Agent, arguments: &TxAddArgs, stop: &Atomi
         return Err(Failure::new(Kind::Usage, "what comes through standard input cannot be looked at twice")
             .hint("--dry-run needs a file"));
     }
-    let installed = agent.add_stream(&mut stdin().lock(), &watch)?;
+    let mut input = Patient::new(stop).map_err(|error| Failure::of_io("read", Path::new("standard input"), &error))?;
+    let installed = agent.add_stream(&mut input, &watch).map_err(|error| {
+        let failure = Failure::from(error).outcome("nothing of the package was kept; what ran goes on running");
+        // A pipe cannot be gone on with, as other work can.
+        if stop.load(Ordering::Relaxed) { failure.advice("send all of it again") } else { failure }
+    })?;
     context.printer.fact("Added", &told("standard input", &installed));
     Ok(())
 }
