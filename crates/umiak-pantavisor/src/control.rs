@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use umiak_pvr::{State, Value};
 use umiak_spec::{Digest, Observer};
@@ -101,7 +102,7 @@ impl Control {
     }
 
     fn is_untouched(&self, name: &Revision, observer: &dyn Observer) -> Result<bool, Error> {
-        Ok(self.progress(name.as_str(), true, observer)?.is_none_or(|progress| progress.is_untouched()))
+        Ok(self.progress(name.as_str(), None, observer)?.is_none_or(|progress| progress.is_untouched()))
     }
 
     /// Whether the revision `name` is one of `state`.
@@ -149,15 +150,16 @@ impl Control {
         }
     }
 
-    /// How the revision gets on; `None` when nothing is known of it yet. Asks `again` when the device does not answer.
+    /// How the revision gets on; `None` when nothing is known of it yet. Asks again when the device does not answer, unless
+    /// it has to be known `within` some time.
     pub(crate) fn progress(
         &self,
         revision: &str,
-        again: bool,
+        within: Option<Duration>,
         observer: &dyn Observer,
     ) -> Result<Option<Progress>, Error> {
         let url = at(&format!("/steps/{revision}/progress"));
-        let ask = Ask { repeatable: again, ..Ask::get(&url) };
+        let ask = within.map_or(Ask::get(&url), |within| Ask::get(&url).within(within));
         let answer = self.client.ask(ask, &[400, 404], observer)?;
         if !answer.status().is_success() {
             return Ok(None);

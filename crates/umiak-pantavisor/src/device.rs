@@ -20,6 +20,9 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// How long a device may be silent in the middle of something.
     pub patience: Duration,
+    /// How long a document may take, from its first byte to its last, however steadily it comes. Objects take as long as
+    /// they come at all.
+    pub document: Duration,
     /// How long it may be busy with something else.
     pub busy: Duration,
     /// What lets in to a hub; goes to the server of the address only.
@@ -33,12 +36,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The usual ones: pvcontrol's patience of 240 s, and a quarter of an hour for a device that is busy.
+    /// The usual ones: pvcontrol's patience of 240 s, and a quarter of an hour for a document (4 MiB over a line of 40 kbit/s)
+    /// and for a device that is busy.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             patience: Duration::from_secs(240),
+            document: Duration::from_secs(900),
             busy: Duration::from_secs(900),
             token: None,
             proxy: None,

@@ -43,6 +43,16 @@ pub enum Error {
         /// The last failure.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It sends a document so slowly that there is no end to it.
+    #[error("{place} has not sent all of {what} in {} s", limit.as_secs_f32())]
+    Slow {
+        /// The device.
+        place: String,
+        /// What it is.
+        what: String,
+        /// How long it may take.
+        limit: Duration,
+    },
     /// It answered with a status that means failure.
     #[error("{place} answered {status}{}", told(detail.as_ref()))]
     Status {
@@ -204,9 +214,11 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Network { .. } | Self::Busy { .. } | Self::Unknown { .. } | Self::NoVerdict { .. } => {
-                ErrorKind::Network
-            }
+            Self::Network { .. }
+            | Self::Slow { .. }
+            | Self::Busy { .. }
+            | Self::Unknown { .. }
+            | Self::NoVerdict { .. } => ErrorKind::Network,
             Self::Status { status, .. } if (400..500).contains(status) && *status != 429 => ErrorKind::Usage,
             Self::Status { .. } => ErrorKind::Network,
             Self::Denied { .. } => ErrorKind::Denied,

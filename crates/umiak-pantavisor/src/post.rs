@@ -23,6 +23,9 @@ use crate::revision::Revision;
 /// Between two looks at an update.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long one look may take: a device that hangs is no reason to be late with the verdict on what it does.
+const GLANCE: Duration = Duration::from_secs(60);
+
 /// Where the objects of a state are on this side.
 pub trait Objects {
     /// Bytes of the object.
@@ -229,7 +232,8 @@ impl Device {
         let mut last: Option<Progress> = None;
         let mut silent = false;
         loop {
-            match self.look(revision, observer) {
+            let left = patience.saturating_sub(clock.now().saturating_sub(begun));
+            match self.look(revision, left.clamp(LOOK, GLANCE), observer) {
                 Ok(Some(progress)) => {
                     silent = false;
                     if last.as_ref() != Some(&progress) {
@@ -242,7 +246,7 @@ impl Device {
                     }
                 }
                 Ok(None) => {}
-                Err(error) if error.is_connection() || matches!(error, Error::Busy { .. }) => {
+                Err(error) if error.is_connection() || matches!(error, Error::Busy { .. } | Error::Slow { .. }) => {
                     if !std::mem::replace(&mut silent, true) {
                         observer.note("The device does not answer; it may be starting anew");
                     }
@@ -258,10 +262,10 @@ impl Device {
         }
     }
 
-    fn look(&self, revision: &str, observer: &dyn Observer) -> Result<Option<Progress>, Error> {
+    fn look(&self, revision: &str, within: Duration, observer: &dyn Observer) -> Result<Option<Progress>, Error> {
         match &self.way {
-            Way::Control(control) => control.progress(revision, false, observer),
-            Way::Remote(remote) => remote.progress(revision, observer),
+            Way::Control(control) => control.progress(revision, Some(within), observer),
+            Way::Remote(remote) => remote.progress(revision, within, observer),
         }
     }
 }

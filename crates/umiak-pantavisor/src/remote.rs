@@ -5,6 +5,7 @@
 //! is believed. A revision is POSTed and runs by itself.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use umiak_pvr::json::Object;
 use umiak_pvr::{State, Value};
@@ -178,14 +179,19 @@ impl Remote {
     }
 
     /// How a revision gets on; `None` when the device does not say.
-    pub(crate) fn progress(&self, revision: &str, observer: &dyn Observer) -> Result<Option<Progress>, Error> {
+    pub(crate) fn progress(
+        &self,
+        revision: &str,
+        within: Duration,
+        observer: &dyn Observer,
+    ) -> Result<Option<Progress>, Error> {
         let steps = self.places.borrow().post.clone();
         let asked = [
             steps.map(|steps| format!("{steps}/{revision}")),
             self.base.strip_suffix("/pvr").map(|cgi| format!("{cgi}/pvtx/status?rev={revision}")),
         ];
         for url in asked.into_iter().flatten() {
-            let answer = self.client.ask(Ask::get(&url).once(), &[400, 404, 405], observer)?;
+            let answer = self.client.ask(Ask::get(&url).within(within), &[400, 404, 405], observer)?;
             if !answer.status().is_success() {
                 continue;
             }

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use umiak_spec::Observer;
 
-use super::{ATTEMPTS, Answer, Ask, Client, header};
+use super::{ATTEMPTS, Answer, Ask, Client, Time, header};
 use crate::clock::wait;
 use crate::error::Error;
+
+/// Bytes that are read past at a time.
+const BUFFER: usize = 64 << 10;
 
 /// Where an object is; asked again after each cut, since an address may be good for a while only.
 pub(crate) type Whereabouts<'a> = dyn Fn(&dyn Observer) -> Result<String, Error> + 'a;
@@ -45,7 +48,7 @@ impl<'a> Download<'a> {
 
     fn connect(&mut self) -> Result<(), Error> {
         let url = (self.place)(self.observer)?;
-        let ask = Ask { from: self.position, ..Ask::get(&url) };
+        let ask = Ask { from: self.position, time: Time::Object, ..Ask::get(&url) };
         // 416: what is there is shorter than what we have of it. The next reading ends, and the digest will tell.
         let answer = self.client.ask(ask, &[416], self.observer)?;
         let status = answer.status().as_u16();
@@ -59,19 +62,22 @@ impl<'a> Download<'a> {
             self.length = answer.body().content_length();
         }
         let mut body = answer.into_body().into_reader();
-        let gone = io::copy(&mut body.by_ref().take(past), &mut io::sink());
-        match gone {
-            Ok(count) if count == past => {}
-            other => {
-                let source = other.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
-                return Err(Error::Network {
-                    action: "read from",
-                    place: self.client.place.clone(),
-                    source: source.into(),
-                });
+        self.pass_over(&mut body.by_ref().take(past), past)?;
+        self.body = Some(Box::new(body));
+        Ok(())
+    }
+
+    /// Reads past `left` bytes that are known.
+    fn pass_over(&self, body: &mut dyn Read, mut left: u64) -> Result<(), Error> {
+        let mut buffer = vec![0; BUFFER];
+        while left > 0 {
+            self.observer.check()?;
+            match body.read(&mut buffer) {
+                Ok(0) => return Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => left = left.saturating_sub(count as u64),
+                Err(error) => return Err(self.broken(error)),
             }
         }
-        self.body = Some(Box::new(body));
         Ok(())
     }
 

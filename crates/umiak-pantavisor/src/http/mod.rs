@@ -3,11 +3,16 @@
 //! Guarantees: a token goes to the server of the device's own address only; what was asked for over https is never asked
 //! for over http; a device that asks to be left alone (503) is asked again when it said, as long as the caller has
 //! patience; every answer that is read has a limit. A request that must not be made twice says so.
+//!
+//! Nothing waits without end: reaching a device, its silence ([`Settings::patience`]), and a document as a whole, whichever
+//! way it goes ([`Settings::document`]) have limits. An object takes as long as it takes while it goes on.
 
 mod body;
 mod download;
+mod time;
 mod wire;
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +22,7 @@ use umiak_spec::Observer;
 use ureq::http::{Method, Request, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, RustlsConnector};
-use ureq::{Agent, SendBody};
+use ureq::{Agent, SendBody, Timeout};
 
 use crate::clock::{Clock, wait};
 use crate::device::Settings;
@@ -25,6 +30,8 @@ use crate::error::Error;
 
 pub(crate) use body::{Body, Load, PHASE};
 pub use download::Download;
+use time::Sent;
+pub(crate) use time::Time;
 use wire::{NoNames, Wires};
 
 pub(crate) type Answer = Response<ureq::Body>;
@@ -34,6 +41,9 @@ pub(crate) const ATTEMPTS: u32 = 5;
 
 /// How long it takes to reach a device that is there.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long it takes to learn where a name leads to: two questions to each of three servers.
+const RESOLVE: Duration = Duration::from_secs(30);
 
 /// How long a device is left alone when it is busy and does not say for how long.
 const BUSY: Duration = Duration::from_secs(10);
@@ -51,6 +61,8 @@ pub(crate) struct Client {
     home: String,
     token: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How long a document may take.
+    document: Duration,
     /// How long a device may be busy.
     busy: Duration,
     /// What messages call the device.
@@ -67,24 +79,31 @@ pub(crate) struct Ask<'a> {
     pub from: u64,
     /// Whether asking twice does no harm.
     pub repeatable: bool,
+    /// How long the answer may take.
+    pub time: Time,
 }
 
 impl<'a> Ask<'a> {
     pub(crate) fn get(url: &'a str) -> Self {
-        Self { method: &Method::GET, url, body: Body::Nothing, from: 0, repeatable: true }
+        Self { method: &Method::GET, url, body: Body::Nothing, from: 0, repeatable: true, time: Time::Document }
     }
 
     pub(crate) fn put(url: &'a str, body: Body<'a>) -> Self {
-        Self { method: &Method::PUT, url, body, from: 0, repeatable: true }
+        Self { method: &Method::PUT, body, ..Self::get(url) }
     }
 
     pub(crate) fn post(url: &'a str, body: Body<'a>) -> Self {
-        Self { method: &Method::POST, url, body, from: 0, repeatable: true }
+        Self { method: &Method::POST, body, ..Self::get(url) }
     }
 
     /// The same, but only once: who asks twice gets it twice.
     pub(crate) fn once(self) -> Self {
         Self { repeatable: false, ..self }
+    }
+
+    /// The same, once, and for those who have not long.
+    pub(crate) fn within(self, time: Duration) -> Self {
+        Self { time: Time::Within(time), ..self.once() }
     }
 }
 
@@ -96,6 +115,7 @@ impl Client {
             home: server(home).unwrap_or_default(),
             token: settings.token.clone(),
             clock: Arc::clone(&settings.clock),
+            document: settings.document,
             busy: settings.busy,
             place,
         })
@@ -112,6 +132,9 @@ impl Client {
                     return Ok(answer);
                 }
                 Ok(answer) if answer.status().as_u16() == 503 => {
+                    if let Time::Within(_) = ask.time {
+                        return Err(Error::Busy { place: self.place.clone(), waited: Duration::ZERO });
+                    }
                     let asked = header(&answer, "Retry-After").and_then(|text| text.trim().parse().ok());
                     self.leave_alone(begun, asked.map_or(BUSY, Duration::from_secs), observer)?;
                     continue;
@@ -145,19 +168,23 @@ impl Client {
             request = request.header("Range", format!("bytes={}-", ask.from));
         }
         let built = |error: ureq::http::Error| failed(error.into());
+        let (agent, document) = (&self.agent, Sent::Document);
         match ask.body {
-            Body::Nothing if *ask.method == Method::GET => self.agent.run(request.body(()).map_err(built)?),
-            Body::Nothing => self.agent.run(request.body(&[][..]).map_err(built)?),
+            Body::Nothing if *ask.method == Method::GET => {
+                ask.time.run(agent, document, request.body(()).map_err(built)?)
+            }
+            Body::Nothing => ask.time.run(agent, document, request.body(&[][..]).map_err(built)?),
             Body::Json(text) => {
                 let request = request.header("Content-Type", "application/json");
-                self.agent.run(request.body(text.as_bytes()).map_err(built)?)
+                ask.time.run(agent, document, request.body(text.as_bytes()).map_err(built)?)
             }
-            Body::Text(text) => self.agent.run(request.body(text.as_bytes()).map_err(built)?),
+            Body::Text(text) => ask.time.run(agent, document, request.body(text.as_bytes()).map_err(built)?),
             Body::Load(load) => {
                 // The length makes it one piece: a device knows no other form.
                 let request = request.header("Content-Length", load.length());
                 let mut reader = load.reader()?;
-                let answer = self.agent.run(request.body(SendBody::from_reader(&mut reader)).map_err(built)?);
+                let request = request.body(SendBody::from_reader(&mut reader)).map_err(built)?;
+                let answer = ask.time.run(agent, Sent::Object, request);
                 return match (load.failure(), answer) {
                     (Some(error), _) => Err(error),
                     (None, answer) => answer.map_err(failed),
@@ -171,7 +198,7 @@ impl Client {
     fn judged(&self, ask: Ask<'_>, answer: Answer) -> Result<(Error, Option<Duration>), Error> {
         let status = answer.status().as_u16();
         let place = self.named(ask.url);
-        let detail = detail(answer);
+        let detail = self.detail(answer);
         let error = match status {
             401 | 403 => Error::Denied { place, detail },
             409 => Error::Conflict { place, detail },
@@ -183,6 +210,21 @@ impl Client {
             429 | 502 | 504 => Ok((error, Some(BUSY))),
             _ => Err(error),
         }
+    }
+
+    /// What a device says about a failure, as far as it comes in time: what is asked for may have been an object.
+    fn detail(&self, mut answer: Answer) -> Option<String> {
+        let begun = self.clock.now();
+        let mut reader = answer.body_mut().with_config().limit(DETAIL).reader();
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 1024]);
+        while self.clock.now().saturating_sub(begun) < self.document {
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => bytes.extend(&buffer[..count]),
+                Err(_) => return None,
+            }
+        }
+        detail(&bytes)
     }
 
     fn leave_alone(&self, since: Duration, asked: Duration, observer: &dyn Observer) -> Result<(), Error> {
@@ -213,6 +255,9 @@ impl Client {
                 what: what.to_owned(),
                 source: umiak_pvr::json::ParseError::TooLong { length: limit.saturating_add(1), limit },
             },
+            ureq::Error::Timeout(Timeout::RecvBody) => {
+                Error::Slow { place: self.place.clone(), what: what.to_owned(), limit: self.document }
+            }
             source => Error::Network { action: "read from", place: self.place.clone(), source: source.into() },
         })
     }
@@ -243,12 +288,11 @@ pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 }
 
 /// What a device says about a failure: `{"Error":"…"}`, or the first line of a text.
-fn detail(mut answer: Answer) -> Option<String> {
-    let bytes = answer.body_mut().with_config().limit(DETAIL).read_to_vec().ok()?;
-    let document = Value::parse(&bytes, DETAIL).ok();
+fn detail(bytes: &[u8]) -> Option<String> {
+    let document = Value::parse(bytes, DETAIL).ok();
     let member = |name| document.as_ref().and_then(|document| document.get(name)?.as_str().map(str::to_owned));
     let text = ["Error", "error", "msg"].into_iter().find_map(member);
-    let text = text.unwrap_or_else(|| String::from_utf8_lossy(&bytes).lines().next().unwrap_or("").to_owned());
+    let text = text.unwrap_or_else(|| String::from_utf8_lossy(bytes).lines().next().unwrap_or("").to_owned());
     let line: String = text.trim().chars().filter(|character| !character.is_control()).take(200).collect();
     (!line.is_empty() && !line.starts_with('<')).then_some(line)
 }
@@ -271,8 +315,11 @@ fn agent(socket: Option<PathBuf>, home: &str, settings: &Settings) -> Result<Age
         .max_redirects(5)
         .max_redirects_will_error(false)
         .user_agent(concat!("umiak/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(RESOLVE))
         .timeout_connect(Some(CONNECT.min(settings.patience)))
+        .timeout_send_body(Some(settings.document))
         .timeout_recv_response(patience)
+        .timeout_recv_body(Some(settings.document))
         .timeout_per_read(patience)
         .timeout_per_write(patience);
     if !encrypted {

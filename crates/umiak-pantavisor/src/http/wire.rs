@@ -11,10 +11,12 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout as Waiting, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -112,7 +114,7 @@ impl<In: Transport> Connector<In> for Wires {
             return Ok(Some(Either::A(there)));
         }
         let stream = match &self.socket {
-            Some(path) => Stream::Unix(UnixStream::connect(path)?),
+            Some(path) => Stream::Unix(knock(path, details).map_err(|error| failed(error, Timeout::Connect))?),
             None => Stream::Tcp(reach(details)?),
         };
         let stream = Arc::new(stream);
@@ -122,6 +124,18 @@ impl<In: Transport> Connector<In> for Wires {
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(Wire { stream, buffers, broken: None })))
     }
+}
+
+/// Connects to a socket. One whose owner takes no connections has a queue that fills up: that is waited for no longer than
+/// anything else.
+fn knock(path: &Path, details: &ConnectionDetails<'_>) -> io::Result<UnixStream> {
+    let time = details.timeout.not_zero().map(|time| *time);
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // For a Unix socket the kernel takes the limit of writing for connecting, too.
+    set_socket_timeout(&socket, Waiting::Send, time)?;
+    let address = SocketAddrUnix::new(path)?;
+    rustix::io::retry_on_intr(|| connect(&socket, &address))?;
+    Ok(UnixStream::from(socket))
 }
 
 /// Tries each address of the name, and gives each its part of the time.
