@@ -12,7 +12,7 @@ use umiak_spec::{Limits, Observer, ReadAt};
 
 use super::parts::{self, Bytes};
 use super::place::{Beside, Nameless, parent};
-use super::squashfs::{self, Apart, Image};
+use super::squashfs::{self, Apart, Bench};
 use super::{Made, worth};
 use crate::error::{BuildError, IoContext as _};
 
@@ -36,8 +36,9 @@ pub fn make_file(
     let target_bytes = bytes(target)?;
     let making = Making { target: &target_bytes, out, options, limits, observer };
     let scratch = Nameless::new(parent(out));
-    if let Some(image) = Image::target(&target_bytes, target, &scratch, limits, observer)? {
-        let base = Apart::base(bytes(base)?, base, &scratch, limits, observer)?;
+    let bench = Bench { scratch: &scratch, limits, observer };
+    if let Some(image) = bench.target(&target_bytes, target)? {
+        let base = bench.apart(bytes(base)?, base)?;
         match making.make(&base, &image, &scratch) {
             // Our encoder does not make all of its blocks, though it makes those that were tried.
             Err(BuildError::Delta(error)) if matches!(*error, DeltaError::Target { .. }) => {
@@ -48,7 +49,7 @@ pub fn make_file(
     }
     let target = parts::open(Arc::clone(&target_bytes), target, limits, observer)?;
     let base = match target.parts().shape {
-        Shape::Tar => Apart::base(bytes(base)?, base, &scratch, limits, observer)?,
+        Shape::Tar => bench.apart(bytes(base)?, base)?,
         // Compressed blocks are like compressed blocks at best.
         Shape::Raw | Shape::Squashfs => Apart::Other(parts::open(bytes(base)?, base, limits, observer)?),
     };
@@ -191,7 +192,8 @@ pub(super) fn open_base(
     }
     let opened = match wanted.shape {
         Shape::Squashfs => {
-            Image::source(&bytes, base, scratch, limits, observer)?.map(|image| Apart::Image(image.into()))
+            let bench = Bench { scratch, limits, observer };
+            bench.source(&bytes, base)?.map(|image| Apart::Image(image.into()))
         }
         shape => match parts::open_as(shape, Arc::clone(&bytes), base, limits, observer) {
             Err(BuildError::Archive { source, .. }) if parts::is_malformed(&source) => None,

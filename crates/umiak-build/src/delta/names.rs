@@ -19,7 +19,7 @@ use super::files;
 use super::opened::{Opened, OpenedLayer, Resolved};
 use super::parts::{self, Bytes};
 use super::place::Nameless;
-use super::squashfs::Apart;
+use super::squashfs::{Apart, Bench};
 use crate::error::{BuildError, IoContext as _};
 
 /// Where files of a base may be besides in the image that is given as base.
@@ -87,11 +87,12 @@ impl Work<'_> {
     /// Fetches it.
     pub(super) fn hold(&self, seen: Vec<Seen>) -> Result<Vec<Held>, BuildError> {
         let scratch = Nameless::new(self.scratch);
+        let bench = Bench { scratch: &scratch, limits: &self.limits, observer: self.observer };
         let hold = |seen: Seen| match seen {
             Seen::Image(image) => Ok(Held::Image(Box::new(self.fetch(*image, |_| true)?))),
             Seen::File(path) => {
                 let bytes = files::bytes(&path)?;
-                Ok(Held::File(Apart::base(bytes, &path, &scratch, &self.limits, self.observer)?))
+                Ok(Held::File(bench.apart(bytes, &path)?))
             }
         };
         seen.into_iter().map(hold).collect()

@@ -28,7 +28,7 @@ use umiak_store::{LayerOptions, RealDisk, Store, StoreError, StoreOptions};
 use super::files::{bytes, make};
 use super::parts;
 use super::place::{Beside, Nameless, ScratchStore};
-use super::squashfs::Image;
+use super::squashfs::Bench;
 use crate::error::{BuildError, IoContext as _};
 
 /// Objects of fewer bytes come whole: there is little to spare.
@@ -155,7 +155,7 @@ impl PackageWork<'_> {
     /// What makes one object of another, where that is smaller than the object itself.
     fn object(&self, store: &Store, base: &Digest, target: &Digest) -> Result<Option<(ObjectDelta, File)>, BuildError> {
         let scratch = Nameless::new(self.scratch);
-        let (limits, observer) = (&self.limits, self.observer);
+        let observer = self.observer;
         let path = |object: &Digest| match store.blob(object).map_err(|error| self.failed(error))? {
             Some(blob) => Ok(blob.path().to_owned()),
             None => Err(self.failed(StoreError::NoBlob(*object))),
@@ -165,8 +165,9 @@ impl PackageWork<'_> {
         let base_size = base_bytes.len().at("read", &base_path)?;
         let one = One { work: self, store, scratch: &scratch, base: (base, base_size), target };
         let plain = |bytes, path: &Path, digest: &Digest| Divided::new(bytes, b"", *digest, observer).at("read", path);
-        if let Some(image) = Image::target(&target_bytes, &target_path, &scratch, limits, observer)? {
-            let from: Box<dyn Container> = match Image::base(&base_bytes, &base_path, &scratch, limits, observer)? {
+        let bench = Bench { scratch: &scratch, limits: &self.limits, observer };
+        if let Some(image) = bench.target(&target_bytes, &target_path)? {
+            let from: Box<dyn Container> = match bench.base(&base_bytes, &base_path)? {
                 Some(from) => Box::new(from),
                 None => Box::new(plain(Arc::clone(&base_bytes), &base_path, base)?),
             };

@@ -49,19 +49,73 @@ impl Apart {
             Self::Other(other) => other.as_ref(),
         }
     }
+}
 
+/// What files are taken apart with. `name` is what errors call a file.
+#[derive(Clone, Copy)]
+pub(super) struct Bench<'a> {
+    pub scratch: &'a Nameless,
+    pub limits: &'a Limits,
+    pub observer: &'a dyn Observer,
+}
+
+impl Bench<'_> {
     /// Takes apart what a delta is to start from.
-    pub(super) fn base(
-        bytes: Bytes,
-        name: &Path,
-        scratch: &Nameless,
-        limits: &Limits,
-        observer: &dyn Observer,
-    ) -> Result<Self, BuildError> {
-        if let Some(image) = Image::base(&bytes, name, scratch, limits, observer)? {
-            return Ok(Self::Image(Box::new(image)));
+    pub(super) fn apart(self, bytes: Bytes, name: &Path) -> Result<Apart, BuildError> {
+        if let Some(image) = self.base(&bytes, name)? {
+            return Ok(Apart::Image(Box::new(image)));
         }
-        Ok(Self::Other(parts::open(bytes, name, limits, observer)?))
+        Ok(Apart::Other(parts::open(bytes, name, self.limits, self.observer)?))
+    }
+
+    /// An image that a delta is to make; `None` when it is none that our writer makes.
+    pub(super) fn target(self, bytes: &Bytes, name: &Path) -> Result<Option<Image>, BuildError> {
+        let Some(apart) = begin(bytes, name, self.limits)? else { return Ok(None) };
+        let apart = readable(apart.rebuildable(threads(), self.limits, self.observer), name)?.flatten();
+        apart.map(|apart| self.hashed(apart, bytes, name)).transpose()
+    }
+
+    /// An image that a delta that is made starts from; `None` when it is none.
+    pub(super) fn base(self, bytes: &Bytes, name: &Path) -> Result<Option<Image>, BuildError> {
+        let apart = begin(bytes, name, self.limits)?;
+        apart.map(|apart| self.hashed(apart, bytes, name)).transpose()
+    }
+
+    /// An image that a delta that is applied starts from; `None` when it is none. Its contents' digests are not known.
+    pub(super) fn source(self, bytes: &Bytes, name: &Path) -> Result<Option<Image>, BuildError> {
+        let Some(apart) = begin(bytes, name, self.limits)? else { return Ok(None) };
+        let digests = vec![Digest::of(b""); apart.contents().len()];
+        self.image(apart, &digests, bytes, name).map(Some)
+    }
+
+    fn hashed(self, apart: umiak_squashfs::Parts, bytes: &Bytes, name: &Path) -> Result<Image, BuildError> {
+        let digests = apart.digests(threads(), self.observer).map_err(|error| BuildError::unreadable(name, error))?;
+        self.image(apart, &digests, bytes, name)
+    }
+
+    fn image(
+        self,
+        apart: umiak_squashfs::Parts,
+        digests: &[Digest],
+        bytes: &Bytes,
+        name: &Path,
+    ) -> Result<Image, BuildError> {
+        let contents = apart.contents().iter().zip(digests);
+        let contents = contents.map(|(content, digest)| Part {
+            name: content.name.clone(),
+            size: content.size,
+            digest: *digest,
+            // Nothing lies between contents.
+            spacing: 0,
+        });
+        let parts = Parts {
+            shape: Shape::Squashfs,
+            size: bytes.len().at("read", name)?,
+            digest: parts::digest(bytes, self.observer).at("read", name)?,
+            skeleton: apart.listing().len() as u64,
+            contents: contents.collect(),
+        };
+        Ok(Image { apart, parts, scratch: self.scratch.clone(), spooled: Mutex::default() })
     }
 }
 
@@ -82,83 +136,6 @@ struct Spooled {
 }
 
 impl Image {
-    /// What a delta is to make; `None` when it is no image that our writer makes.
-    pub(super) fn target(
-        bytes: &Bytes,
-        name: &Path,
-        scratch: &Nameless,
-        limits: &Limits,
-        observer: &dyn Observer,
-    ) -> Result<Option<Self>, BuildError> {
-        let Some(apart) = begin(bytes, name, limits)? else { return Ok(None) };
-        match readable(apart.rebuildable(threads(), limits, observer), name)?.flatten() {
-            Some(apart) => Self::hashed(apart, bytes, name, scratch, observer).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// What a delta that is made starts from; `None` when it is no image.
-    pub(super) fn base(
-        bytes: &Bytes,
-        name: &Path,
-        scratch: &Nameless,
-        limits: &Limits,
-        observer: &dyn Observer,
-    ) -> Result<Option<Self>, BuildError> {
-        let Some(apart) = begin(bytes, name, limits)? else { return Ok(None) };
-        Self::hashed(apart, bytes, name, scratch, observer).map(Some)
-    }
-
-    /// What a delta that is applied starts from; `None` when it is no image. Its contents' digests are not known.
-    pub(super) fn source(
-        bytes: &Bytes,
-        name: &Path,
-        scratch: &Nameless,
-        limits: &Limits,
-        observer: &dyn Observer,
-    ) -> Result<Option<Self>, BuildError> {
-        let Some(apart) = begin(bytes, name, limits)? else { return Ok(None) };
-        let digests = vec![Digest::of(b""); apart.contents().len()];
-        Self::new(apart, &digests, bytes, name, scratch, observer).map(Some)
-    }
-
-    fn hashed(
-        apart: umiak_squashfs::Parts,
-        bytes: &Bytes,
-        name: &Path,
-        scratch: &Nameless,
-        observer: &dyn Observer,
-    ) -> Result<Self, BuildError> {
-        let digests = apart.digests(threads(), observer).map_err(|error| BuildError::unreadable(name, error))?;
-        Self::new(apart, &digests, bytes, name, scratch, observer)
-    }
-
-    fn new(
-        apart: umiak_squashfs::Parts,
-        digests: &[Digest],
-        bytes: &Bytes,
-        name: &Path,
-        scratch: &Nameless,
-        observer: &dyn Observer,
-    ) -> Result<Self, BuildError> {
-        let contents = apart.contents().iter().zip(digests);
-        let contents = contents.map(|(content, digest)| Part {
-            name: content.name.clone(),
-            size: content.size,
-            digest: *digest,
-            // Nothing lies between contents.
-            spacing: 0,
-        });
-        let parts = Parts {
-            shape: Shape::Squashfs,
-            size: bytes.len().at("read", name)?,
-            digest: parts::digest(bytes, observer).at("read", name)?,
-            skeleton: apart.listing().len() as u64,
-            contents: contents.collect(),
-        };
-        Ok(Self { apart, parts, scratch: scratch.clone(), spooled: Mutex::default() })
-    }
-
     /// Where content `number` is in the scratch file, once it is there.
     fn spool(&self, number: usize, content: PartReader<'_>, size: u64) -> io::Result<(Arc<File>, u64)> {
         let mut spooled = self.spooled.lock().unwrap_or_else(PoisonError::into_inner);
