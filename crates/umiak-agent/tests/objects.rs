@@ -3,22 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
 
 mod device;
+#[path = "device/maps.rs"]
+mod maps;
 
 use std::fs;
 
 use device::{World, bring, noise, sources, tar};
+use maps::CONF;
 use umiak_agent::{Occasion, Silently, Supply as _};
 use umiak_spec::Digest;
 use umiak_spec::target::{Asked, AskedApp, Carrier};
 use umiak_store::Object;
 
-fn hex(bytes: &[u8]) -> String {
-    Digest::of(bytes).hex()
-}
-
 /// A file with these objects, each under the name of what it should be.
 fn carrier(world: &World, name: &str, objects: &[(&[u8], &[u8])]) -> Carrier {
-    let names: Vec<String> = objects.iter().map(|(named, _)| format!("objects/{}", hex(named))).collect();
+    let names: Vec<String> = objects.iter().map(|(named, _)| format!("objects/{}", Digest::of(named).hex())).collect();
     let files: Vec<(&str, &[u8])> =
         names.iter().zip(objects).map(|(name, (_, bytes))| (name.as_str(), *bytes)).collect();
     fs::write(world.path().join(name), tar(&files)).unwrap();
@@ -29,20 +28,10 @@ fn carrier(world: &World, name: &str, objects: &[(&[u8], &[u8])]) -> Carrier {
 fn objects_come_from_whichever_file_has_them_whole() {
     let world = World::new();
     let (sources, store) = (sources(), world.store());
-    let conf = b"lxc.rootfs.path = overlayfs:/volumes/maps/root.squashfs:/volumes/maps/lxc-overlay/upper\n\
-                 lxc.init.cmd = /bin/maps\n";
     let (root, page) = (noise(300_000, 5), b"page");
-    let run = r##"{"#spec":"service-manifest-run@1","name":"maps","type":"lxc","config":"lxc.container.conf",
-        "root-volume":"root.squashfs","volumes":[],"storage":{"lxc-overlay":{"persistence":"boot"}}}"##;
-    let state = format!(
-        r##"{{"#spec":"pantavisor-service-system@1","maps/root.squashfs":"{}","maps/run.json":{run},
-        "maps/lxc.container.conf":"{}","maps/page":"{}"}}"##,
-        hex(&root),
-        hex(conf),
-        hex(page),
-    );
+    let state = maps::state(&[("maps/root.squashfs", &root), ("maps/page", page)]);
     fs::write(world.path().join("state.json"), state).unwrap();
-    let damaged = carrier(&world, "damaged.tar", &[(conf, conf), (&root, &noise(300_000, 6))]);
+    let damaged = carrier(&world, "damaged.tar", &[(CONF, CONF), (&root, &noise(300_000, 6))]);
     let whole = carrier(&world, "whole.tar", &[(page, page), (&root, &root)]);
     let origin = format!("pvr:{}", world.path().join("state.json").display()).parse().unwrap();
     let mut asked = Asked { apps: vec![AskedApp::new(origin)], ..Asked::default() };
@@ -65,7 +54,7 @@ fn objects_come_from_whichever_file_has_them_whole() {
     fs::write(store.blob(&Digest::of(&root)).unwrap().unwrap().path(), b"damaged").unwrap();
     sources.repair(&store, &Object::Blob(Digest::of(&root)), std::slice::from_ref(&target), &Silently).unwrap();
     assert_eq!(store.document(&Digest::of(&root), 1 << 20).unwrap().as_deref(), Some(&root[..]));
-    let lost = Object::Blob(Digest::of(conf));
+    let lost = Object::Blob(Digest::of(CONF));
     let error = sources.repair(&store, &lost, std::slice::from_ref(&target), &Silently).unwrap_err();
     assert!(error.to_string().contains("damaged.tar"), "{error}");
 }

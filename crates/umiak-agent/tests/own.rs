@@ -14,14 +14,14 @@ mod taken;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::committed;
 use common::engine::FakeEngine;
 use common::layered;
+use common::{RealClock, committed};
 use device::{REPOSITORY, World};
 use taken::taken;
-use umiak_agent::{Agent, Boot, Clock, Parts, Policy, Silently, UpdateOptions};
+use umiak_agent::{Agent, Parts, Policy, Silently, UpdateOptions};
 use umiak_engine::Engine;
 use umiak_engine::oci::{Directories, Oci, OciOptions, Pool};
 use umiak_plan::Step;
@@ -30,26 +30,6 @@ use umiak_testkit::sample::SampleLayer;
 
 /// So much less than was said may be taken.
 const SLACK: i128 = 64 << 10;
-
-struct Machine(Instant);
-
-impl Clock for Machine {
-    fn date(&self) -> u64 {
-        0
-    }
-
-    fn running(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn boot(&self) -> Boot {
-        Boot("one".into())
-    }
-
-    fn wait(&self, time: Duration) {
-        std::thread::sleep(time);
-    }
-}
 
 /// A device of which all but the run directory is counted.
 struct Device {
@@ -84,7 +64,7 @@ impl Device {
             disk: Arc::new(disk),
             engine: self.engine.clone(),
             supply: Arc::new(device::sources()),
-            clock: Arc::new(Machine(Instant::now())),
+            clock: Arc::new(RealClock::default()),
             policy: Policy { window, look: Duration::from_millis(50), ..Policy::default() },
         })
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
 
 mod device;
+#[path = "device/maps.rs"]
+mod maps;
 
 use std::fs;
 use std::io;
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use device::{World, bring, noise, sources, tar, with_room};
+use maps::CONF;
 use umiak_agent::sources::Sources;
 use umiak_agent::target::asked;
 use umiak_agent::{Class, Fetched, How, Occasion, Silently, Supply as _, SupplyError};
@@ -24,9 +27,6 @@ use umiak_spec::{Digest, Limits, ReadAt, Silent};
 use umiak_store::{Depth, Disk, Object, RealDisk, Store, StoreOptions};
 use umiak_testkit::crash::{CrashDisk, Loss};
 
-const CONF: &[u8] = b"lxc.rootfs.path = overlayfs:/volumes/maps/root.squashfs:/volumes/maps/lxc-overlay/upper\n\
-                      lxc.init.cmd = /bin/maps\n";
-
 /// A release: what is mounted, and a file beside it.
 struct Package {
     root: Vec<u8>,
@@ -36,16 +36,7 @@ struct Package {
 
 impl Package {
     fn new(root: Vec<u8>, page: &[u8]) -> Self {
-        let hex = |bytes: &[u8]| Digest::of(bytes).hex();
-        let run = r##"{"#spec":"service-manifest-run@1","name":"maps","type":"lxc","config":"lxc.container.conf",
-            "root-volume":"root.squashfs","volumes":[],"storage":{"lxc-overlay":{"persistence":"boot"}}}"##;
-        let text = format!(
-            r##"{{"#spec":"pantavisor-service-system@1","maps/root.squashfs":"{}","maps/run.json":{run},
-            "maps/lxc.container.conf":"{}","maps/page":"{}"}}"##,
-            hex(&root),
-            hex(CONF),
-            hex(page)
-        );
+        let text = maps::state(&[("maps/root.squashfs", &root), ("maps/page", page)]);
         Self { root, page: page.to_owned(), state: State::parse(text.as_bytes(), 1 << 20).unwrap() }
     }
 

@@ -9,7 +9,8 @@ use std::io::{Read, Write as _};
 use common::{archivable, indexed, path, tree_of, written};
 use proptest::prelude::*;
 use umiak_layer::{Body, IndexFileError, LayerError, LayerIndex, LayerWriter, flatten, for_each_content};
-use umiak_spec::{Cancelled, Digest, Limits, Observer, Silent};
+use umiak_spec::{Digest, Limits, Silent};
+use umiak_testkit::observer::Stopped;
 use umiak_testkit::random::Chance;
 use umiak_tree::{Directory, Kind, Metadata, Timestamp, difference};
 
@@ -198,15 +199,6 @@ fn layers_stack_with_their_whiteouts() {
 
 #[test]
 fn cancelling_stops_the_pass() {
-    struct Stopped;
-    impl Observer for Stopped {
-        fn expect(&self, _: &'static str, _: u64) {}
-        fn advance(&self, _: &'static str, _: u64) {}
-        fn note(&self, _: &str) {}
-        fn check(&self) -> Result<(), Cancelled> {
-            Err(Cancelled)
-        }
-    }
     let layer = written(&archivable(1, 40));
     let error = umiak_layer::index(&layer[..], &Limits::default(), &Stopped).unwrap_err();
     assert!(matches!(error, LayerError::Cancelled(_)));

@@ -198,6 +198,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU64, Ordering};
     use umiak_spec::Silent;
+    use umiak_testkit::observer::Stopped;
 
     /// Time passes only while somebody waits.
     #[derive(Default)]
@@ -282,15 +283,6 @@ mod tests {
 
     #[test]
     fn waiting_for_a_share_can_be_given_up() {
-        struct Stopped;
-        impl Observer for Stopped {
-            fn expect(&self, _: &'static str, _: u64) {}
-            fn advance(&self, _: &'static str, _: u64) {}
-            fn note(&self, _: &str) {}
-            fn check(&self) -> Result<(), Cancelled> {
-                Err(Cancelled)
-            }
-        }
         let flow = Flow::new(SHARE);
         let _held = flow.share(&Silent).unwrap();
         assert!(flow.share(&Stopped).is_err());

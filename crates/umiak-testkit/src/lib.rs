@@ -10,6 +10,7 @@ pub mod dockerd;
 pub mod ferro;
 pub mod guest;
 pub mod http;
+pub mod observer;
 pub mod overlay2;
 pub mod pantavisor;
 pub mod random;

@@ -75,6 +75,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use umiak_spec::Silent;
+    use umiak_testkit::observer::Stopped;
 
     use super::*;
 
@@ -101,15 +102,6 @@ mod tests {
 
     #[test]
     fn who_waits_can_be_told_to_stop() {
-        struct Stopped;
-        impl Observer for Stopped {
-            fn expect(&self, _: &'static str, _: u64) {}
-            fn advance(&self, _: &'static str, _: u64) {}
-            fn note(&self, _: &str) {}
-            fn check(&self) -> Result<(), Cancelled> {
-                Err(Cancelled)
-            }
-        }
         let budget = Budget::new(10);
         let _all = budget.take(10, &Silent).unwrap();
         assert!(budget.take(1, &Stopped).is_err());
