@@ -206,6 +206,40 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Makes the directory `prefix` and our process's number in `parent`, which is ours until the file is dropped. Others of the
+/// prefix whose processes are gone are removed.
+pub(crate) fn claim_directory(parent: &Path, prefix: &str) -> Result<(PathBuf, File), Error> {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        if number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
+            remove_abandoned(&entry.path());
+        }
+    }
+    let directory = parent.join(format!("{prefix}{}", std::process::id()));
+    loop {
+        create_directory(&directory)?;
+        // Until it is locked somebody else may take it for abandoned, and remove it.
+        let handle = match File::open(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.at("open", &directory)?,
+        };
+        handle.lock().at("lock", &directory)?;
+        if directory.is_dir() {
+            return Ok((directory, handle));
+        }
+    }
+}
+
+/// Removes a directory that nobody has locked. What stays is no harm.
+fn remove_abandoned(directory: &Path) {
+    if let Ok(handle) = File::open(directory)
+        && handle.try_lock().is_ok()
+    {
+        remove_tree(directory);
+    }
+}
+
 fn sweep(directory: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(directory).at("list", directory)? {
         let path = entry.at("list", directory)?.path();

@@ -124,7 +124,8 @@ pub fn clone(
     })
 }
 
-/// Makes a device directory beside its place, fills it and moves it there. On errors nothing of it is left.
+/// Makes a device directory beside its place, fills it and moves it there. On errors nothing of it is left; what one left who
+/// was killed goes with the next one to the same place.
 pub(crate) fn build_directory<R>(
     directory: &Path,
     objects: Option<&Path>,
@@ -137,8 +138,7 @@ pub(crate) fn build_directory<R>(
     let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let parent = durable::parent(&directory);
     durable::create_directories(parent)?;
-    let temporary = parent.join(format!(".{name}.umiak-{}", std::process::id()));
-    durable::create_directory(&temporary)?;
+    let (temporary, _ours) = durable::claim_directory(parent, &format!(".{name}.umiak-"))?;
     let filled = (|| {
         let options = InitOptions { objects: objects.map(Path::to_owned), ..InitOptions::default() };
         let repository = Repository::init(&temporary, &options)?;

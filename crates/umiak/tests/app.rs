@@ -60,11 +60,7 @@ fn the_life_of_an_app() {
     let mut transcript = String::new();
     let mut run = |line: &str| {
         let said = place.run_in("device", line);
-        transcript.push_str(&format!("$ umiak {line}\n{}{}", said.err, said.out));
-        if said.code != 0 {
-            transcript.push_str(&format!("exit {}\n", said.code));
-        }
-        transcript.push('\n');
+        transcript.push_str(&said.told("", line));
     };
     run("app ls");
     run("app add --platform linux/amd64 --group=data --status-goal=MOUNTED --from=oci:../one:1 app");

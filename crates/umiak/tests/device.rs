@@ -44,11 +44,7 @@ fn a_day_with_a_device_directory() {
     let mut transcript = String::new();
     let mut run = |directory: &str, line: &str| {
         let said = place.run_in(directory, line);
-        transcript.push_str(&format!("{directory} $ umiak {line}\n{}{}", said.err, said.out));
-        if said.code != 0 {
-            transcript.push_str(&format!("exit {}\n", said.code));
-        }
-        transcript.push('\n');
+        transcript.push_str(&said.told(directory, line));
     };
     place.write("device/web/run.json", r#"{"name":"web","volumes":[1.50,12345678901234567890]}"#);
     place.write("device/web/root.squashfs", "not really");

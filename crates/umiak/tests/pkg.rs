@@ -85,11 +85,7 @@ fn from_an_image_to_signed_packages() {
     let mut transcript = String::new();
     let mut run = |line: &str| {
         let said = place.run_in("project", line);
-        transcript.push_str(&format!("$ umiak {line}\n{}{}", said.err, said.out));
-        if said.code != 0 {
-            transcript.push_str(&format!("exit {}\n", said.code));
-        }
-        transcript.push('\n');
+        transcript.push_str(&said.told("", line));
         said
     };
     run(&format!("pkg init -p {SIX} oci:images:master pvwebstatus --group system"));

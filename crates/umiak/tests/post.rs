@@ -4,6 +4,8 @@
 mod harness;
 
 use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
 
 use harness::{Place, assert_snapshot};
 use umiak_spec::Digest;
@@ -103,6 +105,70 @@ fn a_clone_that_broke_off_goes_on_with_what_came() {
     let root = Digest::of(ROOT).hex();
     assert_eq!(device.count(&format!("GET /local-s3/{root}")), 1, "it came the first time");
     assert_eq!(device.count(&format!("GET /local-s3/{name}")), 1);
+}
+
+/// Runs a line until the device is asked for the second object, and kills it there.
+fn killed_in_the_middle(place: &Place, device: &Device, line: &str) {
+    device.with(|world| world.stalls = vec![usize::MAX, 20]);
+    let before = device.count("GET /objects/");
+    let at = if line.contains("get") { place.path().join("kiosk") } else { place.path() };
+    let mut child = place.command(&at).args(line.split(' ')).stderr(Stdio::null()).spawn().unwrap();
+    while device.count("GET /objects/") < before + 2 {
+        assert!(child.try_wait().unwrap().is_none(), "umiak {line} came to an end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    device.with(|world| world.stalls.clear());
+}
+
+/// Each file of the pool by its name; all of them are what they are called.
+fn pool(place: &Place) -> Vec<String> {
+    let files = fs::read_dir(place.home().join(".pvr/objects")).unwrap().map(Result::unwrap);
+    let files = files.filter(|entry| entry.path().is_file());
+    let names = files.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
+    names.inspect(|(name, bytes)| assert_eq!(*name, Digest::of(bytes).hex())).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn what_is_killed_while_it_takes_leaves_nothing_half_and_is_gone_on_with() {
+    let device = device();
+    let names: Vec<String> = [3, 7]
+        .map(|byte| vec![byte; 50_000])
+        .iter()
+        .map(|bytes| {
+            device.with(|world| drop(world.files.insert(Digest::of(bytes).hex(), bytes.clone())));
+            Digest::of(bytes).hex()
+        })
+        .collect();
+    let socket = device.socket().display().to_string();
+    let place = Place::new("pantavisor-killed");
+    place.done(&format!("clone {socket} kiosk"));
+    let more = format!("\"web/x\":\"{}\",\"web/y\":\"{}\",\"web/run.json\"", names[0], names[1]);
+    device.with(|world| {
+        let step = world.steps.get_mut("0").unwrap();
+        let text = step.state.canonical().replacen("\"web/run.json\"", &more, 1);
+        step.state = umiak_pvr::Value::parse(text.as_bytes(), 10_000).unwrap();
+    });
+    let committed = place.read("kiosk/.pvr/json");
+
+    killed_in_the_middle(&place, &device, &format!("-q get {socket}"));
+    let asked = |name: &String| device.count(&format!("GET /objects/{name}"));
+    assert_eq!((place.read("kiosk/.pvr/json"), pool(&place).len()), (committed, 2), "the first of two is here");
+    place.done_in("kiosk", "get");
+    let mut counts: Vec<usize> = names.iter().map(asked).collect();
+    counts.sort_unstable();
+    assert_eq!((counts, pool(&place).len()), (vec![1, 2], 3));
+    let left = fs::read_dir(place.home().join(".pvr/objects/.umiak-tmp")).unwrap().count();
+    assert_eq!(left, 0, "what the killed one had is swept away");
+
+    let other = Place::new("pantavisor-killed-clone");
+    killed_in_the_middle(&other, &device, &format!("clone {socket} kiosk"));
+    assert!(!other.path().join("kiosk").exists() && pool(&other).len() < 3);
+    other.done(&format!("clone {socket} kiosk"));
+    assert_eq!(fs::read(other.path().join("kiosk/web/y")).unwrap().len(), 50_000);
+    let entries = fs::read_dir(other.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(entries, ["kiosk"]);
 }
 
 #[test]

@@ -43,11 +43,7 @@ fn a_state_is_signed_verified_changed_and_signed_again() {
     let mut transcript = String::new();
     let mut run = |directory: &str, line: &str| {
         let said = place.run_in(directory, line);
-        transcript.push_str(&format!("{directory} $ umiak {line}\n{}{}", said.err, said.out));
-        if said.code != 0 {
-            transcript.push_str(&format!("exit {}\n", said.code));
-        }
-        transcript.push('\n');
+        transcript.push_str(&said.told(directory, line));
         said
     };
     run("device", "sig add --part web");

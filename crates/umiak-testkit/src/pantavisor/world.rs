@@ -57,6 +57,8 @@ pub struct World {
     pub cuts: Vec<usize>,
     /// Downloads that break off after so many bytes, the next one first.
     pub breaks: Vec<usize>,
+    /// Downloads of which no more than so many bytes come, while the connection stays open, the next one first.
+    pub stalls: Vec<usize>,
     /// Requests that are not answered at all.
     pub silent: u32,
     /// Requests that change something whose answers do not arrive.
@@ -89,6 +91,7 @@ impl World {
             busy: 0,
             cuts: Vec::new(),
             breaks: Vec::new(),
+            stalls: Vec::new(),
             silent: 0,
             lost_answers: 0,
             ranges: false,
@@ -160,6 +163,8 @@ impl World {
         };
         if !self.breaks.is_empty() {
             response.end = End::Cut(self.breaks.remove(0));
+        } else if !self.stalls.is_empty() {
+            response.end = End::Stall(self.stalls.remove(0));
         }
         response
     }

@@ -23,6 +23,15 @@ pub struct Said {
     pub code: i32,
 }
 
+impl Said {
+    /// The run of `line` in a transcript; `directory` is where, if that is worth telling.
+    pub fn told(&self, directory: &str, line: &str) -> String {
+        let place = if directory.is_empty() { String::new() } else { format!("{directory} ") };
+        let exit = if self.code == 0 { String::new() } else { format!("exit {}\n", self.code) };
+        format!("{place}$ umiak {line}\n{}{}{exit}\n", self.err, self.out)
+    }
+}
+
 impl Place {
     pub fn new(name: &str) -> Self {
         let root = std::env::temp_dir().join(format!("umiak-test-{}-{name}", std::process::id()));
