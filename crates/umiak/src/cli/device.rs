@@ -2,10 +2,7 @@
 
 use clap::Args;
 
-/// How devices are named on the command line: for the pages of all verbs that take one.
-pub const ADDRESSES: &str = "\
-A Pantavisor device is named by its IP address, by the URL of its remote (http://10.0.0.7:12368/cgi-bin/pvr), or, on the \
-device itself, by its control socket (unix:/run/pantavisor/pv/pv-ctrl, or just the path).";
+use super::named::ADDRESSES;
 
 /// Give a Pantavisor device the committed state as its new revision, and watch it run
 ///

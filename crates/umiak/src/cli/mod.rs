@@ -12,6 +12,7 @@ mod delta;
 mod device;
 mod image;
 pub mod later;
+mod named;
 mod one_dash;
 mod pkg;
 mod repository;

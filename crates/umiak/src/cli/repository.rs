@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
+use super::named::{ANYWHERE, DIRECTORIES};
+
 /// Make this directory a device
 ///
 /// Creates `.pvr/` with an empty state. Objects are kept in a pool that all device directories of a user share, unless
@@ -73,20 +75,9 @@ pub struct JsonArgs {
     pub canonical: bool,
 }
 
-const REPOSITORY: &str = "\
-A device is named by a directory, by a package file, or by its address; and by any of them with parts: \
-`web.tgz#web,_config/web,-web/notes`. A part is a directory at the top or a single key; a part behind `-` is left out.
-
-A Pantavisor device's address is its IP address, the URL of its remote (http://10.0.0.7:12368/cgi-bin/pvr), or, on the \
-device itself, its control socket (unix:/run/pantavisor/pv/pv-ctrl, or just the path).";
-
-const DIRECTORIES: &str = "\
-A device is named by a directory, by a package file, or by either with parts: `web.tgz#web,_config/web,-web/notes`. \
-A part is a directory at the top or a single key; a part behind `-` is left out.";
-
 /// What `get` and `merge` take from.
 #[derive(Debug, Args)]
-#[command(after_long_help = REPOSITORY)]
+#[command(after_long_help = ANYWHERE)]
 pub struct FromArgs {
     /// Directory, package file or address, with #PARTS or without [default: the one used last]
     #[arg(value_name = "DEVICE")]
@@ -95,7 +86,7 @@ pub struct FromArgs {
 
 /// Make a device directory from another one, a package or a Pantavisor device
 #[derive(Debug, Args)]
-#[command(alias = "c", after_long_help = REPOSITORY)]
+#[command(alias = "c", after_long_help = ANYWHERE)]
 pub struct CloneArgs {
     /// Directory, package file or address, with #PARTS or without
     #[arg(value_name = "DEVICE")]

@@ -31,9 +31,16 @@ const TEMPLATE: &str = "\
 What it should run:
   target set      Say what this device should run
   target show     Show what was said
-  tx              Put several packages together, and take parts out
   check           Show what an update would do, and whether it fits
   update          Fetch, stage, switch, test, commit or go back
+
+Several packages, as one:
+  tx begin        Begin with what runs, another revision, or nothing
+  tx add          Add a package: from a file, or as it comes
+  tx remove       Take a part out
+  tx show         Show what was put together so far
+  tx commit       Make it what this device should run
+  tx abort        Forget it
 
 What it runs:
   status          Show apps, revisions, health and space

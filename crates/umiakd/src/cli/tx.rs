@@ -42,7 +42,8 @@ pub struct TxBeginArgs {
 ///
 /// The package is verified from the first byte to the last before it counts: that it is whole, that the policy accepts it, that
 /// it is for this device. A file has to stay where it is until the next update is staged. What comes through standard
-/// input is kept in the store at once.
+/// input may come as slowly as it likes: it is laid aside, updates go on meanwhile, and it is kept in the store once it is
+/// whole.
 #[derive(Debug, Args)]
 pub struct TxAddArgs {
     /// The package; `-`: standard input
