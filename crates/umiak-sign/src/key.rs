@@ -122,10 +122,15 @@ impl PublicKey {
         &self.key
     }
 
-    /// Digest of the key as it is written: two names for one key have the same.
+    /// Digest of the key as it is written.
     #[must_use]
     pub const fn id(&self) -> Digest {
         self.id
+    }
+
+    /// What tells the key from others, however it is written: a certificate may have a form that its holder chose.
+    pub(crate) fn identity(&self) -> Digest {
+        Digest::of(&[self.algorithm.jws().as_bytes(), b".", &self.key].concat())
     }
 
     /// Whether it made this signature over these bytes.
@@ -154,4 +159,25 @@ fn parts(der: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let bits = spki.value(BIT_STRING)?;
     let (unused, bits) = bits.split_first()?;
     (*unused == 0 && spki.is_empty() && whole.is_empty()).then_some((kind, parameters, bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `SubjectPublicKeyInfo` of RSA with these parameters, and three bytes for a key.
+    fn rsa(parameters: &[u8]) -> PublicKey {
+        let algorithm = [&[0x06, 9][..], RSA, parameters].concat();
+        let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+        let content = [&[0x30, length(&algorithm)][..], &algorithm, &[0x03, 4, 0, 1, 2, 3]].concat();
+        PublicKey::from_spki(&[&[0x30, length(&content)][..], &content].concat()).unwrap()
+    }
+
+    #[test]
+    fn one_key_is_one_however_it_is_written() {
+        // RFC 3279 2.3.1 asks for NULL; readers take it without.
+        let (written, otherwise) = (rsa(&[0x05, 0]), rsa(&[]));
+        assert_ne!(written.id(), otherwise.id());
+        assert_eq!(written.identity(), otherwise.identity());
+    }
 }

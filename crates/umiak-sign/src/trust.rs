@@ -6,8 +6,8 @@ use umiak_pvr::json::Object;
 use umiak_spec::Digest;
 
 use crate::cosign::Signature;
-use crate::policy::{Cover, Demand, MERGED, Mode, Policy};
-use crate::pvs::{Known, PvsError, SignedState};
+use crate::policy::{Cover, Demand, MERGED, Mode, Policy, agree};
+use crate::pvs::{Known, PvsError, SignedState, needs_cover};
 
 /// Signers, how many of them, how much of a state they have to cover, and how far that goes.
 #[derive(Clone, Copy)]
@@ -57,6 +57,23 @@ pub enum Distrust {
         origin: String,
         /// The first of them.
         keys: Vec<String>,
+    },
+    /// Keys of a state that not enough signers speak for.
+    #[error(
+        "{origin} has files that are signed by {found} of the {threshold} that the policy asks for ({}): {}",
+        signers.join(", "), keys.join(", ")
+    )]
+    TooFew {
+        /// Where the state is from.
+        origin: String,
+        /// The first of those that the fewest speak for.
+        keys: Vec<String>,
+        /// How many signers speak for each of these.
+        found: usize,
+        /// How many have to.
+        threshold: usize,
+        /// Who counts.
+        signers: Vec<String>,
     },
     /// A part of a state that is older than one that was accepted.
     #[error("{}", older(origin, part, *found, *known))]
@@ -141,7 +158,7 @@ impl Policy {
         let held = |key| signatures.iter().take(crate::MAX_SIGNATURES).any(|signature| signature.holds(key, digest));
         let found: Vec<_> = keys.into_iter().filter(|(_, key)| held(key)).collect();
         // One key under two names is one signer.
-        let different: BTreeSet<Digest> = found.iter().map(|(_, key)| key.id()).collect();
+        let different: BTreeSet<Digest> = found.iter().map(|(_, key)| key.identity()).collect();
         enough(origin, different.len(), needed)?;
         Ok(found.into_iter().map(|(name, _)| name.to_owned()).collect())
     }
@@ -216,20 +233,40 @@ impl Policy {
         let (signed, refused) = SignedState::examine(state, &self.signers(needed.signers), &known);
         let mut concerns: Vec<Distrust> =
             refused.into_iter().map(|source| Distrust::State { origin: from(), source }).collect();
-        let signers: BTreeSet<&String> = signed.signatures.values().collect();
         if needed.mode != Mode::Lenient {
-            concerns.extend(enough(origin, signers.len(), needed).err());
-            // What a merged state has of what runs was let in before.
-            let runs = |key: &String| origin == MERGED && known.standing.has(key, &state[key]);
-            let counts = |key: &&String| (needed.cover == Cover::All || key.contains('/')) && !runs(key);
-            let keys: Vec<String> = signed.uncovered.iter().filter(counts).take(SHOWN).cloned().collect();
-            concerns.extend((!keys.is_empty()).then(|| Distrust::Uncovered { origin: from(), keys }));
+            concerns.extend(lacking(origin, state, &signed, &known, needed));
         }
-        let older = signed.ages.older(&known.generations).into_iter();
+        // What is put together here, and is to count later, is judged under no rule of its packages.
+        let agree = if origin == MERGED { self.agree_on_merged() } else { agree(needed.mode, needed.threshold) };
+        let ages = signed.voices.ages(agree);
+        let older = ages.older(&known.generations).into_iter();
         concerns.extend(older.map(|(part, found, known)| Distrust::Older { origin: from(), part, found, known }));
-        let signers = signers.into_iter().cloned().collect();
-        (Vouched { signers, generations: signed.ages.accepted() }, concerns)
+        let signers: BTreeSet<String> = signed.signatures.into_values().collect();
+        (Vouched { signers: signers.into_iter().collect(), generations: ages.accepted() }, concerns)
     }
+}
+
+/// What a state has too little of that `strict` asks for: signers, cover, signers of what is covered.
+fn lacking(origin: &str, state: &Object, signed: &SignedState, known: &Known, needed: Needed<'_>) -> Vec<Distrust> {
+    let Needed { threshold, cover, .. } = needed;
+    // What a merged state has of what runs was let in before.
+    let runs = |key: &str| origin == MERGED && known.standing.has(key, &state[key]);
+    let counts = |key: &&String| (cover == Cover::All || key.contains('/')) && !runs(key);
+    let shown = |keys: &mut dyn Iterator<Item = &str>| keys.take(SHOWN).map(str::to_owned).collect::<Vec<_>>();
+    let from = || origin.to_owned();
+    let mut lacking: Vec<Distrust> = enough(origin, signed.voices.signers(), needed).err().into_iter().collect();
+    let keys = shown(&mut signed.uncovered.iter().filter(counts).map(String::as_str));
+    lacking.extend((!keys.is_empty()).then(|| Distrust::Uncovered { origin: from(), keys }));
+    // Where the whole has too few there is nothing to say of its files.
+    if threshold > 1 && signed.voices.signers() >= threshold {
+        let covered = state.iter().filter(|(key, value)| needs_cover(key, value) && signed.voices.speak_for(key));
+        let covered = covered.map(|(key, _)| key).filter(counts).map(String::as_str);
+        lacking.extend(signed.voices.fewest(covered, threshold).map(|(found, keys)| {
+            let (keys, signers) = (shown(&mut keys.into_iter()), needed.signers.to_vec());
+            Distrust::TooFew { origin: from(), keys, found, threshold, signers }
+        }));
+    }
+    lacking
 }
 
 /// Signers, threshold and cover, where signatures are asked for.

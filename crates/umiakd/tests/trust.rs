@@ -209,3 +209,25 @@ fn a_mode_says_how_far_it_goes() {
     device.done("update --stage-only");
     assert!(device.status()["audit"].is_null(), "nothing is left to tell");
 }
+
+#[test]
+#[ignore = "needs: crun, busybox-static, openssl, root"]
+fn signers_are_counted_for_each_file() {
+    let device = Device::new();
+    let (bench, signing) = (Bench::new(&device), Signing::new(&device));
+    device.configure(&signing.policy_of("strict", "clock", 2));
+    release(&bench, "add", "one", STAYS);
+    let own = Sign::by("release");
+    let vendor = Sign { chain: true, ..Sign::by("valid") };
+    // Over `#spec` and nothing else: what the other signer has in every package of his.
+    let spec = Sign { name: "_spec", part: "nothing", ..vendor };
+    signing.pack_all(&bench, "carried.tgz", &[own, spec]);
+    let words = "carried.tgz has files that are signed by 1 of the 2 that the policy asks for (release, vendor): web/";
+    let said = refused(&device, "carried.tgz", &[words]);
+    assert!(said.text.contains("hint: the others have to sign these files too"), "{}", said.text);
+    signing.pack_all(&bench, "alone.tgz", &[own]);
+    refused(&device, "alone.tgz", &["alone.tgz is signed by 1 of the 2 that the policy asks for"]);
+    signing.pack_all(&bench, "both.tgz", &[own, Sign { name: "web-vendor", ..vendor }]);
+    ask(&device, "both.tgz");
+    assert!(device.done("update").contains("Committed"));
+}

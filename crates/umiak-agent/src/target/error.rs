@@ -261,12 +261,18 @@ impl ResolveError {
 fn hint_of(distrust: &Distrust) -> Option<&'static str> {
     Some(match distrust {
         Distrust::Unsigned { .. } => "sign it with one of these keys, or change the policy",
+        Distrust::TooFew { .. } => {
+            "the others have to sign these files too (umiak sig add), not only something beside them; or change the policy"
+        }
         Distrust::Uncovered { .. } => "sign them as well (umiak sig add), or let the policy ask for less",
         Distrust::Older { .. } => {
             "number the next release higher than the last one; going back to what is kept here is `umiakd rollback`"
         }
         Distrust::State { source: PvsError::Chain { source: ChainError::Expired { .. }, .. }, .. } => {
             "sign it with a certificate that is valid, or let the policy pass over dates (\"dates\": \"ignore\")"
+        }
+        Distrust::State { source: PvsError::Nothing { .. }, .. } => {
+            "take the signature out, or sign what it is to be over (umiak sig add), and pack it again"
         }
         Distrust::State { source: PvsError::Changed { .. }, .. } => {
             "sign it after the last change (umiak sig update), and pack it again"

@@ -50,16 +50,36 @@ impl Policy {
         all.into_iter().collect()
     }
 
+    /// How many signers must not contradict a generation in such a state: as many as the rule for [`MERGED`] asks for, else as
+    /// the weakest of the rules under which its packages can have come.
+    pub(crate) fn agree_on_merged(&self) -> usize {
+        let agrees = |demand: &Demand| match demand {
+            Demand::Signed { mode, threshold, .. } => Some(agree(*mode, *threshold)),
+            Demand::Anything | Demand::Nothing => None,
+        };
+        let own = self.rule_of_merged().and_then(agrees);
+        own.or_else(|| self.demands_of_files().filter_map(agrees).min()).unwrap_or(1)
+    }
+
     fn rule_of_merged(&self) -> Option<&Demand> {
         self.rules.iter().find(|(pattern, _)| pattern.matches(MERGED)).map(|(_, demand)| demand)
     }
 
     /// Everybody whom a rule for files, or the default, knows.
     pub(crate) fn signers_of_files(&self) -> Vec<String> {
-        let rules = self.rules.iter().filter(|(pattern, _)| pattern.may_begin(FILES)).map(|(_, demand)| demand);
-        let signers: BTreeSet<&String> = rules.chain([&self.default]).flat_map(signers).collect();
+        let signers: BTreeSet<&String> = self.demands_of_files().flat_map(signers).collect();
         signers.into_iter().cloned().collect()
     }
+
+    fn demands_of_files(&self) -> impl Iterator<Item = &Demand> {
+        let rules = self.rules.iter().filter(|(pattern, _)| pattern.may_begin(FILES)).map(|(_, demand)| demand);
+        rules.chain([&self.default])
+    }
+}
+
+/// How many signers must not contradict a generation, under a rule: as many as have to sign. `lenient` takes what one signed.
+pub(crate) fn agree(mode: Mode, threshold: usize) -> usize {
+    if mode == Mode::Lenient { 1 } else { threshold.max(1) }
 }
 
 fn signers(demand: &Demand) -> &[String] {
@@ -113,5 +133,22 @@ mod tests {
         );
         let policy = Policy::parse(text.as_bytes(), &Limits::default()).unwrap();
         assert_eq!(policy.signers_of_merged(), ["k", "l"]);
+    }
+
+    #[test]
+    fn the_weakest_rule_for_files_says_how_many_agree_on_a_generation() {
+        let agree = |rules: &str, default: &str| {
+            let text = format!(
+                r#"{{"version":1,"keys":{{"k":"{KEY}","l":"{KEY}"}},"rules":[{rules}],"default":{{"accept":{default}}}}}"#
+            );
+            Policy::parse(text.as_bytes(), &Limits::default()).unwrap().agree_on_merged()
+        };
+        let two = r#"{"from":"file/**","accept":"signed","signers":["k","l"],"threshold":2}"#;
+        let own = r#"{"from":"device","accept":"signed","signers":["k","l"],"threshold":2}"#;
+        assert_eq!(agree(two, r#""none""#), 2);
+        assert_eq!(agree(two, r#""signed","signers":["k"]"#), 1);
+        assert_eq!(agree(own, r#""signed","signers":["k"]"#), 2);
+        assert_eq!(agree(two, r#""signed","signers":["k","l"],"threshold":2,"mode":"lenient""#), 1);
+        assert_eq!(agree("", r#""none""#), 1);
     }
 }

@@ -18,6 +18,7 @@ use crate::pvs::Signers;
 use crate::pvs::pattern::Pattern;
 
 pub use merged::MERGED;
+pub(crate) use merged::agree;
 
 /// Rules, and keys, of one policy.
 const MAX_RULES: usize = 256;
@@ -127,27 +128,15 @@ struct Read {
     authorities: BTreeMap<String, String>,
     #[serde(default)]
     rules: Vec<ReadRule>,
-    default: ReadDemand,
+    default: ReadRule,
 }
 
+/// A rule, or the default, which has no `from`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReadRule {
-    from: String,
-    accept: Accept,
     #[serde(default)]
-    signers: Vec<String>,
-    #[serde(default)]
-    threshold: Option<usize>,
-    #[serde(default)]
-    cover: Option<ReadCover>,
-    #[serde(default)]
-    mode: Option<ReadMode>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReadDemand {
+    from: Option<String>,
     accept: Accept,
     #[serde(default)]
     signers: Vec<String>,
@@ -237,19 +226,23 @@ impl Policy {
             let reason = format!("cannot tell the key `{name}` from the authority of that name");
             return Err(PolicyError::Rule { from: "default".into(), reason });
         }
-        for rule in read.rules {
-            let ReadRule { from, accept, signers, threshold, cover, mode } = rule;
-            let demand = policy.demanded(&from, ReadDemand { accept, signers, threshold, cover, mode }, read.mode)?;
+        for (at, mut rule) in read.rules.into_iter().enumerate() {
+            let wrong = |from: String, reason: &str| PolicyError::Rule { from, reason: reason.to_owned() };
+            let from = rule.from.take().ok_or_else(|| wrong(format!("rules[{at}]"), "has no `from`"))?;
             let pattern = Pattern::parse(&from);
-            let reason = || PolicyError::Rule { from: from.clone(), reason: "has a pattern that is none".into() };
-            policy.rules.push((pattern.ok_or_else(reason)?, demand));
+            let pattern = pattern.ok_or_else(|| wrong(from.clone(), "has a pattern that is none"))?;
+            policy.rules.push((pattern, policy.demanded(&from, rule, read.mode)?));
+        }
+        if read.default.from.is_some() {
+            let reason = "has a `from`, and is for what no rule is for".to_owned();
+            return Err(PolicyError::Rule { from: "default".into(), reason });
         }
         policy.default = policy.demanded("default", read.default, read.mode)?;
         Ok(policy)
     }
 
     /// What is read as a demand; `mode` is the policy's.
-    fn demanded(&self, from: &str, read: ReadDemand, mode: ReadMode) -> Result<Demand, PolicyError> {
+    fn demanded(&self, from: &str, read: ReadRule, mode: ReadMode) -> Result<Demand, PolicyError> {
         let wrong = |reason: String| PolicyError::Rule { from: from.to_owned(), reason };
         if read.accept != Accept::Signed {
             let more =
@@ -354,9 +347,17 @@ mod tests {
             (r#"{"from":"a","accept":"signed","signers":["k"],"mode":"lax"}"#, "a mode that Pantavisor has not"),
             (r#"{"from":"a","accept":"any","until":"2030"}"#, "an unknown member"),
             (r#"{"from":"a/[","accept":"any"}"#, "a pattern that is none"),
+            (r#"{"from":"a","from":"b","accept":"any"}"#, "two places"),
+            (r#"{"from":7,"accept":"any"}"#, "a place that is none"),
         ] {
             assert!(policy(rule).is_err(), "{why}");
         }
+        let nowhere = policy(r#"{"from":"a","accept":"any"},{"accept":"any"}"#).unwrap_err();
+        assert_eq!(nowhere.to_string(), "the rule for `rules[1]` has no `from`");
+        let somewhere = br#"{"version":1,"default":{"from":"a","accept":"any"}}"#;
+        assert!(
+            matches!(Policy::parse(somewhere, &Limits::default()), Err(PolicyError::Rule { from, .. }) if from == "default")
+        );
         let without_default = Policy::parse(br#"{"version":1}"#, &Limits::default());
         assert!(matches!(without_default, Err(PolicyError::Document(_))));
         let later = Policy::parse(br#"{"version":2,"default":{"accept":"any"}}"#, &Limits::default());

@@ -2,10 +2,11 @@
 //!
 //! It counts for what the signature is over, not for the name that the signature has in the state: whoever has an old
 //! package may call its signature what he likes. What is counted is a part: `maps` for `maps/run.json`, `_config/maps` for
-//! `_config/maps/etc/x`, a file at the top for itself; `#spec` is the same in all releases of everybody and has no age.
+//! `_config/maps/etc/x`, a file at the top for itself; `#spec` is the same in all releases of everybody and has no age,
+//! and signatures have none but their own.
 //!
 //! ```text
-//! of a key:   the highest generation of the signatures over it
+//! of a key:   the highest generation that enough of its signers do not contradict (`voices`): as many as have to sign
 //! of a part:  the lowest of its keys, for a part is as old as the oldest thing in it
 //! ```
 //!
@@ -13,6 +14,8 @@
 //! signature is in what runs now already. What this does not do: count files that nobody signed.
 
 use std::collections::BTreeMap;
+
+use super::SIGNATURES;
 
 /// What every state has.
 const SPEC: &str = "#spec";
@@ -23,7 +26,7 @@ const CONFIG: &str = "_config/";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Ages(BTreeMap<String, Age>);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Age {
     generation: Option<u64>,
     /// Its signature is in what runs.
@@ -31,12 +34,10 @@ struct Age {
 }
 
 impl Ages {
-    /// Takes a signature in that holds.
-    pub(super) fn add(&mut self, keys: &[&str], generation: Option<u64>, stands: bool) {
-        for key in keys.iter().filter(|key| **key != SPEC) {
-            let age = self.0.entry((*key).to_owned()).or_default();
-            age.generation = age.generation.max(generation);
-            age.stands |= stands;
+    /// Takes a signed key in.
+    pub(super) fn add(&mut self, key: &str, generation: Option<u64>, stands: bool) {
+        if key != SPEC && !key.starts_with(SIGNATURES) {
+            self.0.insert(key.to_owned(), Age { generation, stands });
         }
     }
 
@@ -79,7 +80,7 @@ mod tests {
     fn ages(signatures: &[(&[&str], Option<u64>, bool)]) -> Ages {
         let mut ages = Ages::default();
         for (keys, generation, stands) in signatures {
-            ages.add(keys, *generation, *stands);
+            keys.iter().for_each(|key| ages.add(key, *generation, *stands));
         }
         ages
     }
@@ -111,8 +112,8 @@ mod tests {
         let mixed = ages(&[(&["maps/run.json"], Some(9), false), (&["maps/root"], Some(5), false)]);
         assert_eq!(mixed.accepted(), before(&[("maps", 5)]));
         assert_eq!(mixed.older(&before(&[("maps", 9)])).len(), 1, "a new list beside old contents");
-        let two = ages(&[(all, Some(9), false), (all, Some(5), false)]);
-        assert_eq!(two.accepted(), before(&[("maps", 9)]), "two signers count for themselves");
+        let signatures = ages(&[(&["_sigs/maps.json"], Some(2), false)]);
+        assert_eq!(signatures.accepted(), before(&[]), "those of different makers lie in one directory");
         let none = ages(&[(all, None, false)]);
         assert_eq!(none.accepted(), before(&[]));
         assert_eq!(none.older(&before(&[("maps", 1)])), [("maps".to_owned(), None, 1)], "and none is the oldest");

@@ -13,6 +13,7 @@ mod header;
 mod jws;
 pub(crate) mod pattern;
 mod selection;
+mod voices;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +23,8 @@ use umiak_spec::Digest;
 use crate::MAX_SIGNATURES;
 use crate::chain::{Authority, ChainError};
 use crate::key::PublicKey;
-use generation::Ages;
 use jws::Jws;
+use voices::{Voice, Voices};
 
 pub use header::{MAX_GENERATION, PVS_SPEC, PvsHeader};
 pub use selection::{Selected, Selection, SelectionError};
@@ -57,7 +58,7 @@ pub struct SignedState {
     pub excluded: Vec<String>,
     /// Keys of the state that no signature covers; `_sigs/` is not counted.
     pub uncovered: Vec<String>,
-    pub(crate) ages: Ages,
+    pub(crate) voices: Voices,
 }
 
 /// What is known when the signatures of a state are looked at.
@@ -140,6 +141,12 @@ pub enum PvsError {
         /// Its key in the state.
         name: String,
     },
+    /// One that is over nothing.
+    #[error("the signature {name} is over nothing: no file of the state is one that it means")]
+    Nothing {
+        /// Its key in the state.
+        name: String,
+    },
     /// Too many.
     #[error("the state has {0} signatures, more than the limit of {MAX_SIGNATURES}")]
     TooMany(usize),
@@ -157,6 +164,16 @@ fn signatures(state: &Object) -> impl Iterator<Item = (&String, &Value)> {
 
 fn is_signature(value: &Value) -> bool {
     value.get("#spec").and_then(Value::as_str) == Some(PVS_SPEC)
+}
+
+/// Whether a key has to be covered: what is no signature has to be, also below `_sigs/`, for it could be run.
+pub(crate) fn needs_cover(key: &str, value: &Value) -> bool {
+    !(key.starts_with(SIGNATURES) && is_signature(value))
+}
+
+/// Whether a signer can leave a key out. Below `_sigs/` he means signatures, and nothing else that comes under such a name.
+fn may_be_left(key: &str, value: &Value) -> bool {
+    !key.starts_with(SIGNATURES) || is_signature(value)
 }
 
 impl SignedState {
@@ -186,7 +203,6 @@ impl SignedState {
         if count > MAX_SIGNATURES {
             refused.push(PvsError::TooMany(count));
         }
-        let (mut protected, mut excluded) = (BTreeSet::new(), BTreeSet::new());
         let mut compared = 0_usize;
         for (name, value) in signatures(state).take(MAX_SIGNATURES) {
             let (jws, selection) = match Jws::read(name, value).and_then(|jws| Ok((jws.header.selection(name)?, jws))) {
@@ -203,25 +219,31 @@ impl SignedState {
                 break;
             }
             let stands = known.standing.signatures.contains(&jws.mark());
-            let selected = selection.of(state);
+            let mut selected = selection.of(state);
+            if selected.protected.is_empty() {
+                refused.push(PvsError::Nothing { name: name.clone() });
+                continue;
+            }
+            selected.excluded.retain(|key| may_be_left(key, &state[*key]));
             match jws.signer(&selected.payload, signers, known.now.filter(|_| !stands)) {
-                Ok(signer) => {
-                    found.ages.add(&selected.protected, jws.header.generation, stands);
-                    found.signatures.insert(name.clone(), signer);
-                    found.generations.extend(jws.header.generation.map(|generation| (name.clone(), generation)));
-                    protected.extend(selected.protected);
-                    excluded.extend(selected.excluded);
+                Ok((signer, key)) => {
+                    let generation = jws.header.generation;
+                    found.signatures.insert(name.clone(), signer.clone());
+                    found.generations.extend(generation.map(|generation| (name.clone(), generation)));
+                    found.voices.add(Voice { signer, key, generation, stands }, &selected);
                 }
                 Err(error) => refused.push(error),
             }
         }
-        let seen = |key: &str| protected.contains(key) || excluded.contains(key);
-        // A name below `_sigs/` makes nothing a signature: whatever else is there could be run.
-        let needs_none = |key: &str, value: &Value| key.starts_with(SIGNATURES) && is_signature(value);
-        let open = state.iter().filter(|(key, value)| !needs_none(key, value) && !seen(key));
-        found.uncovered = open.map(|(key, _)| key.clone()).collect();
-        found.excluded = excluded.difference(&protected).map(|key| (*key).to_owned()).collect();
-        found.protected = protected.iter().map(|key| (*key).to_owned()).collect();
+        for (key, value) in state {
+            if found.voices.signed(key) {
+                found.protected.push(key.clone());
+            } else if found.voices.speak_for(key) {
+                found.excluded.push(key.clone());
+            } else if needs_cover(key, value) {
+                found.uncovered.push(key.clone());
+            }
+        }
         (found, refused)
     }
 

@@ -5,4 +5,5 @@ mod cosign;
 mod dates;
 mod generations;
 mod states;
+mod threshold;
 mod tool;

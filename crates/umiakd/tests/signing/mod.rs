@@ -99,12 +99,17 @@ impl Signing {
 
     /// A line of the configuration, and the policy that it names: `release` and `vendor` may sign everything.
     pub fn policy(&self, mode: &str, dates: &str) -> String {
+        self.policy_of(mode, dates, 1)
+    }
+
+    /// The same where so many of the two have to sign.
+    pub fn policy_of(&self, mode: &str, dates: &str, threshold: usize) -> String {
         let release = String::from_utf8(self.openssl("pkey -in release.key -pubout")).unwrap();
         let vendor = fs::read_to_string(self.directory.join("vendor.pem")).unwrap();
         let policy = json!({
             "version": 1, "mode": mode, "dates": dates,
             "keys": { "release": release }, "authorities": { "vendor": vendor },
-            "default": { "accept": "signed", "signers": ["release", "vendor"] },
+            "default": { "accept": "signed", "signers": ["release", "vendor"], "threshold": threshold },
         });
         let path = self.directory.join("policy.json");
         fs::write(&path, policy.to_string()).unwrap();
@@ -119,12 +124,19 @@ impl Signing {
 
     /// Signs what is on the bench, in place of the signature before, and packs it.
     pub fn pack(&self, bench: &Bench<'_>, file: &str, sign: &Sign<'_>) {
+        self.pack_all(bench, file, &[*sign]);
+    }
+
+    /// The same with several signatures.
+    pub fn pack_all(&self, bench: &Bench<'_>, file: &str, signs: &[Sign<'_>]) {
         let _ = fs::remove_dir_all(bench.path("_sigs"));
         bench.commit();
         let state: Map<String, Value> = serde_json::from_slice(&fs::read(bench.path(".pvr/json")).unwrap()).unwrap();
         fs::create_dir(bench.path("_sigs")).unwrap();
-        let signature = self.signature(&state, sign);
-        fs::write(bench.path("_sigs").join(format!("{}.json", sign.name)), signature.to_string()).unwrap();
+        for sign in signs {
+            let signature = self.signature(&state, sign);
+            fs::write(bench.path("_sigs").join(format!("{}.json", sign.name)), signature.to_string()).unwrap();
+        }
         bench.publish_as(file);
     }
 
