@@ -8,7 +8,7 @@ use std::fs;
 
 use common::{How, Place, SIX};
 use umiak_release::{Arch, Built, DeltaState, Outcome, ReleaseError};
-use umiak_repository::{Repository, package};
+use umiak_repository::{AddOptions, Repository, package};
 use umiak_spec::{Limits, Silent};
 
 const PACKAGE: &str = "releases/pvwebstatus-v0.0.1-0-g7ab223a.amd64.tgz";
@@ -49,7 +49,7 @@ fn bytes(place: &Place) -> Vec<u8> {
 fn commit_by_hand(place: &Place, files: &[&str]) {
     let repository = Repository::open(&place.project().release(Arch::named("amd64").unwrap())).unwrap();
     let files: Vec<String> = files.iter().map(ToString::to_string).collect();
-    repository.add(&files, false, &Silent).unwrap();
+    repository.add(&files, AddOptions::default(), &Silent).unwrap();
     repository.commit("by hand", None, &Silent).unwrap();
 }
 

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fs;
 use std::time::Instant;
 
-use umiak_repository::{InitOptions, Repository};
+use umiak_repository::{AddOptions, InitOptions, Repository};
 use umiak_spec::Silent;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::write(directory.join(format!("file{index}")), content)?;
     }
     let repository = Repository::init(root, &InitOptions::default())?;
-    timed("add", || repository.add(&[], false, &Silent).map(drop))?;
+    timed("add", || repository.add(&[], AddOptions::default(), &Silent).map(drop))?;
     timed("commit", || repository.commit("all", None, &Silent).map(drop))?;
     fs::remove_file(root.join(".pvr/umiak-stat"))?;
     let status = || repository.status(&Silent).map(|changes| assert!(changes.is_empty(), "{changes:?}"));

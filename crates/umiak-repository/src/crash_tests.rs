@@ -9,7 +9,7 @@ use umiak_spec::{Cancelled, Digest, Observer, Silent};
 
 use crate::durable::changes_until_death;
 use crate::package::{Format, ImportMode};
-use crate::{CheckoutOptions, DeployOptions, Error, InitOptions, Repository, deploy};
+use crate::{AddOptions, CheckoutOptions, DeployOptions, Error, InitOptions, Repository, deploy};
 
 fn write(root: &Path, files: &[(&str, &str)]) {
     for (path, content) in files {
@@ -22,7 +22,7 @@ fn write(root: &Path, files: &[(&str, &str)]) {
 fn device(root: &Path, files: &[(&str, &str)]) -> Repository {
     let repository = Repository::init(root, &InitOptions::default()).unwrap();
     write(root, files);
-    repository.add(&[], false, &Silent).unwrap();
+    repository.add(&[], AddOptions::default(), &Silent).unwrap();
     repository.commit("first", None, &Silent).unwrap();
     repository
 }
@@ -93,7 +93,7 @@ fn commit_dies_everywhere() {
     let prepare = |_: &Path, repository: &Repository| {
         write(repository.root(), &NEW);
         fs::remove_file(repository.root().join("gone")).unwrap();
-        repository.add(&[], false, &Silent).unwrap();
+        repository.add(&[], AddOptions::default(), &Silent).unwrap();
     };
     let work = |_: &Path, repository: &Repository| repository.commit("second", None, &Silent).map(drop);
     let changes = die_everywhere(prepare, work, &new_state());
@@ -164,7 +164,7 @@ fn a_cancelled_commit_leaves_state_and_pool_as_they_were() {
         (names, fs::read_dir(repository.pool().directory().join(".umiak-tmp")).unwrap().count())
     };
     write(temp.path(), &NEW);
-    repository.add(&[], false, &Silent).unwrap();
+    repository.add(&[], AddOptions::default(), &Silent).unwrap();
     let (before, objects) = (state(), pool());
     let mut cancelled = 0;
     for questions in 0.. {

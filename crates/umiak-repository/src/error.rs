@@ -12,6 +12,18 @@ use umiak_spec::{Cancelled, Digest};
 
 use crate::package::PackageError;
 
+/// Files that a message names.
+const SHOWN: usize = 5;
+
+fn named(keys: &[String]) -> String {
+    let shown = keys[..keys.len().min(SHOWN)].join(", ");
+    match keys.len().saturating_sub(SHOWN) {
+        0 if keys.len() == 1 => format!("the private key {shown} is"),
+        0 => format!("the private keys {shown} are"),
+        more => format!("the private keys {shown} and {more} more are"),
+    }
+}
+
 /// Why an operation on a device directory failed. Unless a variant says otherwise nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -68,6 +80,14 @@ pub enum Error {
         path: StatePath,
         /// What is wrong.
         source: ParseError,
+    },
+    /// Files with private keys, which would be carried to every device.
+    #[error("{} in the device directory {}", named(keys), root.display())]
+    PrivateKeys {
+        /// The device directory.
+        root: PathBuf,
+        /// The files, from there.
+        keys: Vec<String>,
     },
     /// A state's paths do not fit together.
     #[error("the result would not be a state")]

@@ -39,6 +39,7 @@ mod peek;
 mod pending;
 mod pool;
 mod repository;
+mod secret;
 mod source;
 mod stat_cache;
 mod status;
@@ -61,7 +62,7 @@ pub use lock::Lock;
 pub use peek::peek;
 pub use pool::{Pool, Stored};
 pub use repository::{InitOptions, Repository};
-pub use status::{AddReport, Change, ChangeKind};
+pub use status::{AddOptions, AddReport, Change, ChangeKind};
 pub use transfer::{CloneOptions, TransferReport, clone};
 
 use crate::error::IoContext;

@@ -6,6 +6,7 @@ use umiak_spec::Observer;
 use crate::durable;
 use crate::error::Error;
 use crate::repository::{NEW, Repository};
+use crate::secret;
 use crate::walk;
 use crate::working::Found;
 
@@ -42,6 +43,15 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Which; an untracked file's name may be one that cannot be tracked.
     pub path: String,
+}
+
+/// How files are tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddOptions {
+    /// `.json` files are kept as objects, byte for byte.
+    pub raw: bool,
+    /// Private keys are files like any other.
+    pub private_keys: bool,
 }
 
 /// What `add` did.
@@ -81,11 +91,12 @@ impl Repository {
     }
 
     /// Puts files on the list for the next commit: all that are untracked, or those that match one of `patterns` (Go's
-    /// `filepath.Match`, or the name of a file or directory). `raw` keeps `.json` files as objects, byte for byte.
+    /// `filepath.Match`, or the name of a file or directory).
     ///
     /// # Errors
-    /// [`Error::Glob`] for a malformed pattern; [`Error::Io`].
-    pub fn add(&self, patterns: &[String], raw: bool, observer: &dyn Observer) -> Result<AddReport, Error> {
+    /// [`Error::Glob`] for a malformed pattern; [`Error::PrivateKeys`], unless they are asked for: then nothing is put
+    /// there; [`Error::Io`].
+    pub fn add(&self, patterns: &[String], options: AddOptions, observer: &dyn Observer) -> Result<AddReport, Error> {
         let all = patterns.is_empty() || patterns.iter().any(|pattern| pattern.trim_end_matches('/') == ".");
         let patterns = if all { &[] } else { patterns };
         let patterns = patterns.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>()?;
@@ -116,7 +127,7 @@ impl Repository {
                     continue;
                 }
             };
-            let as_object = raw && path.is_json();
+            let as_object = options.raw && path.is_json();
             let known = match pristine.get(path.as_str()) {
                 Some(umiak_pvr::Entry::Inline(_)) => !as_object,
                 Some(umiak_pvr::Entry::Object(_)) => true,
@@ -127,12 +138,29 @@ impl Repository {
                 report.added.push(path);
             }
         }
+        if !options.private_keys {
+            self.without_keys(report.added.iter().map(StatePath::as_str))?;
+        }
         let unmatched = patterns.into_iter().zip(matched).filter(|(_, matched)| !matched);
         report.unmatched = unmatched.map(|(pattern, _)| pattern.text).collect();
         if pending != before {
             durable::replace(&self.staging()?, &self.root().join(NEW), pending.to_text().as_bytes(), 0o644)?;
         }
         Ok(report)
+    }
+
+    /// Refuses files with private keys: tracked, they would be carried to every device.
+    ///
+    /// # Errors
+    /// [`Error::PrivateKeys`] with all of them; [`Error::Io`].
+    pub fn without_keys<'p>(&self, paths: impl Iterator<Item = &'p str>) -> Result<(), Error> {
+        let mut keys = Vec::new();
+        for path in paths {
+            if secret::has_key(&self.root().join(path))? {
+                keys.push(path.to_owned());
+            }
+        }
+        if keys.is_empty() { Ok(()) } else { Err(Error::PrivateKeys { root: self.root().to_owned(), keys }) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use umiak_pvr::Parts;
 use umiak_repository::package::{self, Format, ImportMode, PackageError};
-use umiak_repository::{Error, InitOptions, Repository};
+use umiak_repository::{AddOptions, Error, InitOptions, Repository};
 use umiak_spec::{Digest, Limits, Silent};
 
 fn device(root: &Path, files: &[(&str, &str)]) -> Repository {
@@ -18,7 +18,7 @@ fn device(root: &Path, files: &[(&str, &str)]) -> Repository {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    repository.add(&[], false, &Silent).unwrap();
+    repository.add(&[], AddOptions::default(), &Silent).unwrap();
     repository.commit("first", None, &Silent).unwrap();
     repository
 }
@@ -338,7 +338,7 @@ fn full_disk(temp: &Path, place: &Path) {
     assert!(is_full(&error), "{error:?}");
     fs::write(small.root().join("big"), &large).unwrap();
     fs::write(small.root().join("big2"), &large[1..]).unwrap();
-    small.add(&[], false, &Silent).unwrap();
+    small.add(&[], AddOptions::default(), &Silent).unwrap();
     let error = small.commit("too much", None, &Silent).unwrap_err();
     assert!(is_full(&error), "{error:?}");
     assert_eq!((json(), pool()), (before, objects));

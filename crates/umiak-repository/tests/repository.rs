@@ -7,7 +7,8 @@ use std::path::Path;
 
 use umiak_pvr::{Reference, Value};
 use umiak_repository::{
-    Change, ChangeKind, CheckoutOptions, CloneOptions, DeployOptions, Error, InitOptions, Repository, clone, deploy,
+    AddOptions, Change, ChangeKind, CheckoutOptions, CloneOptions, DeployOptions, Error, InitOptions, Repository,
+    clone, deploy,
 };
 use umiak_spec::{Digest, Silent};
 
@@ -22,7 +23,7 @@ fn write(root: &Path, files: &[(&str, &str)]) {
 fn device(root: &Path, files: &[(&str, &str)]) -> Repository {
     let repository = Repository::init(root, &InitOptions::default()).unwrap();
     write(root, files);
-    repository.add(&[], false, &Silent).unwrap();
+    repository.add(&[], AddOptions::default(), &Silent).unwrap();
     repository.commit("first", None, &Silent).unwrap();
     repository
 }
@@ -75,10 +76,10 @@ fn add_status_commit() {
     let repository = Repository::init(root, &InitOptions::default()).unwrap();
     write(root, &[("web/run.json", "{ \"b\": 1.0,\n\"a\": [] }"), ("web/x", "hello"), ("raw.json", "{ }"), ("u", "")]);
     assert_eq!(status(&repository), ["? raw.json", "? u", "? web/run.json", "? web/x"]);
-    let report = repository.add(&["web".into(), "nothing*".into()], false, &Silent).unwrap();
+    let report = repository.add(&["web".into(), "nothing*".into()], AddOptions::default(), &Silent).unwrap();
     assert_eq!(report.added.len(), 2);
     assert_eq!(report.unmatched, ["nothing*"]);
-    repository.add(&["r*.json".into()], true, &Silent).unwrap();
+    repository.add(&["r*.json".into()], AddOptions { raw: true, ..AddOptions::default() }, &Silent).unwrap();
     assert_eq!(status(&repository), ["A raw.json", "A web/run.json", "A web/x", "? u"]);
     let new = fs::read_to_string(root.join(".pvr/new")).unwrap();
     let expected = r#"{"raw.json":{"ForceObject":true,"Sha":""},"web/run.json":{"ForceObject":false,"Sha":""},"web/x":{"ForceObject":false,"Sha":""}}"#;
@@ -402,7 +403,7 @@ fn changes_are_found_however_the_file_was_changed() {
     fs::write(root.join(".pvr/umiak-stat"), "damaged").unwrap();
     assert_eq!(status(&repository), Vec::<String>::new());
     // The cache may not be trusted blindly across kinds: a document turned raw is compared by its bytes.
-    repository.add(&["b.json".into()], true, &Silent).unwrap();
+    repository.add(&["b.json".into()], AddOptions { raw: true, ..AddOptions::default() }, &Silent).unwrap();
     assert_eq!(repository.status(&Silent).unwrap()[0].kind, ChangeKind::Changed);
     repository.commit("", None, &Silent).unwrap();
     let state = repository.pristine().unwrap();

@@ -173,6 +173,21 @@ fn who_signed_what_is_told_and_what_was_changed_is_refused() {
     let unsigned = "project/releases/pvwebstatus-v0.0.1-2.amd64.tgz";
     refused(&place.run(&format!("pkg verify {unsigned}")), 4, &["is not signed", "hint:"]);
     place.done(&format!("pkg verify --unsigned {unsigned}"));
+    // What a shell has set gives way to what is said; what is said twice does not.
+    for (directory, line) in [
+        ("project", "pkg build --only amd64 --build-version 2 --unsigned".to_owned()),
+        ("", format!("pkg verify --unsigned {unsigned}")),
+    ] {
+        let mut command = place.command(&place.path().join(directory));
+        command.args(line.split(' '));
+        for variable in ["PVR_SIG_KEY", "PVR_SIG_CACERTS", "PVR_SIG_PUBKEY"] {
+            command.env(variable, "/nowhere.pem");
+        }
+        let said = place.finish(&mut command);
+        assert_eq!(said.code, 0, "{line}: {}", said.err);
+        let more = if directory.is_empty() { "--cacerts x.pem" } else { "--key x.pem" };
+        refused(&place.run_in(directory, &format!("{line} {more}")), 2, &["--unsigned", "cannot be used with"]);
+    }
     // Over something else: run.json was changed after it was signed, and all hashes are right.
     place.done("init");
     place.done(&format!("import {file}"));

@@ -165,6 +165,15 @@ fn a_certificate_whose_last_day_is_over_is_told() {
     assert!(said.err.contains("expired on 2023-12-14"), "{}", said.err);
     let public = place.home().join(".pvr/pvs/pubkey.default.pem");
     place.done_in("device", &format!("sig -p {} verify", public.display()));
+    // What is listed is shown on every day, with the same words as a warning.
+    let listed = place.done_in("device", &format!("sig -c {} ls", ca.display()));
+    assert!(
+        listed.err.contains("warning: _sigs/web.json: ") && listed.err.contains("expired on 2023-12-14"),
+        "{}",
+        listed.err
+    );
+    assert!(listed.out.contains("web/run.json"), "{}", listed.out);
+    assert!(!place.done_in("device", &format!("sig -p {} ls", public.display())).err.contains("expired"));
 }
 
 #[test]
@@ -194,4 +203,14 @@ fn private_keys_are_kept_apart() {
     fs::set_permissions(place.path().join("open.pem"), fs::Permissions::from_mode(0o644)).unwrap();
     let said = place.done_in("device", "sig -k ../open.pem --password-file ../secret add --part web");
     assert!(said.err.contains("chmod 600"), "{}", said.err);
+    // Nor is one that lies there taken in, with what lies beside it or by name.
+    place.write("device/web/more.conf", "x");
+    for line in ["add", "add web", "add web/key.pem", "add --dry-run", "add --raw web/*.pem"] {
+        refused("device", line, "the private key web/key.pem is in the device directory");
+        assert!(place.done_in("device", "status").out.contains("? web/more.conf"), "{line}: nothing is tracked");
+    }
+    fs::copy(place.home().join(".pvr/pvs/pubkey.locked.pem"), place.path().join("device/web/pub.pem")).unwrap();
+    place.done_in("device", "add web/more.conf web/pub.pem");
+    place.done_in("device", "add --private-keys web");
+    assert!(place.done_in("device", "status").out.contains("A web/key.pem"));
 }

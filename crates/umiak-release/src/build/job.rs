@@ -11,7 +11,7 @@ use umiak_build::{AppReport, PinnedRequest, Workshop};
 use umiak_pvr::Parts;
 use umiak_registry::Image;
 use umiak_repository::package::Format;
-use umiak_repository::{InitOptions, Repository};
+use umiak_repository::{AddOptions, InitOptions, Repository};
 use umiak_spec::{Digest, Verified};
 
 use super::budget::Budget;
@@ -243,7 +243,7 @@ impl Job<'_> {
         let (observer, release) = (self.works.observer, repository.root());
         let signatures = release.join(SIGNATURES);
         durable::remove(&signatures)?;
-        repository.add(&self.parts(), false, observer)?;
+        repository.add(&self.parts(), AddOptions::default(), observer)?;
         if let Some(sealing) = &self.asked.sealing {
             let state = repository.working_state(observer)?;
             let apps: Vec<String> = self.source.apps.keys().cloned().collect();
@@ -251,7 +251,7 @@ impl Job<'_> {
                 let place = signatures.join(format!("{name}.json"));
                 durable::put_within(release, &place, document.canonical().as_bytes())?;
             }
-            repository.add(&[SIGNATURES.to_owned()], false, observer)?;
+            repository.add(&[SIGNATURES.to_owned()], AddOptions::default(), observer)?;
         }
         repository.commit(MESSAGE, None, observer)?;
         // Objects of releases before; a pool that somebody has put elsewhere may be others' as well.

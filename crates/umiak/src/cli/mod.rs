@@ -5,6 +5,7 @@
 //! the hub, or a network to search, are known and answered ([`later`]). Nothing is done here: arguments become values.
 #![allow(rustdoc::broken_intra_doc_links, reason = "comments on arguments are help pages: `[repeat]` is no link")]
 
+mod apart;
 mod app;
 mod carry;
 mod compose;
@@ -288,9 +289,12 @@ pub fn grammar() -> clap::Command {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed<Asked> {
     let grammar = grammar();
     let arguments = one_dash::as_two(arguments.into_iter().collect(), &grammar);
-    program::parse(grammar, arguments, |matches| match matches.subcommand_name().and_then(later::named) {
+    program::parse(grammar.clone(), arguments, |matches| match matches.subcommand_name().and_then(later::named) {
         Some(verb) => Ok(Asked::Later(TalkArgs::from_arg_matches(matches)?, verb)),
-        None => Ok(Asked::Command(Box::new(Cli::from_arg_matches(matches)?))),
+        None => {
+            apart::check(&grammar, matches)?;
+            Ok(Asked::Command(Box::new(Cli::from_arg_matches(matches)?)))
+        }
     })
 }
 

@@ -82,7 +82,7 @@ pub struct PkgBuildArgs {
     /// How hard deltas are pressed
     #[arg(long, value_name = "EFFORT", default_value = "smallest", requires = "from")]
     pub effort: EffortArg,
-    /// Sign nothing
+    /// Sign nothing, also where PVR_SIG_KEY names a key
     #[arg(long, conflicts_with_all = ["generation", "strict"])]
     pub unsigned: bool,
     /// The number in the signature that goes up from release to release: a number, `git` (commits), `none` [default: git
@@ -118,8 +118,8 @@ pub struct PkgNameArgs {
 /// Check a package as a device does that installs it
 ///
 /// Every object is hashed, none may be missing or extra, no name may lead outside, the apps must be for the architecture in
-/// the file's name. Signatures must be there and hold; what they cover is said. The delta of a package is checked in the same
-/// way, as far as it carries the objects.
+/// the file's name. Signatures must be there and hold, and no certificate's last day be over; what they cover is said. The
+/// delta of a package is checked in the same way, as far as it carries the objects.
 #[derive(Debug, Args)]
 pub struct PkgVerifyArgs {
     /// The packages, or deltas of packages
@@ -131,7 +131,7 @@ pub struct PkgVerifyArgs {
     /// Fail when the apps are not for this platform
     #[arg(long, value_name = "PLATFORM")]
     pub platform: Option<String>,
-    /// Leave signatures alone
+    /// Leave signatures alone, also where PVR_SIG_CACERTS or PVR_SIG_PUBKEY is set
     #[arg(long, conflicts_with = "strict")]
     pub unsigned: bool,
     #[command(flatten)]

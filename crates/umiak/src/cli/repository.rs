@@ -24,7 +24,8 @@ pub struct InitArgs {
 /// Track new files
 ///
 /// Files become part of the device with the next commit. Without a pattern, all files that are not tracked yet; a
-/// pattern is a path below this directory in which `*` and `?` stand for anything but a slash.
+/// pattern is a path below this directory in which `*` and `?` stand for anything but a slash. Private keys are refused:
+/// whoever has the device's package would have them.
 #[derive(Debug, Args)]
 #[command(alias = "a")]
 pub struct AddArgs {
@@ -34,6 +35,9 @@ pub struct AddArgs {
     /// Keep JSON files as they are, byte for byte, instead of as part of the state
     #[arg(short, long, env = "PVR_ADD_RAW", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub raw: bool,
+    /// Take private keys, too
+    #[arg(long)]
+    pub private_keys: bool,
 }
 
 /// Record the tracked files

@@ -94,7 +94,8 @@ pub struct SigAddArgs {
 
 /// Show what is signed, as pvr's JSON: protected, excluded, notseen
 ///
-/// Signatures are verified first. Of a device directory, the committed state is looked at.
+/// Signatures are verified first, whatever the day: a certificate whose last day is over is told here, and fails `sig verify`. Of
+/// a device directory, the committed state is looked at.
 #[derive(Debug, Args)]
 pub struct SigLsArgs {
     /// Directory or package file, with #PARTS or without [default: the device directory we are in]
@@ -119,7 +120,8 @@ pub struct SigUpdateArgs {
 
 /// Verify every signature, and say what is covered
 ///
-/// Fails when a signature does not hold, when a certificate's last day is over, and when nobody signed anything.
+/// Fails when a signature does not hold, when a certificate's last day is over, as on a device whose clock is right, and when
+/// nobody signed anything.
 #[derive(Debug, Args)]
 pub struct SigVerifyArgs {
     /// Directory or package file, with #PARTS or without [default: the device directory we are in]

@@ -1,6 +1,6 @@
 //! `umiak add`: puts files on the list for the next commit.
 
-use umiak_repository::{AddReport, ChangeKind, Repository};
+use umiak_repository::{AddOptions, AddReport, ChangeKind, Repository};
 
 use crate::cli::AddArgs;
 use crate::context::Context;
@@ -11,9 +11,10 @@ pub fn run(context: &Context<'_>, arguments: &AddArgs) -> Outcome {
     let repository = context.repository()?;
     let patterns = from_root(context, &repository, &arguments.patterns)?;
     if context.talk.dry_run {
-        return preview(context, &repository, &patterns);
+        return preview(context, &repository, &patterns, arguments.private_keys);
     }
-    let report = repository.add(&patterns, arguments.raw, &context.progress())?;
+    let options = AddOptions { raw: arguments.raw, private_keys: arguments.private_keys };
+    let report = repository.add(&patterns, options, &context.progress())?;
     tell(context, &report);
     Ok(())
 }
@@ -51,7 +52,7 @@ fn from_root(context: &Context<'_>, repository: &Repository, patterns: &[String]
 }
 
 /// What is untracked now and matches.
-fn preview(context: &Context<'_>, repository: &Repository, patterns: &[String]) -> Outcome {
+fn preview(context: &Context<'_>, repository: &Repository, patterns: &[String], private_keys: bool) -> Outcome {
     let all = patterns.is_empty() || patterns.iter().any(|pattern| pattern.trim_end_matches('/') == ".");
     let globs = patterns.iter().map(|pattern| umiak_pvr::Glob::parse(pattern.trim_end_matches('/')));
     let globs = globs.collect::<Result<Vec<_>, _>>().map_err(umiak_repository::Error::from)?;
@@ -64,6 +65,9 @@ fn preview(context: &Context<'_>, repository: &Repository, patterns: &[String]) 
     let untracked = changes.into_iter().filter(|change| change.kind == ChangeKind::Untracked).map(|change| change.path);
     let matching = untracked.filter(|path| all || below(path) || globs.iter().any(|glob| glob.matches(path)));
     let files: Vec<_> = matching.collect();
+    if !private_keys {
+        repository.without_keys(files.iter().map(String::as_str))?;
+    }
     files.iter().for_each(|path| context.printer.detail(path));
     context.would(&format!("track {} files", files.len()));
     Ok(())

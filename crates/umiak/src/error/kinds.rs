@@ -35,6 +35,10 @@ impl From<RepositoryError> for Failure {
             E::NotJson { .. } => {
                 (Kind::Usage, "mend the file, or track it as bytes: remove it, commit, then `umiak add --raw`")
             }
+            E::PrivateKeys { .. } => (
+                Kind::Usage,
+                "keep it elsewhere: what lies there is carried to devices; --private-keys takes it all the same",
+            ),
             E::Result(_) => (Kind::Usage, "take fewer parts: DEVICE#PART,-PART"),
             E::Path(_) | E::Glob(_) | E::AppName(_) => (Kind::Usage, ""),
             E::NoSuchApp(_) => (Kind::Usage, "`umiak app ls` lists the apps"),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use umiak_pvr::json::{Object, Value};
 use umiak_pvr::{Reference, State};
-use umiak_repository::{Repository, peek};
+use umiak_repository::{AddOptions, Repository, peek};
 use umiak_seal::Rule;
 use umiak_sign::Selection;
 
@@ -81,7 +81,7 @@ fn store(
             let key = rule.key();
             beside::directory(&repository.root().join("_sigs"))?;
             Beside::write(&repository.root().join(&key), text.as_bytes())?;
-            repository.add(&[key], false, &context.progress())?;
+            repository.add(&[key], AddOptions::default(), &context.progress())?;
             Ok(())
         }
     }
