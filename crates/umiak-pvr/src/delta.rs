@@ -20,6 +20,13 @@ pub const LIMIT: u64 = 4 << 20;
 /// Bytes of a release's name.
 const NAME: usize = 255;
 
+/// Bytes of an object at most: a package cannot hold a larger one.
+pub const OBJECT: u64 = (8 << 30) - 1;
+
+/// Bytes that lie beside while a delta is applied at most: more than any disk has that this is for, and lengths of all objects
+/// of a document can be added.
+pub const SPOOL: u64 = 1 << 48;
+
 /// A delta from one package to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageDelta {
@@ -71,7 +78,7 @@ pub struct ObjectDelta {
     pub blob: Digest,
     /// Bytes of the delta.
     pub size: u64,
-    /// Bytes that lie beside while it is applied.
+    /// Bytes that lie beside while it is applied. Who applies it need take no more.
     pub spool: u64,
 }
 
@@ -192,15 +199,15 @@ impl Carried {
         let form = match form {
             Some("delta") => Form::Delta(ObjectDelta {
                 base: members.digest("base")?,
-                base_size: members.number("baseSize")?,
+                base_size: members.number("baseSize", OBJECT)?,
                 blob: members.digest("delta")?,
-                size: members.number("deltaSize")?,
-                spool: members.number("spool")?,
+                size: members.number("deltaSize", OBJECT)?,
+                spool: members.number("spool", SPOOL)?,
             }),
             Some("kept") => Form::Kept,
             _ => Form::Whole,
         };
-        Ok(Self { size: members.number("size")?, form })
+        Ok(Self { size: members.number("size", OBJECT)?, form })
     }
 }
 
@@ -246,9 +253,9 @@ impl<'a> Members<'a> {
         text.and_then(|text| Digest::from_hex(text).ok()).ok_or_else(|| self.wrong(name))
     }
 
-    /// A length: plain digits.
-    fn number(&self, name: &str) -> Result<u64, DeltaError> {
+    /// A length of at most `limit`: plain digits.
+    fn number(&self, name: &str, limit: u64) -> Result<u64, DeltaError> {
         let Value::Number(number) = self.get(name)? else { return Err(self.wrong(name)) };
-        number.as_str().parse().map_err(|_| self.wrong(name))
+        number.as_str().parse().ok().filter(|length| *length <= limit).ok_or_else(|| self.wrong(name))
     }
 }

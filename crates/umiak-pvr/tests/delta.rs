@@ -54,6 +54,9 @@ fn what_is_not_the_delta_of_its_state_is_refused_by_name() {
     assert!(with("delta@1", "delta@2").contains("#spec"));
     assert!(with("\"spool\":100", "\"spool\":-1").contains(".spool"));
     assert!(with("\"spool\":100", "\"spool\":1E0").contains(".spool"));
+    assert!(with("\"spool\":100", "\"spool\":281474976710657").contains(".spool"), "it has a limit");
+    assert!(with("\"size\":5", "\"size\":8589934592").contains(".size"), "no package holds that");
+    assert!(with("\"baseSize\":41", "\"baseSize\":18446744073709551616").contains(".baseSize"));
     assert!(with("\"size\":42,", "").contains(".size"));
     assert!(with("\"size\":42,", "\"more\":1,\"size\":42,").contains(".more"));
     assert!(with("\"form\":\"kept\"", "\"form\":\"lost\"").contains(".form"));
