@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use umiak_registry::ErrorKind;
+use umiak_repository::package::PackageError;
 use umiak_sign::{ChainError, Distrust, PvsError, SignatureError};
 use umiak_spec::app::AppError;
 use umiak_spec::target::TargetError;
@@ -223,6 +224,7 @@ impl ResolveError {
             Self::Package { source, .. } if matches!(**source, umiak_repository::Error::Io { .. }) => {
                 Class::Environment
             }
+            Self::Package { source, .. } if is_only_delta(source) => Class::Usage,
             Self::Target(_) | Self::File { .. } | Self::Refused { .. } | Self::NoBase { .. } | Self::Foreign { .. } => {
                 Class::Usage
             }
@@ -248,6 +250,7 @@ impl ResolveError {
                 "umiakd fsck --repair, then update again; or set the whole package as target"
             }
             Self::Parcel { source, .. } if !source.is_full() => "set the whole package as target",
+            Self::Package { source, .. } if is_only_delta(source) => "give it as a file: umiakd tx add FILE.delta",
             Self::Foreign { .. } => "take the package of this device's platform: <name>-<version>-<build>.<arch>.tgz",
             Self::NoRoom { .. } => "make room on the disk: umiakd prune",
             Self::Store(error) if error.is_full() => "make room on the disk: umiakd prune",
@@ -255,6 +258,10 @@ impl ResolveError {
             _ => return None,
         })
     }
+}
+
+fn is_only_delta(error: &umiak_repository::Error) -> bool {
+    matches!(error, umiak_repository::Error::Package(PackageError::OnlyDelta(_)))
 }
 
 /// What to do about an app that is not trusted.

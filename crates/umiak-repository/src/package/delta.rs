@@ -28,7 +28,7 @@ use crate::error::{Error, IoContext as _};
 use crate::hash;
 
 /// The entry behind the state by which a delta is known.
-const DOCUMENT: &str = "delta.json";
+pub(super) const DOCUMENT: &str = "delta.json";
 
 /// Bytes of a header, and what contents are padded to.
 const BLOCK: u64 = 512;

@@ -8,6 +8,7 @@ use umiak_pvr::{Parts, State, StateError};
 use umiak_spec::{Cancelled, Digest, Limits, Observer};
 
 use super::PackageError;
+use super::delta::DOCUMENT;
 use super::tar::{Kind, Reader};
 use crate::DOCUMENT_LIMIT;
 use crate::error::Error;
@@ -138,7 +139,7 @@ pub(crate) fn read(
     let state = state.ok_or_else(|| PackageError::NoState(package.to_owned()))?;
     let all = state.objects();
     let state = state.filter(parts);
-    check_complete(&state, stage, have, observer)?;
+    check_complete(&state, stage, have, observer).map_err(|error| lacking(error, package, &rest.ignored))?;
     rest.extra.extend(stage.digests());
     rest.extra.retain(|digest| !all.contains(digest));
     Ok((state, rest))
@@ -178,6 +179,12 @@ fn check_complete(state: &State, stage: &PoolStage<'_>, have: &Pool, observer: &
         }
     }
     if missing.is_empty() { Ok(()) } else { Err(Error::Missing(missing)) }
+}
+
+/// Says of a package without its objects whether it is one at all.
+pub(super) fn lacking(error: Error, package: &Path, ignored: &[String]) -> Error {
+    let is_delta = matches!(error, Error::Missing(_)) && ignored.iter().any(|name| name == DOCUMENT);
+    if is_delta { PackageError::OnlyDelta(package.to_owned()).into() } else { error }
 }
 
 fn add<R: Read>(

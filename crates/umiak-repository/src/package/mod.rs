@@ -84,6 +84,9 @@ pub enum PackageError {
         /// What is wrong.
         source: umiak_pvr::delta::DeltaError,
     },
+    /// It is the delta of a package, where only a whole one will do: in a stream, or for who applies no deltas.
+    #[error("{} is the delta of a package, which is of use only as a file, to a device that has its base", .0.display())]
+    OnlyDelta(PathBuf),
     /// There is no `json`.
     #[error("package {} has no state (no `json` entry)", .0.display())]
     NoState(PathBuf),

@@ -15,7 +15,7 @@ use umiak_spec::{Digest, Limits, Observer, Sha256};
 
 use super::PackageError;
 use super::delta::DeltaFile;
-use super::import::{IGNORED, cancelled, clean, content_error, read_state, shown};
+use super::import::{IGNORED, cancelled, clean, content_error, lacking, read_state, shown};
 use super::tar::{Content, Header, Kind, Reader};
 use crate::DOCUMENT_LIMIT;
 use crate::error::{Error, IoContext as _};
@@ -186,7 +186,7 @@ impl Found<'_> {
         let missing: Vec<_> =
             first_paths(&state).into_iter().filter(|(digest, _)| !self.objects.contains_key(digest)).collect();
         if !missing.is_empty() {
-            return Err(Error::Missing(missing));
+            return Err(lacking(Error::Missing(missing), self.package, &self.ignored));
         }
         let named = state.objects();
         let extra: Vec<Digest> = self.objects.keys().filter(|digest| !named.contains(digest)).copied().collect();

@@ -12,6 +12,7 @@ use umiak_pvr::parts::ReferenceError;
 use umiak_registry::ErrorKind;
 use umiak_release::ReleaseError;
 use umiak_repository::Error as RepositoryError;
+use umiak_repository::package::PackageError;
 use umiak_spec::Cancelled;
 use umiak_spec::app::AppError;
 
@@ -55,6 +56,9 @@ impl From<RepositoryError> for Failure {
             },
             E::DamagedElsewhere { .. } => {
                 (Kind::Untrusted, "whoever has it whole can mend it: `umiak post --force` sends every object again")
+            }
+            E::Package(PackageError::OnlyDelta(_)) => {
+                (Kind::Usage, "take the whole package: the .tgz that it leads to")
             }
             E::Package(_) => (Kind::Untrusted, "get the package again; nothing of it was used"),
         };
