@@ -292,6 +292,7 @@ pub(crate) fn store_class(error: &StoreError) -> Class {
         StoreError::Incomplete(_) => Class::Corrupt,
         error if error.is_full() => Class::DoesNotFit,
         StoreError::DamagedBase { .. } | StoreError::BlobDelta { .. } | StoreError::BlobImage { .. } => Class::Corrupt,
+        StoreError::Exceeds { .. } => Class::Corrupt,
         _ => Class::Environment,
     }
 }

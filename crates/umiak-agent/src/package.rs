@@ -151,21 +151,31 @@ fn is_of_file(error: &ResolveError) -> bool {
 }
 
 /// Brings the `open` objects of an app into the store, those that are there already in place of damaged ones, and takes them
-/// off the list; none that is longer than `limit`.
+/// off the list; none that is longer than `limit` says of it.
 pub(crate) fn fetch(
     store: &Store,
     app: &TargetApp,
     open: &mut BTreeSet<Digest>,
-    limit: u64,
+    limit: &dyn Fn(&Digest) -> u64,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<(), ResolveError> {
-    gather(app, open, limits, observer, &mut |digest, size, content| {
-        if size > limit {
+    let mut longer = None;
+    let gathered = gather(app, open, limits, observer, &mut |digest, size, content| {
+        let most = limit(digest);
+        if size > most {
+            longer.get_or_insert((*digest, size, most));
             return Ok(false);
         }
         keep(store, digest, size, content, observer).map(|()| true)
-    })
+    });
+    match (gathered, longer) {
+        (Err(ResolveError::Missing { .. }), Some((digest, size, most))) => Err(ResolveError::Missing {
+            what: format!("the object {} of {}", digest.short(), app.name),
+            why: format!("its package has {size} bytes of that name, more than the {most} that it may have"),
+        }),
+        (gathered, _) => gathered,
+    }
 }
 
 /// Brings one object into the store.

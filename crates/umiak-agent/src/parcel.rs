@@ -3,7 +3,8 @@
 //! The delta of a package is a package that lacks some of its objects, and says what makes each of these of another one
 //! (docs/formats/package-delta.md). Its state and the objects that it has are read as those of any package; here is the
 //! rest. A delta is applied where it lies, and is not kept. Guarantees: what it starts from is looked for before there is a
-//! plan, and told by name where it is not here; what it makes is verified by the store.
+//! plan, and told by name where it is not here; what it makes is verified by the store, and takes no more of the disk than the
+//! plan has counted: what a delta says of itself was written by whoever made the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use umiak_pvr::{Entry, State};
 use umiak_repository::package::DeltaFile;
 use umiak_spec::target::TargetApp;
 use umiak_spec::{Digest, Observer};
-use umiak_store::{LayerOptions, Store, StoreError};
+use umiak_store::{LayerOptions, Room, Store, StoreError};
 
 use crate::package;
 use crate::target::ResolveError;
@@ -103,24 +104,31 @@ impl Parcels {
         self.damaged
     }
 
-    /// Makes an object by the delta `blob`; whether there is such a one.
+    /// The first delta that makes an object, and what it says that it takes.
+    pub(crate) fn room(&self, object: &Digest) -> Option<(Digest, Room)> {
+        let made = self.made().find(|made| made.object == *object)?;
+        Some((made.delta.blob, Room { size: made.size, spool: made.delta.spool }))
+    }
+
+    /// Makes an object by the delta `blob`, in no more than this room; in place of a damaged one if that is said. Whether
+    /// there is such a delta.
     ///
     /// # Errors
     /// It cannot be applied, or the store.
     pub(crate) fn make(
         &self,
         store: &Store,
-        (object, blob): (&Digest, Option<&Digest>),
+        object: &Digest,
+        (blob, room, again): (&Digest, Room, bool),
         options: &LayerOptions,
         observer: &dyn Observer,
     ) -> Result<bool, ResolveError> {
         for file in &self.files {
-            let Some((delta, part)) = file.made(object) else { continue };
-            let made = match blob {
-                Some(blob) if *blob == delta.blob => store.make_blob(object, &part, options, observer),
-                Some(_) => continue,
-                // What is here is damaged.
-                None => store.replace_blob(object, &part, options, observer),
+            let Some((_, part)) = file.made(object).filter(|(delta, _)| delta.blob == *blob) else { continue };
+            let made = if again {
+                store.replace_blob(object, &part, room, options, observer)
+            } else {
+                store.make_blob(object, &part, room, options, observer)
             };
             return match made {
                 Ok(_) => Ok(true),
@@ -137,13 +145,7 @@ fn open(path: &Path) -> Result<Option<DeltaFile>, ResolveError> {
     match DeltaFile::open(path) {
         Ok(opened) => Ok(opened),
         Err(umiak_repository::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            let why = match std::error::Error::source(&error) {
-                Some(cause) => format!("{error}: {cause}"),
-                None => error.to_string(),
-            };
-            Err(ResolveError::File { path: path.to_owned(), why })
-        }
+        Err(source) => Err(ResolveError::Package { path: path.to_owned(), source: Box::new(source) }),
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use umiak_plan::Role;
 use umiak_pvr::State;
 use umiak_registry::Context;
 use umiak_repository::package::Contents;
@@ -64,6 +65,18 @@ pub struct Sources {
 impl Sources {
     pub(crate) fn reader<'a>(&'a self, store: &'a Store, online: bool, observer: &'a dyn Observer) -> Reader<'a> {
         Reader { store, sources: self, online, observer }
+    }
+
+    /// Whether there is room for an object that no plan has counted, as an update would have it.
+    pub(crate) fn has_room(&self, store: &Store, object: &Digest, wanted: u64) -> Result<(), ResolveError> {
+        let surveyed = (self.survey)(store);
+        let device = surveyed.map_err(|error| ResolveError::Missing {
+            what: "room for a package".to_owned(),
+            why: format!("what the device has cannot be told: {error}"),
+        })?;
+        let place = device.file_systems.get(device.place(Role::Blobs));
+        let free = place.map_or(0, |found| found.available(device.watermark));
+        if wanted > free { Err(ResolveError::NoRoom { digest: *object, wanted, free }) } else { Ok(()) }
     }
 
     /// An app, from documents that are in the store.

@@ -3,158 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
 
 mod device;
-#[path = "device/maps.rs"]
-mod maps;
+mod parcel;
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use device::{World, bring, noise, sources, tar, with_room};
-use maps::CONF;
+use device::{World, bring, sources, with_room};
+use parcel::{CONF, DELTA, Releases, beside, damage};
 use umiak_agent::sources::Sources;
 use umiak_agent::target::asked;
 use umiak_agent::{Class, Fetched, How, Occasion, Silently, Supply as _, SupplyError};
-use umiak_delta::container::{Container, Plain};
-use umiak_delta::{MakeOptions, make};
 use umiak_plan::{Task, Way};
-use umiak_pvr::State;
-use umiak_pvr::delta::{Carried, Form, ObjectDelta, PackageDelta, Release};
-use umiak_repository::package::write_delta;
 use umiak_spec::target::Target;
-use umiak_spec::{Digest, Limits, ReadAt, Silent};
+use umiak_spec::{Digest, Limits, Silent};
 use umiak_store::{Depth, Disk, Object, RealDisk, Store, StoreOptions};
 use umiak_testkit::crash::{CrashDisk, Loss};
-
-/// A release: what is mounted, and a file beside it.
-struct Package {
-    root: Vec<u8>,
-    page: Vec<u8>,
-    state: State,
-}
-
-impl Package {
-    fn new(root: Vec<u8>, page: &[u8]) -> Self {
-        let text = maps::state(&[("maps/root.squashfs", &root), ("maps/page", page)]);
-        Self { root, page: page.to_owned(), state: State::parse(text.as_bytes(), 1 << 20).unwrap() }
-    }
-
-    fn root(&self) -> Digest {
-        Digest::of(&self.root)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let name = |bytes: &[u8]| format!("objects/{}", Digest::of(bytes).hex());
-        let (state, objects) = (self.state.canonical(), [CONF, &self.root, &self.page]);
-        let names = objects.map(name);
-        let mut files: Vec<(&str, &[u8])> = vec![("json", state.as_bytes())];
-        files.extend(names.iter().map(String::as_str).zip(objects));
-        tar(&files)
-    }
-}
-
-/// Two releases of which the second differs in a few bytes of a large object.
-struct Releases {
-    world: World,
-    base: Package,
-    target: Package,
-}
-
-impl Releases {
-    fn new() -> Self {
-        Self::of(700_000)
-    }
-
-    /// With an object of so many bytes.
-    fn of(size: usize) -> Self {
-        let (root, mut changed) = (noise(size, 5), noise(size, 5));
-        changed.splice(size / 2..size / 2 + 10, *b"changed  !");
-        let releases =
-            Self { world: World::new(), base: Package::new(root, b"1"), target: Package::new(changed, b"2") };
-        releases.put("maps-1.amd64.tgz", &releases.base.bytes());
-        releases.put("maps-1..2.amd64.delta", &releases.delta(0));
-        releases
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.world.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    /// The delta; more lies beside while it is applied than does.
-    fn delta(&self, spool: u64) -> Vec<u8> {
-        let plain = |bytes: &[u8]| Plain::new(bytes.to_vec(), b"", bytes.len() as u64, Digest::of(bytes));
-        let (base, target) = (plain(&self.base.root), plain(&self.target.root));
-        let mut blob = Vec::new();
-        make(&[&base as &dyn Container], &target, &MakeOptions::default(), &mut blob, &Silent).unwrap();
-        assert!(blob.len() < 2000, "{}", blob.len());
-        let made = ObjectDelta {
-            base: self.base.root(),
-            base_size: self.base.root.len() as u64,
-            blob: Digest::of(&blob),
-            size: blob.len() as u64,
-            spool,
-        };
-        let carried = |bytes: &[u8], form| (Digest::of(bytes), Carried { size: bytes.len() as u64, form });
-        let release = |name: &str, package: &Package| Release {
-            name: name.to_owned(),
-            state: Digest::of(package.state.canonical().as_bytes()),
-        };
-        let delta = PackageDelta {
-            base: release("maps-1", &self.base),
-            target: release("maps-2", &self.target),
-            objects: [
-                carried(CONF, Form::Kept),
-                carried(&self.target.page, Form::Whole),
-                carried(&self.target.root, Form::Delta(made)),
-            ]
-            .into(),
-        };
-        let content = |object: &Digest| -> io::Result<Box<dyn ReadAt>> {
-            let whole = *object == Digest::of(&self.target.page);
-            Ok(Box::new(if whole { self.target.page.clone() } else { blob.clone() }))
-        };
-        let mut bytes = Vec::new();
-        write_delta(&self.target.state, &delta, &content, &mut bytes, &Silent).unwrap();
-        bytes
-    }
-
-    fn resolve(&self, sources: &Sources, store: &Store, name: &str) -> Target {
-        let asked = asked(&[name.to_owned()], self.world.path(), &Limits::default()).unwrap();
-        sources.resolve(store, &asked, &Silently).unwrap()
-    }
-
-    /// A device that runs the first release.
-    fn installed(&self, sources: &Sources) -> (Store, Target) {
-        let store = self.world.store();
-        let first = self.resolve(sources, &store, "maps-1.amd64.tgz");
-        bring(sources, &store, &first, None);
-        (store, first)
-    }
-
-    /// Whether all of the second release is here, as it should be.
-    fn is_here(&self, sources: &Sources, store: &Store, target: &Target) -> bool {
-        let closure = sources.closure(store, &target.apps[0]).unwrap();
-        let root = store.document(&self.target.root(), 1 << 30).unwrap();
-        store.missing(&closure).is_empty() && root.as_deref() == Some(&self.target.root[..])
-    }
-}
-
-fn beside(first: &Target) -> Occasion {
-    Occasion { current: Some(first.clone()), ..Occasion::default() }
-}
-
-fn damage(store: &Store, object: &Digest) {
-    let path = store.blob(object).unwrap().unwrap().path().to_owned();
-    let mut bytes = fs::read(&path).unwrap();
-    let at = bytes.len() / 2 - 100;
-    bytes[at] ^= 1;
-    fs::write(path, bytes).unwrap();
-}
-
-const DELTA: &str = "maps-1..2.amd64.delta";
 
 #[test]
 fn a_delta_brings_what_changed() {
@@ -268,7 +132,8 @@ fn a_delta_that_is_cut_or_damaged_is_no_target() {
     drop(space);
     releases.put(DELTA, &whole[..whole.len() - 2000]);
     let error = sources.plan(&store, &target, &beside(&first), &Silently).unwrap_err();
-    assert!(error.to_string().contains("cut short"), "{error}");
+    let told = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert!(told.contains("cut short") && error.class == Class::Corrupt, "{told}");
     releases.put(DELTA, &whole);
     bring(&sources, &store, &target, Some(&first));
     assert!(releases.is_here(&sources, &store, &target));
@@ -296,6 +161,9 @@ fn update(sources: &Sources, store: &Store, target: &Target, first: &Target) -> 
     Ok(())
 }
 
+/// What the power takes with it.
+const LOSSES: [Loss; 4] = [Loss::Nothing, Loss::Everything, Loss::Contents, Loss::Some(1)];
+
 #[test]
 fn the_power_may_go_at_any_operation() {
     let (releases, sources) = (Releases::of(100_000), sources());
@@ -312,7 +180,7 @@ fn the_power_may_go_at_any_operation() {
         let disk = CrashDisk::new(&live).unwrap().cut_at(cuts + 1);
         let done =
             open(&live, Arc::new(disk.clone())).is_ok_and(|store| update(&sources, &store, &target, &first).is_ok());
-        for (number, loss) in [Loss::Nothing, Loss::Everything, Loss::Contents, Loss::Some(1)].into_iter().enumerate() {
+        for (number, loss) in LOSSES.into_iter().enumerate() {
             let found = world.path().join(format!("found-{cuts}-{number}"));
             disk.find(loss, &found).unwrap();
             let store = open(&found, Arc::new(RealDisk)).unwrap();
@@ -330,6 +198,7 @@ fn the_power_may_go_at_any_operation() {
         }
         cuts += 1;
     }
+    println!("an object made by the delta of its package: {} cuts", cuts * LOSSES.len() as u64);
     assert!(cuts > 20, "{cuts} cuts");
 }
 

@@ -113,6 +113,10 @@ pub enum Task {
         base: Digest,
         /// The digest of the delta.
         delta: Digest,
+        /// Bytes of the object, and
+        size: u64,
+        /// bytes beside it meanwhile, as they were counted: it may not take more.
+        spool: u64,
     },
     /// A layer that is a patch becomes whole: it is wanted where the patch is not valid.
     Whole {

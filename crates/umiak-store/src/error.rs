@@ -178,6 +178,16 @@ pub enum StoreError {
         /// Why not.
         source: Box<umiak_squashfs::Error>,
     },
+    /// A delta to a blob takes more of the disk than it may: [`crate::Room`].
+    #[error("the object {} cannot be made: {what} would take more than the {limit} bytes that were counted for it", digest.short())]
+    Exceeds {
+        /// The blob that was to be made.
+        digest: Digest,
+        /// What is too large.
+        what: &'static str,
+        /// Bytes that it may have.
+        limit: u64,
+    },
     /// What a delta starts from is here, and is not what its name says.
     #[error("the object {} cannot be made: {}, which its delta starts from, is damaged", digest.short(), base.short())]
     DamagedBase {

@@ -43,7 +43,7 @@ mod store;
 pub use blob::Blob;
 pub use check::{Damage, Depth, Fault, Object};
 pub use closure::{Closure, Missing};
-pub use delta::{Applied, LayerDelta, MadeBlob, NamedSources, SpooledImage};
+pub use delta::{Applied, LayerDelta, MadeBlob, NamedSources, Room, SpooledImage};
 pub use disk::{Disk, DiskFile, Hooked, RealDisk, Step, Stream};
 pub use error::StoreError;
 pub use format::VERSION;

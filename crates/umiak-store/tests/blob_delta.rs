@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::images::{delta, image};
+use common::images::{delta, delta_saying, image};
 use common::open;
 use umiak_spec::{Digest, Silent};
-use umiak_store::{Hooked, LayerOptions, MadeBlob, RealDisk, Store, StoreError, StoreOptions};
+use umiak_store::{Hooked, LayerOptions, MadeBlob, RealDisk, Room, Store, StoreError, StoreOptions};
 use umiak_testkit::random::Chance;
 
 /// Two releases of an image: one file stays, one changes a little, one goes and one comes.
@@ -26,7 +26,7 @@ fn releases() -> (Vec<u8>, Vec<u8>) {
 }
 
 fn make(store: &Store, target: &[u8], delta: &[u8]) -> Result<MadeBlob, StoreError> {
-    store.make_blob(&Digest::of(target), &delta, &LayerOptions::default(), &Silent)
+    store.make_blob(&Digest::of(target), &delta, Room::ANY, &LayerOptions::default(), &Silent)
 }
 
 fn is_clean(root: &Path) -> bool {
@@ -52,7 +52,7 @@ fn an_image_is_made_of_the_one_before() {
     assert_eq!(make(&store, &target, &delta).unwrap(), MadeBlob { was_here: true, spooled: 0 });
     // A damaged one is made again in its place.
     std::fs::write(store.blob(&Digest::of(&target)).unwrap().unwrap().path(), b"damaged").unwrap();
-    store.replace_blob(&Digest::of(&target), &delta, &LayerOptions::default(), &Silent).unwrap();
+    store.replace_blob(&Digest::of(&target), &delta, Room::ANY, &LayerOptions::default(), &Silent).unwrap();
     assert!(holds(&store, &target));
 }
 
@@ -83,7 +83,7 @@ fn what_is_to_blame_is_said_and_nothing_is_left() {
     let missing = make(&store, &target, &delta).unwrap_err();
     assert!(matches!(missing, StoreError::NoBlob(digest) if digest == Digest::of(&base)), "{missing}");
     store.put_blob(&Digest::of(&base), &base).unwrap();
-    let wrong = store.make_blob(&Digest::of(b"other"), &delta, &LayerOptions::default(), &Silent).unwrap_err();
+    let wrong = store.make_blob(&Digest::of(b"other"), &delta, Room::ANY, &LayerOptions::default(), &Silent).unwrap_err();
     assert!(matches!(wrong, StoreError::WrongDigest { .. }), "{wrong}");
     // Every byte of the delta counts; its index is seen at once, a frame when it is read.
     for at in [0, 9, 20, 60, delta.len() / 2, delta.len() - 1] {
@@ -115,22 +115,101 @@ fn what_is_to_blame_is_said_and_nothing_is_left() {
     assert!(matches!(error, StoreError::DamagedBase { .. }), "{error}");
 }
 
+/// A store with one blob, on a disk that knows how much lay in `staging` at most.
+struct Watched {
+    area: tempfile::TempDir,
+    store: Store,
+    most: Arc<AtomicU64>,
+}
+
+impl Watched {
+    fn new(base: &[u8]) -> Self {
+        let area = tempfile::tempdir().unwrap();
+        let (root, most) = (area.path().to_owned(), Arc::new(AtomicU64::new(0)));
+        let seen = Arc::clone(&most);
+        let disk = Hooked::new(Arc::new(RealDisk), move |_| {
+            let files = std::fs::read_dir(root.join("staging")).into_iter().flatten().flatten();
+            seen.fetch_max(files.map(|file| file.metadata().map_or(0, |told| told.len())).sum(), Ordering::SeqCst);
+            Ok(())
+        });
+        let store = Store::open(area.path(), Arc::new(disk), &StoreOptions::UPDATE).unwrap();
+        store.put_blob(&Digest::of(base), base).unwrap();
+        most.store(0, Ordering::SeqCst);
+        Self { area, store, most }
+    }
+
+    fn most(&self) -> u64 {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    /// Makes `target` in `room`, for which there is not enough of something: what, and how much there is.
+    fn refused(&self, target: &[u8], delta: &[u8], room: Room) -> (&'static str, u64) {
+        let digest = Digest::of(target);
+        let error = self.store.make_blob(&digest, &delta, room, &LayerOptions::default(), &Silent).unwrap_err();
+        assert!(!self.store.has_blob(&digest) && is_clean(self.area.path()));
+        match error {
+            StoreError::Exceeds { digest: told, what, limit } if told == digest => (what, limit),
+            error => panic!("{error:?}"),
+        }
+    }
+}
+
+/// What lies beside while a target is made.
+fn spooled(base: &[u8], target: &[u8], delta: &[u8]) -> u64 {
+    make(&Watched::new(base).store, target, delta).unwrap().spooled
+}
+
 #[test]
 fn no_more_lies_beside_than_is_told() {
     let (base, target) = releases();
-    let delta = delta(&base, &target, true);
-    let area = tempfile::tempdir().unwrap();
-    let (root, most) = (area.path().to_owned(), Arc::new(AtomicU64::new(0)));
-    let seen = Arc::clone(&most);
-    let disk = Hooked::new(Arc::new(RealDisk), move |_| {
-        let files = std::fs::read_dir(root.join("staging")).into_iter().flatten().flatten();
-        seen.fetch_max(files.map(|file| file.metadata().map_or(0, |told| told.len())).sum(), Ordering::SeqCst);
-        Ok(())
-    });
-    let store = Store::open(area.path(), Arc::new(disk), &StoreOptions::UPDATE).unwrap();
-    store.put_blob(&Digest::of(&base), &base).unwrap();
-    most.store(0, Ordering::SeqCst);
-    let made = make(&store, &target, &delta).unwrap();
-    let (most, told) = (most.load(Ordering::SeqCst), made.spooled + target.len() as u64);
+    let watched = Watched::new(&base);
+    let made = make(&watched.store, &target, &delta(&base, &target, true)).unwrap();
+    let (most, told) = (watched.most(), made.spooled + target.len() as u64);
     assert!(most <= told && most > told - told / 50, "{most} of {told}");
+}
+
+#[test]
+fn no_more_is_written_than_there_is_room_for() {
+    let (base, target) = releases();
+    let size = target.len() as u64;
+    let delta = delta(&base, &target, true);
+    let watched = Watched::new(&base);
+    assert_eq!(watched.refused(&target, &delta, Room { size: size - 1, ..Room::ANY }), ("it", size - 1));
+    assert_eq!(watched.most(), 0, "nothing was begun");
+    for spool in [0, 1000, 300_000] {
+        let refused = watched.refused(&target, &delta, Room { size, spool });
+        assert_eq!(refused, ("what lies beside meanwhile", spool));
+        assert!(watched.most() <= spool, "{} of {spool}", watched.most());
+    }
+    // As much as it says that it takes is enough, and a byte less is not.
+    let spool = spooled(&base, &target, &delta);
+    watched.refused(&target, &delta, Room { size, spool: spool - 1 });
+    let room = Room { size, spool };
+    watched.store.make_blob(&Digest::of(&target), &delta, room, &LayerOptions::default(), &Silent).unwrap();
+    assert!(holds(&watched.store, &target));
+}
+
+#[test]
+fn a_delta_that_lies_about_its_length_is_cut_off() {
+    let (base, target) = releases();
+    let spool = spooled(&base, &target, &delta(&base, &target, true));
+    for size in [0, 4096, target.len() as u64 - 1] {
+        let lies = delta_saying(&base, &target, true, size);
+        let watched = Watched::new(&base);
+        assert_eq!(watched.refused(&target, &lies, Room { size, spool }), ("it", size));
+        assert!(watched.most() <= size + spool, "{} of {size}", watched.most());
+        // A plain file is seen to be longer by who makes it.
+        let lies = delta_saying(&base, &target, false, size);
+        let watched = Watched::new(&base);
+        let error = make(&watched.store, &target, &lies).unwrap_err();
+        assert!(matches!(error, StoreError::BlobDelta { .. }), "{error}");
+        assert!(watched.most() <= size && is_clean(watched.area.path()), "{} of {size}", watched.most());
+    }
+    // An image that is tiny, of a file that is not.
+    let bomb = image(&[("zeros", &vec![0; 8 << 20])]);
+    let delta = delta(&base, &bomb, true);
+    assert!(bomb.len() + delta.len() < 100_000, "{} and {}", bomb.len(), delta.len());
+    let (watched, room) = (Watched::new(&base), Room { size: bomb.len() as u64, spool: 1 << 20 });
+    assert_eq!(watched.refused(&bomb, &delta, room), ("what lies beside meanwhile", 1 << 20));
+    assert!(watched.most() <= room.spool, "{}", watched.most());
 }

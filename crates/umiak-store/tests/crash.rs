@@ -13,8 +13,8 @@ use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
 use umiak_spec::{Digest, Silent};
 use umiak_store::{
-    CHECKPOINT, Closure, Depth, Disk, Hooked, Keep, LayerOptions, Name, PruneRequest, RealDisk, Store, StoreError,
-    StoreOptions,
+    CHECKPOINT, Closure, Depth, Disk, Hooked, Keep, LayerOptions, Name, PruneRequest, RealDisk, Room, Store,
+    StoreError, StoreOptions,
 };
 use umiak_testkit::crash::{CrashDisk, Loss};
 
@@ -82,7 +82,7 @@ const VERBS: [(&str, Verb); 15] = [
     }),
     ("make_blob", |store| {
         let (_, target, delta) = &*RELEASES;
-        store.make_blob(&Digest::of(target), delta, &LayerOptions::default(), &Silent).map(drop)
+        store.make_blob(&Digest::of(target), delta, Room::ANY, &LayerOptions::default(), &Silent).map(drop)
     }),
     ("repair", |store| {
         for damage in store.check(Depth::Content, &Silent)? {

@@ -17,7 +17,7 @@ use umiak_plan::{BlobKind, Form, Hold, Step, Task};
 use umiak_registry::{ErrorKind, Source, in_parallel};
 use umiak_spec::target::{Kind, Target, TargetApp};
 use umiak_spec::{DeltaManifest, Descriptor, Digest, ImageReference, Observer, ReadAt, Size, delta};
-use umiak_store::{Blob, Keep, LayerDelta, Object, Prunable, PrunePlan, Reservation, Store, StoreError};
+use umiak_store::{Blob, Keep, LayerDelta, Object, Prunable, PrunePlan, Reservation, Room, Store, StoreError};
 
 use super::Sources;
 use crate::error::{Class, SupplyError};
@@ -151,7 +151,9 @@ impl Work<'_> {
                 Task::Fetch { .. } => self.fetch(&steps[at..at + together])?,
                 Task::Ingest { layer, blob, form } => self.ingest(layer, blob, form).map(|()| BTreeSet::new())?,
                 Task::Apply { delta, part, makes, .. } => self.apply(delta, part, makes)?,
-                Task::Make { object, delta, .. } => self.make(object, delta)?,
+                Task::Make { object, delta, size, spool, .. } => {
+                    self.make(object, delta, Room { size: *size, spool: *spool })?
+                }
                 Task::Whole { layer } => self.whole(layer).map(|()| BTreeSet::new())?,
                 // Each blob was compared as it landed; the rest is the executor's.
                 Task::Verify
@@ -185,10 +187,10 @@ impl Work<'_> {
     fn fetch(&self, steps: &[Step]) -> Result<BTreeSet<Digest>, SupplyError> {
         let tasks: Vec<&Task> = steps.iter().map(|step| &step.task).collect();
         let objects = tasks.iter().filter_map(|task| match task {
-            Task::Fetch { kind: Some(BlobKind::Object), blob, .. } => Some(*blob),
+            Task::Fetch { kind: Some(BlobKind::Object), blob, size, .. } => Some((*blob, *size)),
             _ => None,
         });
-        let objects: BTreeSet<Digest> = objects.collect();
+        let objects: BTreeMap<Digest, u64> = objects.collect();
         for content in self.contents.iter().filter(|_| !objects.is_empty()) {
             self.objects(content, &objects)?;
         }
@@ -234,27 +236,29 @@ impl Work<'_> {
             .note(&format!("planning without the delta {}, which cannot {what}: {why}{because}", delta.short()));
     }
 
-    /// The objects of a pvr state, in one pass through each of its files, and what is made of them.
-    fn objects(&self, content: &Content, wanted: &BTreeSet<Digest>) -> Result<(), SupplyError> {
+    /// The objects of a pvr state, in one pass through each of its files, and what is made of them; none that is longer than
+    /// the plan has counted.
+    fn objects(&self, content: &Content, wanted: &BTreeMap<Digest, u64>) -> Result<(), SupplyError> {
         let Made::Pvr(pvr) = &content.made else { return Ok(()) };
         let store = self.store;
         let reader = self.sources.reader(store, true, self.observer);
         for (cover, _) in pvr.covers().filter(|(cover, _)| !store.has_blob(cover)) {
             reader.make_cover(pvr, &cover)?;
         }
-        let missing = content.closure().blobs.into_iter().filter(|digest| wanted.contains(digest));
+        let missing = content.closure().blobs.into_iter().filter(|digest| wanted.contains_key(digest));
         let mut missing: BTreeSet<Digest> = missing.filter(|digest| !store.has_blob(digest)).collect();
-        Ok(package::fetch(store, &content.app, &mut missing, u64::MAX, &self.sources.limits, self.observer)?)
+        let limit = |digest: &Digest| wanted.get(digest).copied().unwrap_or(0);
+        Ok(package::fetch(store, &content.app, &mut missing, &limit, &self.sources.limits, self.observer)?)
     }
 
     /// Makes an object by the delta of its package; the delta when it is of no use and the object can be had whole.
-    fn make(&self, object: &Digest, delta: &Digest) -> Result<BTreeSet<Digest>, ResolveError> {
+    fn make(&self, object: &Digest, delta: &Digest, room: Room) -> Result<BTreeSet<Digest>, ResolveError> {
         for app in self.contents.iter().map(|content| &content.app).filter(|app| app.kind == Kind::Pvr) {
-            let made = Parcels::of(app).make(self.store, (object, Some(delta)), &self.sources.layers, self.observer);
-            match made {
+            let parcels = Parcels::of(app);
+            match parcels.make(self.store, object, (delta, room, false), &self.sources.layers, self.observer) {
                 Ok(true) => return Ok(BTreeSet::new()),
                 Ok(false) => {}
-                Err(error) if stops(&error) || !self.is_whole_in(app, object)? => return Err(error),
+                Err(error) if stops(&error) || !self.is_whole_in(app, object, room.size)? => return Err(error),
                 Err(error) => {
                     self.useless(delta, "be applied", &error);
                     return Ok([*delta].into());
@@ -265,10 +269,11 @@ impl Work<'_> {
         Err(ResolveError::Missing { what: format!("the object {}", object.short()), why })
     }
 
-    /// Whether a file of an app has the whole object.
-    fn is_whole_in(&self, app: &TargetApp, object: &Digest) -> Result<bool, ResolveError> {
+    /// Whether a file of an app has the whole object, as long as the plan has counted.
+    fn is_whole_in(&self, app: &TargetApp, object: &Digest, counted: u64) -> Result<bool, ResolveError> {
         let limits = &self.sources.limits;
-        match package::gather(app, &mut [*object].into(), limits, self.observer, &mut |_, _, _| Ok(true)) {
+        match package::gather(app, &mut [*object].into(), limits, self.observer, &mut |_, size, _| Ok(size == counted))
+        {
             Ok(()) => Ok(true),
             Err(cancelled @ ResolveError::Cancelled(_)) => Err(cancelled),
             Err(_) => Ok(false),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use umiak_spec::target::{Kind, Target};
+use umiak_spec::target::{Kind, Target, TargetApp};
 use umiak_spec::{Digest, Limits, Observer, Size};
 use umiak_store::{Damage, Fault, Keep, LayerDelta, LayerRecord, LayerSource, Object, Repaired, Store, StoreError};
 
@@ -53,12 +53,11 @@ impl Sources {
             }
             let reader = self.reader(store, false, observer);
             if reader.state(app).is_ok_and(|state| state.objects().contains(digest)) {
-                match package::fetch(store, app, &mut [*digest].into(), u64::MAX, &self.limits, observer) {
+                match package::fetch(store, app, &mut [*digest].into(), &|_| u64::MAX, &self.limits, observer) {
                     Ok(()) => return Ok(()),
                     Err(error) => failed = Some(error),
                 }
-                let made = Parcels::of(app).make(store, (digest, None), &self.layers, observer);
-                match made {
+                match self.object_again(store, app, digest, observer) {
                     Ok(true) => return Ok(()),
                     // The package of another revision may have it.
                     Ok(false) => {}
@@ -92,6 +91,20 @@ impl Sources {
             }
         }
         Err(last.map_or_else(|| nowhere(&format!("the blob {}", digest.short())), SupplyError::from))
+    }
+
+    /// Whether the delta of a package made a damaged object again. No plan has counted what that takes: it is here.
+    fn object_again(
+        &self,
+        store: &Store,
+        app: &TargetApp,
+        object: &Digest,
+        observer: &dyn Observer,
+    ) -> Result<bool, ResolveError> {
+        let parcels = Parcels::of(app);
+        let Some((blob, room)) = parcels.room(object) else { return Ok(false) };
+        self.has_room(store, object, room.size.saturating_add(room.spool))?;
+        parcels.make(store, object, (&blob, room, true), &self.layers, observer)
     }
 
     /// Layers that are here and cannot lie above each other: patches become whole, from what they are made of.

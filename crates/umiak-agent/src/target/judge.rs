@@ -10,7 +10,6 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use umiak_plan::Role;
 use umiak_pvr::State;
 use umiak_repository::Error as PackageError;
 use umiak_repository::package::{Contents, DeltaFile, scan_judged};
@@ -153,19 +152,7 @@ impl Listener<'_> {
         if self.incoming.keep(digest)? {
             return Ok(());
         }
-        self.room(digest, size)?;
+        self.sources.has_room(&self.incoming.look()?, digest, size)?;
         package::lay_aside(self.incoming, digest, size, content, Path::new(STREAM), self.observer)
-    }
-
-    /// Whether there is room for an object, as an update would have it.
-    fn room(&self, digest: &Digest, wanted: u64) -> Result<(), ResolveError> {
-        let surveyed = (self.sources.survey)(&self.incoming.look()?);
-        let device = surveyed.map_err(|error| ResolveError::Missing {
-            what: "room for a package".to_owned(),
-            why: format!("what the device has cannot be told: {error}"),
-        })?;
-        let place = device.file_systems.get(device.place(Role::Blobs));
-        let free = place.map_or(0, |found| found.available(device.watermark));
-        if wanted > free { Err(ResolveError::NoRoom { digest: *digest, wanted, free }) } else { Ok(()) }
     }
 }

@@ -147,7 +147,7 @@ impl Reader<'_> {
         if open.is_empty() {
             return Ok(());
         }
-        let fetched = package::fetch(self.store, app, &mut open, limit, &self.sources.limits, self.observer);
+        let fetched = package::fetch(self.store, app, &mut open, &|_| limit, &self.sources.limits, self.observer);
         fetched.map_err(|error| match error {
             ResolveError::Cancelled(_) => error,
             error => Parcels::of(app).lacking(self.store, &open).unwrap_or(error),
@@ -218,10 +218,12 @@ impl Reader<'_> {
         }
         let mut made: Vec<parcel::Made> = Parcels::of(&content.app).usable(self.store);
         made.retain(|made| missing.contains(&made.object));
-        // Which of them can be had whole as well.
+        // Which of them can be had whole as well, as long as they are said to be.
         let mut lacks: BTreeSet<Digest> = made.iter().map(|made| made.object).collect();
         let limits = &self.sources.limits;
-        let gathered = package::gather(&content.app, &mut lacks, limits, self.observer, &mut |_, _, _| Ok(true));
+        let gathered = package::gather(&content.app, &mut lacks, limits, self.observer, &mut |object, size, _| {
+            Ok(made.iter().all(|made| made.object != *object || made.size == size))
+        });
         if let Err(cancelled @ ResolveError::Cancelled(_)) = gathered {
             return Err(cancelled);
         }

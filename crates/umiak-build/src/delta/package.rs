@@ -23,7 +23,7 @@ use umiak_pvr::delta::{Carried, Form, ObjectDelta, PackageDelta, Release};
 use umiak_pvr::{Entry, State, StatePath, device};
 use umiak_repository::package::{Contents, delta_size, scan, state, write_delta};
 use umiak_spec::{Digest, Limits, Observer, ReadAt};
-use umiak_store::{LayerOptions, RealDisk, Store, StoreError, StoreOptions};
+use umiak_store::{LayerOptions, RealDisk, Room, Store, StoreError, StoreOptions};
 
 use super::files::{bytes, make};
 use super::parts;
@@ -225,7 +225,7 @@ impl One<'_> {
             return Ok(Tried::Larger);
         }
         let layers = LayerOptions { limits, ..LayerOptions::default() };
-        let made = match self.store.replace_blob(self.target, &blob, &layers, observer) {
+        let made = match self.store.replace_blob(self.target, &blob, Room::ANY, &layers, observer) {
             Err(StoreError::BlobDelta { source, .. }) if matches!(*source, DeltaError::Target { .. }) => {
                 return Ok(Tried::Other);
             }

@@ -75,15 +75,16 @@ impl Builder<'_> {
         let deltas =
             self.scene.objects.keys().filter_map(|object| self.scene.object_delta(object, self.choice.objects));
         for delta in deltas.collect::<Vec<_>>() {
-            let spool = file_system.file(delta.spool);
+            let beside = file_system.file(delta.spool);
             let why = "changed contents, while the delta is applied";
             let changes = vec![
-                Change::takes(place, spool, why),
-                Change::returns(place, spool, why),
+                Change::takes(place, beside, why),
+                Change::returns(place, beside, why),
                 Change::takes(place, file_system.file(delta.size), "object, made by its delta"),
                 Change::takes(place, self.blob_names.add(file_system, 1), super::fetch::NAMES),
             ];
-            let task = Task::Make { object: delta.object, base: delta.base, delta: delta.blob };
+            let ObjectDelta { object, base, blob, size, spool, .. } = *delta;
+            let task = Task::Make { object, base, delta: blob, size, spool };
             let what = format!("object {} by its delta", delta.object.short());
             self.steps.push(Step::new(task, what, changes).downloading(delta.bytes));
         }

@@ -118,10 +118,11 @@ fn names(device: &Device, wanted: &Wanted, answer: &Answer) {
                     }
                 }
             }
-            Task::Make { object, base, delta } => {
+            Task::Make { object, base, delta, size, spool } => {
                 let made = wanted.objects.iter().find(|made| (made.object, made.blob) == (*object, *delta));
                 let made = made.expect("a delta that is at hand");
                 assert_eq!((has.blobs.get(base), made.base), (Some(&made.base_size), *base));
+                assert_eq!((*size, *spool), (made.size, made.spool));
                 assert_eq!(step.download, made.bytes);
                 has.blobs.insert(*object, made.size);
                 downloaded = downloaded.saturating_add(step.download);

@@ -8,12 +8,13 @@
 //!
 //! Guarantees: what was made is compared with the digest as a whole before it is a blob, whatever memory, disk or base did to
 //! it on the way; a base that is missing is told before anything is made, one that turns out to be damaged is told by name.
-//! Nothing is left of what failed. Memory: what [`mod@umiak_delta::apply`] takes, the tables of two images, 24 MiB of
+//! No more is written than there is [`Room`] for, whatever the delta says. Nothing is left of what failed. Memory: what [`mod@umiak_delta::apply`] takes, the tables of two images, 24 MiB of
 //! blocks of the base until everything that changed is made, and 16 MiB of encoders after that. What was made of it by a
 //! try that was cut off is made again.
 
 use std::io::BufWriter;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 use umiak_delta::apply::{apply, check_target, spool};
@@ -26,16 +27,20 @@ use umiak_squashfs::{Error as ImageError, Rebuild};
 
 use super::SOURCES;
 use super::image::{SpooledImage, StoredImage};
+use super::room::{Capped, Room};
 use super::scratch::Scratches;
 use crate::blob::Blob;
-use crate::disk::Stream;
-use crate::durable::StagedFile;
+use crate::disk::{DiskFile, Stream};
 use crate::error::{IoContext as _, StoreError};
 use crate::layers::{LayerOptions, hash_file};
 use crate::store::Store;
 
 /// Bytes that are written at a time.
 const PIECE: usize = 256 << 10;
+
+/// What may take more than there is room for.
+const ITSELF: &str = "it";
+const BESIDE: &str = "what lies beside meanwhile";
 
 /// What came of making a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +57,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoBlob`] when what it starts from is not here, [`StoreError::DamagedBase`] when that is damaged;
-    /// [`StoreError::BlobDelta`], [`StoreError::BlobImage`]; the file system. Nothing of it is left then.
+    /// [`StoreError::Exceeds`] when there is not the room; [`StoreError::BlobDelta`], [`StoreError::BlobImage`]; the file
+    /// system. Nothing of it is left then.
     pub fn make_blob(
         &self,
         digest: &Digest,
         delta: &dyn ReadAt,
+        room: Room,
         options: &LayerOptions,
         observer: &dyn Observer,
     ) -> Result<MadeBlob, StoreError> {
@@ -65,7 +72,7 @@ impl Store {
             self.settle()?; // an earlier call may have failed with its very last operation
             return Ok(MadeBlob { was_here: true, spooled: 0 });
         }
-        self.replace_blob(digest, delta, options, observer)
+        self.replace_blob(digest, delta, room, options, observer)
     }
 
     /// The same in place of what is here, which is damaged.
@@ -76,6 +83,7 @@ impl Store {
         &self,
         digest: &Digest,
         delta: &dyn ReadAt,
+        room: Room,
         options: &LayerOptions,
         observer: &dyn Observer,
     ) -> Result<MadeBlob, StoreError> {
@@ -92,11 +100,23 @@ impl Store {
         if index.target.size > options.limits.file {
             return Err(StoreError::TooLarge { what: digest.short(), limit: options.limits.file });
         }
+        let exceeds = |what, limit| StoreError::Exceeds { digest: *digest, what, limit };
+        if index.target.size > room.size {
+            return Err(exceeds(ITSELF, room.size));
+        }
         let stored = self.blob(&base.digest)?.ok_or(StoreError::NoBlob(base.digest))?;
         let staged = self.stage_file()?;
-        let scratches = Scratches::new(self);
-        let work = Work { digest, delta: &delta, options, scratches: &scratches, staged: &staged, observer };
+        let scratches = Scratches::new(self, room.spool);
+        let out = Arc::new(Capped::new(Arc::clone(staged.file()), index.target.size));
+        let path = staged.path();
+        let work = Work { digest, delta: &delta, options, scratches: &scratches, out: &out, path, observer };
         if let Err(error) = work.make(stored, base) {
+            let error = match error {
+                StoreError::Cancelled(_) => error,
+                _ if scratches.is_over() => exceeds(BESIDE, room.spool),
+                _ if out.is_over() => exceeds(ITSELF, index.target.size),
+                error => error,
+            };
             return Err(self.blame(error, digest, base, observer)?);
         }
         staged.publish(&self.blob_path(digest))?;
@@ -130,7 +150,10 @@ struct Work<'a> {
     delta: &'a Delta<&'a dyn ReadAt>,
     options: &'a LayerOptions,
     scratches: &'a Scratches,
-    staged: &'a StagedFile<'a>,
+    /// Where it is written,
+    out: &'a Arc<Capped>,
+    /// which is here.
+    path: &'a Path,
     observer: &'a dyn Observer,
 }
 
@@ -151,7 +174,7 @@ impl Work<'_> {
             (Shape::Raw, Shape::Squashfs) => self.image(&self.plain(base, digest)?, None),
             (Shape::Raw, Shape::Raw) => {
                 let base = self.plain(base, digest)?;
-                let space = Placed(self.staged);
+                let space = Placed(self.out);
                 apply(self.delta, &[&base], &space, self.scratches, self.observer).map_err(failed)
             }
             _ => Err(failed(DeltaError::Malformed("an object is an image or a plain file"))),
@@ -176,31 +199,31 @@ impl Work<'_> {
         let bases: Vec<&umiak_squashfs::Parts> = image.into_iter().collect();
         let threads: NonZeroUsize = self.options.threads;
         let from = Rebuild { listing: &listing, contents: &contents, bases: &bases, threads, limits };
-        let out = BufWriter::with_capacity(PIECE, Stream::new(Arc::clone(self.staged.file())));
+        let out: Arc<dyn DiskFile> = self.out.clone();
+        let out = BufWriter::with_capacity(PIECE, Stream::new(out));
         let out = umiak_squashfs::rebuild(&from, out, self.observer).map_err(writing(*self.digest))?;
-        let path = self.staged.path();
-        out.into_inner().map_err(std::io::IntoInnerError::into_error).at("write", path)?;
-        let found = hash_file(path, self.observer)?.digest;
+        out.into_inner().map_err(std::io::IntoInnerError::into_error).at("write", self.path)?;
+        let found = hash_file(self.path, self.observer)?.digest;
         check_target(*self.digest, found).map_err(failed)
     }
 }
 
-/// The staged file as what a delta is applied into.
-struct Placed<'a>(&'a StagedFile<'a>);
+/// The file as what a delta is applied into.
+struct Placed<'a>(&'a Capped);
 
 impl ReadAt for Placed<'_> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-        self.0.file().read_exact_at(buffer, offset)
+        self.0.read_exact_at(buffer, offset)
     }
 
     fn len(&self) -> std::io::Result<u64> {
-        self.0.file().len()
+        ReadAt::len(self.0)
     }
 }
 
 impl WriteAt for Placed<'_> {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        self.0.file().write_all_at(bytes, offset)
+        self.0.write_all_at(bytes, offset)
     }
 }
 

@@ -18,6 +18,7 @@
 mod blob;
 mod gathered;
 mod image;
+mod room;
 mod scratch;
 mod stored;
 
@@ -36,6 +37,7 @@ pub use blob::MadeBlob;
 use gathered::Gathered;
 pub use gathered::NamedSources;
 pub use image::SpooledImage;
+pub use room::Room;
 use scratch::Scratches;
 use stored::StoredTar;
 
@@ -104,7 +106,7 @@ impl Store {
         if target.shape != Shape::Tar {
             return Err(failed(DeltaError::Malformed("a layer is a tar")));
         }
-        let scratches = Scratches::new(self);
+        let scratches = Scratches::new(self, u64::MAX);
         let wanted: Vec<Digest> = opened.index().bases.iter().map(|base| base.digest).collect();
         let materials = self.materials(diff_id, &wanted, delta.names, &scratches, options, observer)?;
         let bases = materials.containers();

@@ -1,14 +1,15 @@
 //! Files that hold what is made while a delta is applied: in `staging`, gone when they are dropped, or with the next opening of
-//! the store.
+//! the store. Together they hold no more than they may: what goes beyond is refused before it is written.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use umiak_delta::{Scratch, Space};
 use umiak_spec::{ReadAt, WriteAt};
 
+use super::room::beyond;
 use crate::disk::{Disk, DiskFile};
 use crate::store::Store;
 
@@ -20,23 +21,32 @@ pub(crate) struct Scratches {
     held: Arc<Held>,
 }
 
-#[derive(Default)]
 struct Held {
     now: AtomicU64,
     most: AtomicU64,
+    limit: u64,
+    over: AtomicBool,
 }
 
 impl Held {
-    fn grow(&self, by: u64) {
-        let now = self.now.fetch_add(by, Ordering::Relaxed) + by;
+    /// A file is to get longer. What it is refused counts as well, until the file is dropped.
+    fn grow(&self, by: u64) -> io::Result<()> {
+        let now = self.now.fetch_add(by, Ordering::Relaxed).saturating_add(by);
         self.most.fetch_max(now, Ordering::Relaxed);
+        if now <= self.limit {
+            return Ok(());
+        }
+        self.over.store(true, Ordering::Relaxed);
+        Err(beyond(self.limit))
     }
 }
 
 impl Scratches {
-    pub(crate) fn new(store: &Store) -> Self {
-        let staging = store.staging_name();
-        Self { disk: Arc::clone(&store.disk), staging, next: AtomicU64::new(0), held: Arc::default() }
+    /// Files that may hold `limit` bytes together.
+    pub(crate) fn new(store: &Store, limit: u64) -> Self {
+        let (now, most, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        let held = Arc::new(Held { now, most, limit, over });
+        Self { disk: Arc::clone(&store.disk), staging: store.staging_name(), next: AtomicU64::new(0), held }
     }
 
     /// An empty file.
@@ -51,6 +61,11 @@ impl Scratches {
     /// Bytes in all files together, at the time when they were most.
     pub(crate) fn most(&self) -> u64 {
         self.held.most.load(Ordering::Relaxed)
+    }
+
+    /// Whether they were to hold more than they may.
+    pub(crate) fn is_over(&self) -> bool {
+        self.held.over.load(Ordering::Relaxed)
     }
 }
 
@@ -83,7 +98,7 @@ impl WriteAt for ScratchFile {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset.saturating_add(bytes.len() as u64);
         let before = self.length.fetch_max(end, Ordering::Relaxed);
-        self.held.grow(end.saturating_sub(before));
+        self.held.grow(end.saturating_sub(before))?;
         self.file.write_all_at(bytes, offset)
     }
 }

@@ -67,15 +67,41 @@ impl Container for Apart {
     }
 }
 
+/// A target that is said to have another length.
+struct Told {
+    target: Box<dyn Container>,
+    parts: Parts,
+}
+
+impl Container for Told {
+    fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    fn skeleton(&self) -> io::Result<Arc<dyn ReadAt + '_>> {
+        self.target.skeleton()
+    }
+
+    fn content(&self, number: usize) -> io::Result<Arc<dyn ReadAt + '_>> {
+        self.target.content(number)
+    }
+}
+
 /// The delta between two images, or between two files as they are.
 pub fn delta(base: &[u8], target: &[u8], images: bool) -> Vec<u8> {
-    let containers: [Box<dyn Container>; 2] = if images {
+    delta_saying(base, target, images, target.len() as u64)
+}
+
+/// The same, which says that it makes so many bytes.
+pub fn delta_saying(base: &[u8], target: &[u8], images: bool, size: u64) -> Vec<u8> {
+    let [base, target]: [Box<dyn Container>; 2] = if images {
         [Box::new(Apart::new(base, false)), Box::new(Apart::new(target, true))]
     } else {
         let plain = |bytes: &[u8]| Divided::new(bytes.to_vec(), b"file", Digest::of(bytes), &Silent).unwrap();
         [Box::new(plain(base)), Box::new(plain(target))]
     };
+    let target = Told { parts: Parts { size, ..target.parts().clone() }, target };
     let mut delta = Vec::new();
-    make(&[containers[0].as_ref()], containers[1].as_ref(), &MakeOptions::default(), &mut delta, &Silent).unwrap();
+    make(&[base.as_ref()], &target, &MakeOptions::default(), &mut delta, &Silent).unwrap();
     delta
 }
