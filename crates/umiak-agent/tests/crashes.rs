@@ -10,6 +10,7 @@
 mod common;
 mod cut;
 mod device;
+mod packages;
 mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +21,12 @@ use common::World;
 use common::committed;
 use common::layered::tar;
 use common::supply::{FakeSupply, service};
-use cut::{At, Cut, Deed, Known, Run, Scene, attempt, cuts, every};
+use cut::{At, Cut, Deed, Device, Known, Run, Scene, attempt, cuts, every};
+use packages::Package;
+use releases::Releases;
 use releases::scene::{Space, real};
 use umiak_agent::{Outcome, Silently, UpdateOptions};
+use umiak_spec::Digest;
 use umiak_store::{RealDisk, Store, StoreOptions};
 use umiak_testkit::crash::{CrashDisk, Loss};
 
@@ -276,6 +280,64 @@ fn a_bad_release_by_a_real_delta_cut_off_anywhere_ends_in_base() {
     let tally = enumerate(&real("sick", Space::Enough), 11);
     println!("crash points: real sources, rolled back: {}", tally.cuts);
     assert!(tally.cuts > 50 && tally.phases.contains("returning"), "{tally:?}");
+}
+
+/// A device that runs a package, into which the next release was merged by its delta; nothing of that has come yet.
+fn by_parcel() -> Scene {
+    let directory = common::temporary();
+    let disk = directory.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let device = Device {
+        disk,
+        run: directory.path().join("run"),
+        engine: Arc::default(),
+        clock: common::FakeClock::new(),
+        supply: Arc::new(Releases::sources(1 << 30)),
+        known: Known::default(),
+        policy: common::policy(),
+    };
+    let (page, mut changed) = (device::noise(60_000, 3), device::noise(60_000, 3));
+    changed.splice(30_000..30_010, *b"changed  !");
+    let base = Package::of("web", "web 1").and("maps", "maps 1").file("web/page", &page);
+    let target = Package::of("web", "web 2").and("maps", "maps 1").file("web/page", &changed);
+    let put = |name: &str, bytes: Vec<u8>| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let agent = device.well();
+    agent.install(&[put("base.tgz", base.bytes())], &Silently).unwrap();
+    assert!(committed(&agent.update(&UpdateOptions::default(), &Silently).unwrap()));
+    let runs = device.running();
+    let delta = put("target.delta", packages::parcel::delta(&base, &target));
+    assert!(std::fs::metadata(&delta).unwrap().len() < 20_000);
+    agent.install(&[delta], &Silently).unwrap();
+    let blobs = base.objects.values().chain(target.objects.values());
+    let known = Known { blobs: blobs.map(|bytes| (Digest::of(bytes), bytes.clone())).collect(), ..Known::default() };
+    let next = runs.replace("web 1", "web 2");
+    assert!(next != runs, "{runs}");
+    let Device { engine, supply, policy, .. } = device;
+    Scene {
+        engine: engine.copy(),
+        supply,
+        known,
+        policy,
+        apps: Vec::new(),
+        directory,
+        may_run: vec![runs, next.clone()],
+        ends: next,
+        deed: Deed::Update,
+        keeps: 2,
+    }
+}
+
+#[test]
+fn a_package_by_its_delta_cut_off_anywhere_ends_in_base_or_target() {
+    let tally = enumerate(&by_parcel(), 3);
+    println!("crash points: a package by its delta: {}", tally.cuts);
+    let phases = ["rest", "staged", "staging", "switching", "testing"].map(str::to_owned);
+    assert_eq!(tally.phases, phases.into(), "every phase was cut off");
+    assert!(tally.cuts > 100);
 }
 
 #[test]

@@ -332,6 +332,7 @@ fn a_cut_anywhere_leaves_the_transaction_before_a_verb_or_after_it() {
         |agent, _| agent.commit(&Silently).map(drop),
     ];
     let states = [(0, None), (0, Some(vec![])), (0, Some(vec!["web".to_owned()])), (1, None)];
+    let mut cuts = 0;
     for (at, verb) in verbs.iter().enumerate() {
         for number in 1.. {
             let device = Device::new();
@@ -346,8 +347,14 @@ fn a_cut_anywhere_leaves_the_transaction_before_a_verb_or_after_it() {
                 done.unwrap();
                 break;
             }
-            for (loss, name) in [(Loss::Everything, "all"), (Loss::Some(number), "some"), (Loss::Contents, "contents")]
-            {
+            let losses = [
+                (Loss::Nothing, "nothing"),
+                (Loss::Everything, "all"),
+                (Loss::Some(number), "some"),
+                (Loss::Contents, "contents"),
+            ];
+            for (loss, name) in losses {
+                cuts += 1;
                 let found = device.directory.path().join(name);
                 disk.find(loss, &found).unwrap();
                 let root = found.join("store");
@@ -377,4 +384,6 @@ fn a_cut_anywhere_leaves_the_transaction_before_a_verb_or_after_it() {
             }
         }
     }
+    println!("begin, add and commit of a transaction: {cuts} cuts");
+    assert!(cuts > 100, "{cuts}");
 }

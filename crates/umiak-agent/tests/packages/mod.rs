@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and write files")]
 
+pub mod parcel;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
