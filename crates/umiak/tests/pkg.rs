@@ -6,39 +6,8 @@ mod harness;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use harness::{Place, Said, assert_snapshot};
-use umiak_layer::LayerWriter;
-use umiak_spec::Limits;
-use umiak_testkit::random::Chance;
-use umiak_testkit::sample::{SampleImage, SampleLayer, index, layout};
-use umiak_tree::{Metadata, TreePath};
-
-const SIX: &str = "linux/amd64,linux/arm/v6,linux/arm/v7,linux/arm64,linux/mips,linux/riscv64";
-
-fn sample(platform: &str, release: u8) -> SampleImage {
-    let seed = platform.bytes().map(u64::from).sum::<u64>();
-    let program = Chance::new(seed).bytes(100 << 10);
-    let mut archive = LayerWriter::new(Vec::new());
-    for (path, content) in [("usr/bin/app", program), ("etc/release", vec![b'0' + release])] {
-        let path = TreePath::from_archive(path.as_bytes(), &Limits::default()).unwrap();
-        let metadata = Metadata::root_owned(0o755);
-        archive.file(&path, &metadata, content.len() as u64, &mut content.as_slice()).unwrap();
-    }
-    SampleImage { platform: platform.into(), layers: vec![SampleLayer::plain(archive.finish().unwrap())] }
-}
-
-/// A project in `project`, its image in `project/images`, nothing made yet.
-fn project(name: &str) -> Place {
-    let place = Place::new(name);
-    release(&place, 1);
-    place.write("project/.keep", "");
-    place
-}
-
-fn release(place: &Place, release: u8) {
-    let samples: Vec<SampleImage> = SIX.split(',').map(|platform| sample(platform, release)).collect();
-    layout(&place.path().join("project/images"), "master", &index(&samples)).unwrap();
-}
+use harness::project::{SIX, project, ready, refused, sizes};
+use harness::{Place, assert_snapshot};
 
 /// A git history of one commit more, always with the same name.
 fn commit(place: &Place) {
@@ -58,13 +27,6 @@ fn commit(place: &Place) {
         git(&["add", ".keep"]);
     }
     git(&["commit", "-q", "--allow-empty", "-m", "more"]);
-}
-
-fn ready(name: &str) -> Place {
-    let place = project(name);
-    place.done_in("project", &format!("pkg init -p {SIX} oci:images:master pvwebstatus --group system"));
-    place.done("keys new --days 1 --kind p256");
-    place
 }
 
 /// The packages, sorted, with their bytes.
@@ -109,20 +71,6 @@ fn from_an_image_to_signed_packages() {
     assert_snapshot("pkg", &sizes(&transcript));
 }
 
-/// Sizes of packages change with the compressors' releases.
-fn sizes(transcript: &str) -> String {
-    let blank = |line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        let is_size = |at: usize| {
-            ["KiB", "MiB", "B"].iter().any(|unit| words[at].trim_end_matches(',') == *unit) && at > 0
-                || words.get(at + 1).is_some_and(|unit| ["KiB", "MiB", "B"].contains(&unit.trim_end_matches(',')))
-        };
-        let shown = |at: usize| if is_size(at) { "#" } else { words[at] };
-        (0..words.len()).map(shown).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
-    };
-    transcript.lines().map(|line| blank(line) + "\n").collect()
-}
-
 #[test]
 fn the_same_bytes_in_another_folder_for_another_user_at_another_time() {
     let place = ready("pkg-same");
@@ -144,13 +92,6 @@ fn the_same_bytes_in_another_folder_for_another_user_at_another_time() {
     let said = place.finish(command.args(["pkg", "build", "--build-version", "1", "-j", "6", "--memory", "1M"]));
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(packages(&place, "project") == packages(&place, "other folder"));
-}
-
-fn refused(said: &Said, code: i32, words: &[&str]) {
-    assert_eq!(said.code, code, "{}{}", said.out, said.err);
-    for word in words {
-        assert!(said.err.contains(word), "`{word}` is not in: {}", said.err);
-    }
 }
 
 #[test]

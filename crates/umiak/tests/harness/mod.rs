@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod project;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use umiak_pvr::State;
 use umiak_release::{
-    Arch, Asked, BuildVersion, DeltaState, Effort, Line, Outcome as Done, Project, ReleaseError, Works,
+    Arch, Asked, BuildVersion, Built, DeltaState, Effort, Line, Outcome as Done, Project, ReleaseError, Works,
 };
 use umiak_spec::Limits;
 use umiak_ui::{Align, Size, Table};
@@ -48,6 +48,7 @@ pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
     };
     let lines = make(context, arguments, &project, &asked)?;
     tell(context, &project, &lines)?;
+    without_deltas(context, from.as_deref(), &lines);
     if let Some(generation) = seal.as_ref().and_then(Seal::generation) {
         context.printer.detail(&format!("signed as generation {generation}"));
     }
@@ -148,6 +149,18 @@ fn otherwise(arch: Arch, files: &[String], dry_run: bool) -> String {
     let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
     let done = if dry_run { "would be" } else { "were" };
     format!("in releases/{arch} files were otherwise than a build leaves them, and {done} made again: {named}{more}")
+}
+
+/// Says which packages have no release before them in the directory that was named.
+fn without_deltas(context: &Context<'_>, from: Option<&Path>, lines: &[Line]) {
+    let Some(from) = from else { return };
+    for line in lines {
+        let first = |built: &Built| built.delta.is_none() && built.outcome != Done::Planned;
+        if line.result.as_ref().is_ok_and(first) {
+            let text = format!("{} has no other release of {}: no delta", from.display(), line.arch);
+            context.printer.note(&text);
+        }
+    }
 }
 
 const fn word(done: Done) -> &'static str {
