@@ -29,6 +29,19 @@ pub fn layer(files: &[(&str, &[u8])]) -> SampleLayer {
     SampleLayer::plain(archive.finish().unwrap())
 }
 
+/// What `umiak`, as it was built beside this test, says on standard output in a directory beside the device; it must succeed.
+pub fn umiak(device: &Device, directory: &str, line: &str) -> String {
+    let test = std::env::current_exe().unwrap();
+    let program: PathBuf = test.parent().and_then(Path::parent).unwrap().join("umiak");
+    assert!(program.exists(), "cargo build -p umiak");
+    let mut command = Command::new(program);
+    command.args(line.split_whitespace()).current_dir(device.path(directory));
+    let home = device.path("umiak");
+    let output = command.env("PVR_CONFIG_DIR", &home).env("HOME", &home).output().unwrap();
+    assert!(output.status.success(), "umiak {line}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// A workbench of the developer beside the device.
 pub struct Bench<'d> {
     device: &'d Device,
@@ -50,19 +63,9 @@ impl<'d> Bench<'d> {
         self.device.path("work").join(name)
     }
 
-    /// `umiak` as it was built beside this test.
+    /// `umiak` at the bench.
     pub fn umiak(&self, line: &str) {
-        let test = std::env::current_exe().unwrap();
-        let program: PathBuf = test.parent().and_then(Path::parent).unwrap().join("umiak");
-        assert!(program.exists(), "cargo build -p umiak");
-        let mut command = Command::new(program);
-        command.args(line.split_whitespace()).current_dir(self.device.path("work"));
-        let output = command
-            .env("PVR_CONFIG_DIR", self.device.path("umiak"))
-            .env("HOME", self.device.path("umiak"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "umiak {line}\n{}", String::from_utf8_lossy(&output.stderr));
+        umiak(self.device, "work", line);
     }
 
     /// A layout of the base and what is above it.
