@@ -1,10 +1,11 @@
-//! `bench pkg`: one real image for six platforms to six signed packages, and a package onto a device.
+//! `bench pkg`: one real image for six platforms to six signed packages, a package onto a device, deltas between releases.
 //!
 //! The peer of the build is what scripts do: one platform after another, `tar -x` of the layers, `mksquashfs` with the same
 //! compressor and all cores, and a package of `tar` and `gzip`. It signs nothing, verifies nothing and keeps nothing. Ours
 //! starts with an empty cache and nothing made, resolves the image, verifies the layers, signs, and keeps a device directory
 //! with its pool beside each package.
 
+mod deltas;
 mod images;
 mod install;
 mod make;
@@ -42,12 +43,14 @@ pub fn bench(options: &Options) -> Result<(), Failure> {
         "tar",
         "time",
         "util-linux",
+        "xdelta3",
+        "zstd",
     ];
     let missing = peers::install(&packages.map(str::to_owned).into())?;
     if !missing.is_empty() {
         return Err(format!("the bench needs Debian packages: apt-get install {}", Vec::from_iter(missing).join(" ")));
     }
-    let machine = machine::describe(&["mksquashfs", "tar", "gzip"]);
+    let machine = machine::describe(&["mksquashfs", "tar", "gzip", "xdelta3", "zstd"]);
     let (umiak, target) = program(options)?;
     let mut bench = Bench { options, umiak, target, rows: Vec::new() };
     if ["six", "unchanged", "same"].iter().any(|measure| options.wants(measure)) {
@@ -56,6 +59,9 @@ pub fn bench(options: &Options) -> Result<(), Failure> {
     }
     if options.wants("install") {
         install::measure(&mut bench)?;
+    }
+    if options.wants("delta") {
+        deltas::measure(&mut bench)?;
     }
     let how = if options.write { format!("cargo xtask bench pkg --runs {}", options.runs) } else { "a part".into() };
     let text = format!(
