@@ -83,7 +83,8 @@ fn what_is_to_blame_is_said_and_nothing_is_left() {
     let missing = make(&store, &target, &delta).unwrap_err();
     assert!(matches!(missing, StoreError::NoBlob(digest) if digest == Digest::of(&base)), "{missing}");
     store.put_blob(&Digest::of(&base), &base).unwrap();
-    let wrong = store.make_blob(&Digest::of(b"other"), &delta, Room::ANY, &LayerOptions::default(), &Silent).unwrap_err();
+    let wrong =
+        store.make_blob(&Digest::of(b"other"), &delta, Room::ANY, &LayerOptions::default(), &Silent).unwrap_err();
     assert!(matches!(wrong, StoreError::WrongDigest { .. }), "{wrong}");
     // Every byte of the delta counts; its index is seen at once, a frame when it is read.
     for at in [0, 9, 20, 60, delta.len() / 2, delta.len() - 1] {
