@@ -9,10 +9,11 @@
 //! ```
 //!
 //! What follows a note is of its revision; every file begins with one. `log` is being written; `log.1`, `log.2` … are older. A service that prints faster than it can be kept waits; one that
-//! prints without end loses its oldest lines; a full disk loses lines, never the service.
+//! prints without end loses its oldest lines; a full disk loses the lines for
+//! which it has no room, never the service.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -191,7 +192,7 @@ impl Files {
         }
         if self.lost > 0 && !lines.is_empty() {
             let note = self.note(&format!("{} bytes of output could not be kept", self.lost), now);
-            if self.append(&note) {
+            if self.append(&note) == note.len() {
                 self.lost = 0;
             }
         }
@@ -220,22 +221,23 @@ impl Files {
     }
 
     fn put(&mut self, lines: &[u8]) {
-        if !lines.is_empty() && !self.append(lines) {
-            self.lost += lines.len() as u64;
+        if !lines.is_empty() {
+            self.lost += (lines.len() - self.append(lines)) as u64;
         }
     }
 
-    fn append(&mut self, lines: &[u8]) -> bool {
+    /// Writes whole lines as far as there is room; how many bytes.
+    fn append(&mut self, lines: &[u8]) -> usize {
         if self.open.is_none() {
             let made = crate::durable::directory(&self.directory);
             self.open = made.ok().and_then(|()| crate::durable::append(&self.name(0)).ok());
             self.size = self.open.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.len());
         }
-        let Some(file) = &mut self.open else { return false };
-        let whole = file.write_all(lines).is_ok();
-        if whole {
-            self.size += lines.len() as u64;
-        } else {
+        let Some(file) = &mut self.open else { return 0 };
+        let written = write_some(file, lines);
+        let whole = lines[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.size += whole as u64;
+        if whole < lines.len() {
             // A torn line must not be taken for one: what was written of it is cut off again.
             let _ = file.set_len(self.size);
         }
@@ -258,6 +260,20 @@ impl Files {
             let _ = crate::durable::rename(&self.name(number), &self.name(number + 1));
         }
     }
+}
+
+/// Writes until all is written or no more can be; how many bytes.
+fn write_some(file: &mut File, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write(&bytes[written..]) {
+            Ok(0) => break,
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    written
 }
 
 fn name(directory: &Path, number: u32) -> PathBuf {

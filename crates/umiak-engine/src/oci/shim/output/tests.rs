@@ -95,6 +95,27 @@ fn a_disk_that_is_full_loses_lines_and_says_how_many() {
 }
 
 #[test]
+fn a_disk_that_fills_in_the_middle_keeps_the_lines_that_it_has_room_for() {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    const ROOM: u64 = 8192;
+    let mut file = File::from(memfd_create("log", MemfdFlags::ALLOW_SEALING).unwrap());
+    file.set_len(ROOM).unwrap();
+    fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+    let open = Some(file.try_clone().unwrap());
+    let directory = PathBuf::from("/nowhere");
+    let mut files = Files { directory, logs: logs(1 << 20, 2), revision: String::new(), open, size: 0, lost: 0 };
+    let mut lines = Vec::new();
+    (0..1000).for_each(|_| line(&mut lines, now(), "stdout", true, b"of many"));
+    files.write(&lines, now());
+    let mut kept = Vec::new();
+    io::Seek::rewind(&mut file).unwrap();
+    io::Read::read_to_end(&mut file, &mut kept).unwrap();
+    assert!(kept.ends_with(b" of many\n") && lines.starts_with(&kept), "whole lines");
+    assert!(kept.len() as u64 > ROOM - 100, "{}", kept.len());
+    assert_eq!((files.size, files.lost), (kept.len() as u64, (lines.len() - kept.len()) as u64));
+}
+
+#[test]
 fn following_sees_every_line_across_renames() {
     let scratch = tempfile::tempdir().unwrap();
     let mut output = Output::new(scratch.path(), logs(300, 20), "");
