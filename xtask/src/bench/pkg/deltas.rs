@@ -10,7 +10,7 @@ use super::super::shell::Shell;
 use super::super::table::Row;
 use super::Bench;
 use crate::Failure;
-use crate::bench::FORMAT;
+use crate::bench::{FORMAT, device_program};
 
 /// Pairs of an image of one architecture, release N and N+1.
 const PAIRS: [&str; 4] = ["a", "b", "c", "d"];
@@ -53,10 +53,7 @@ pub fn measure(bench: &mut Bench<'_>) -> Result<(), Failure> {
 fn of(bench: &mut Bench<'_>, pair: &Layout) -> Result<(), Failure> {
     let mut shell = Shell::new(&bench.target, "pkg-delta")?;
     shell.set("UMIAK", &bench.umiak);
-    // Under that name it is the device's program.
-    let umiakd = shell.directory().join("umiakd");
-    std::fs::copy(&bench.umiak, &umiakd).map_err(|error| format!("cannot copy the program: {error}"))?;
-    shell.set("UMIAKD", &umiakd);
+    shell.set("UMIAKD", device_program(bench.options, &bench.umiak)?);
     shell.set("PVR_CONFIG_DIR", shell.directory().join("home"));
     shell.set("PAIR", &pair.directory);
     shell.set("FORMAT", FORMAT);
