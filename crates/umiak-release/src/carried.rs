@@ -12,6 +12,7 @@ use umiak_pvr::StatePath;
 use umiak_pvr::app::{DOCKER_DIGEST_SUFFIX, LXC_CONF, ROOT_OVL_SQUASHFS, ROOT_SQUASHFS, RUN_JSON, SRC_JSON};
 
 use crate::error::{IoContext as _, ReleaseError};
+use crate::project::Source;
 
 /// Where configurations of apps are, in a state and in `pvpkg/<arch>`.
 pub(crate) const CONFIG: &str = "_config";
@@ -49,6 +50,17 @@ pub(crate) fn of(platform: &Path, app: &str) -> Result<Carried, ReleaseError> {
         found.insert(state_path(&format!("{CONFIG}/{app}"), &name, &path)?, path);
     }
     Ok(found)
+}
+
+/// Refuses files with private keys: whoever has the package would have them.
+pub(crate) fn without_keys(sources: &[Source]) -> Result<(), ReleaseError> {
+    let mut keys = Vec::new();
+    for path in sources.iter().flat_map(|source| source.carried.values()) {
+        if umiak_repository::has_key(path)? {
+            keys.push(path.clone());
+        }
+    }
+    if keys.is_empty() { Ok(()) } else { Err(ReleaseError::PrivateKeys(keys)) }
 }
 
 fn state_path(above: &str, name: &str, path: &Path) -> Result<StatePath, ReleaseError> {

@@ -113,6 +113,23 @@ pub(crate) fn sweep(directory: &Path, end: &str) -> Result<(), ReleaseError> {
     Ok(())
 }
 
+/// Removes what runs that were killed left of deltas of this architecture. Who writes one keeps it locked.
+pub(crate) fn sweep_deltas(directory: &Path, arch: &str) -> Result<(), ReleaseError> {
+    let end = format!(".{arch}.delta.umiak");
+    for entry in fs::read_dir(directory).at("list", directory)? {
+        let entry = entry.at("list", directory)?;
+        let name = entry.file_name();
+        let is_delta = name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(&end));
+        if is_delta && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let held = File::open(entry.path());
+            if held.as_ref().is_ok_and(|held| held.try_lock().is_ok()) {
+                remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes a file or a directory with all that is in it, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<(), ReleaseError> {
     let removed = match fs::symlink_metadata(path) {

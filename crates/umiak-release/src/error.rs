@@ -75,6 +75,9 @@ pub enum ReleaseError {
         /// Why.
         reason: String,
     },
+    /// Files that go along and have private keys in them: whoever has the package would have these.
+    #[error("{} of the files that go along have private keys in them, the first is {}", .0.len(), .0[0].display())]
+    PrivateKeys(Vec<PathBuf>),
     /// Files that no build made where only builds put files: made anew, they would be lost.
     #[error("{} has {} file(s) that no build made, the first is {}", release.display(), files.len(), files[0])]
     Foreign {

@@ -115,6 +115,40 @@ fn what_no_build_made_is_refused_and_stays() {
 }
 
 #[test]
+fn what_has_no_name_in_utf_8_or_is_no_file_stays_as_well() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let place = project();
+    built(&place).unwrap();
+    let app = place.root().join("releases/amd64/pvwebstatus");
+    let refused = |name: &str| {
+        let error = built(&place).unwrap_err();
+        assert!(matches!(&error, ReleaseError::Foreign { files, .. } if *files == [name]), "{error}");
+    };
+    let odd = app.join(OsStr::from_bytes(b"notes-\xff"));
+    fs::write(&odd, "mine").unwrap();
+    refused("pvwebstatus/notes-\u{fffd}");
+    assert_eq!(fs::read_to_string(&odd).unwrap(), "mine");
+    fs::remove_file(&odd).unwrap();
+    std::os::unix::fs::symlink(place.root(), app.join("link")).unwrap();
+    refused("pvwebstatus/link");
+    fs::remove_file(app.join("link")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(app.join("socket")).unwrap();
+    refused("pvwebstatus/socket");
+    drop(socket);
+    fs::remove_file(app.join("socket")).unwrap();
+    // A directory of a build that leads elsewhere would be written through.
+    let moved = place.root().join("elsewhere");
+    fs::rename(&app, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &app).unwrap();
+    refused("pvwebstatus");
+    fs::remove_file(&app).unwrap();
+    fs::rename(&moved, &app).unwrap();
+    assert!(is_unchanged(&place));
+}
+
+#[test]
 fn what_lies_beside_is_nobody_s_business() {
     let place = project();
     built(&place).unwrap();

@@ -62,7 +62,8 @@ pub use lock::Lock;
 pub use peek::peek;
 pub use pool::{Pool, Stored};
 pub use repository::{InitOptions, Repository};
-pub use status::{AddOptions, AddReport, Change, ChangeKind};
+pub use secret::has_key;
+pub use status::{AddOptions, AddReport, Change, ChangeKind, Differences};
 pub use transfer::{CloneOptions, TransferReport, clone};
 
 use crate::error::IoContext;

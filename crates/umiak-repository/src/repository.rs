@@ -143,7 +143,12 @@ impl Repository {
         self.lock.take(&self.root.join(LOCK), true, observer)
     }
 
-    pub(crate) fn lock_shared(&self, observer: &dyn Observer) -> Result<Lock, Error> {
+    /// Keeps other processes of umiak from changing the directory until the lock is dropped; several may look at once. A
+    /// directory that cannot be written to is not locked.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Cancelled`].
+    pub fn lock_shared(&self, observer: &dyn Observer) -> Result<Lock, Error> {
         self.lock.take(&self.root.join(LOCK), false, observer)
     }
 

@@ -17,8 +17,11 @@ const DASHES: &[u8] = b"-----";
 /// Bytes of a label, such as `ENCRYPTED PRIVATE KEY`.
 const MAX_LABEL: usize = 64;
 
-/// Whether a file has a private key in it. One that is gone has none, nor has one of more than [`MAX_KEY`] bytes.
-pub(crate) fn has_key(path: &Path) -> Result<bool, Error> {
+/// Whether a file has a private key in it. One that is gone has none, nor has one of more than 256 KiB.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn has_key(path: &Path) -> Result<bool, Error> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         other => other.at("open", path)?,

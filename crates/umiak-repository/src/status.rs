@@ -45,6 +45,15 @@ pub struct Change {
     pub path: String,
 }
 
+/// All that differs from the committed state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Differences {
+    /// Files, sorted by kind and path.
+    pub changes: Vec<Change>,
+    /// What is neither file nor directory and cannot be tracked: pipes, sockets, devices, symlinks other than to files.
+    pub special: Vec<String>,
+}
+
 /// How files are tracked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AddOptions {
@@ -71,6 +80,14 @@ impl Repository {
     /// # Errors
     /// [`Error::Io`], [`Error::State`], [`Error::Cancelled`].
     pub fn status(&self, observer: &dyn Observer) -> Result<Vec<Change>, Error> {
+        Ok(self.differences(observer)?.changes)
+    }
+
+    /// The same, and what cannot be a file of the device.
+    ///
+    /// # Errors
+    /// Those of [`Repository::status`].
+    pub fn differences(&self, observer: &dyn Observer) -> Result<Differences, Error> {
         let _lock = self.lock_shared(observer)?;
         let pristine = self.pristine()?;
         let working = self.scan(&pristine, &self.pending()?, observer)?;
@@ -87,7 +104,7 @@ impl Repository {
         }
         changes.extend(working.untracked.into_iter().map(|path| Change { kind: ChangeKind::Untracked, path }));
         changes.sort();
-        Ok(changes)
+        Ok(Differences { changes, special: working.special })
     }
 
     /// Puts files on the list for the next commit: all that are untracked, or those that match one of `patterns` (Go's

@@ -51,6 +51,7 @@ pub(super) fn make(
     if let Some(found) = there() {
         return Ok(Some(found));
     }
+    durable::sweep_deltas(&works.project.releases(), &name.arch)?;
     let options = MakeOptions { effort, threads: works.threads, memory: share.bytes() };
     let scratch = target.parent().unwrap_or(Path::new("."));
     let work = PackageWork { scratch, options: &options, limits: works.limits, observer: works.observer };

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use umiak_pvr::app::{LXC_CONF, RUN_JSON};
-use umiak_repository::Repository;
+use umiak_repository::{ChangeKind, Differences, Repository};
 use umiak_spec::Observer;
 
 use super::record::{Left, digests};
@@ -22,7 +22,7 @@ const SPEC_SIGNATURE: &str = "_spec";
 pub(super) struct Found {
     /// Files of a build that are changed, missing, or committed otherwise.
     pub(super) replaced: Vec<String>,
-    /// Files that no build made.
+    /// Files that no build made, and what is no file.
     pub(super) foreign: Vec<String>,
 }
 
@@ -37,16 +37,36 @@ impl Found {
         let none = Left::new();
         let left = left.unwrap_or(&none);
         let own = Own::new(source, left);
-        let mut differs: BTreeSet<String> =
-            repository.status(observer)?.into_iter().map(|change| change.path).filter(|path| own.has(path)).collect();
+        let Differences { changes, special } = repository.differences(observer)?;
+        let (gone, there): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| change.kind == ChangeKind::Removed);
+        let gone: BTreeSet<String> = gone.into_iter().map(|change| change.path).collect();
+        let mut differs: BTreeSet<String> = there
+            .into_iter()
+            .map(|change| change.path)
+            .chain(gone.iter().cloned())
+            .filter(|path| own.has(path))
+            .collect();
+        differs.extend(special.into_iter().filter(|path| own.is_within(path)));
         let committed = digests(&repository.pristine()?);
         let committed_otherwise =
             committed.iter().filter(|(path, digest)| own.has(path) && left.get(*path) != Some(digest));
         differs.extend(committed_otherwise.map(|(path, _)| path.clone()));
         differs.extend(left.keys().filter(|path| own.has(path) && !committed.contains_key(*path)).cloned());
-        let made = |path: &String| left.contains_key(path) || own.makes(path) || !repository.root().join(path).exists();
+        // By what the look says, not by name: a name that is not UTF-8 is nowhere to be found.
+        let made = |path: &String| left.contains_key(path) || own.makes(path) || gone.contains(path);
         let (replaced, foreign) = differs.into_iter().partition(made);
         Ok(Self { replaced, foreign })
+    }
+
+    /// Says nothing of what goes along or went along: of a build that was stopped nobody knows how far it came with it.
+    pub(super) fn without_carried(mut self) -> Self {
+        self.replaced.retain(|path| match place(path) {
+            Some(Place::App(_, name)) => is_made(name),
+            Some(Place::Config(_)) => false,
+            Some(Place::Signature(_)) | None => true,
+        });
+        self
     }
 
     /// Whether the images are as they were left, and what says of which images they are.
@@ -89,6 +109,11 @@ impl<'a> Own<'a> {
             Some(Place::App(app, _) | Place::Config(app)) => self.apps.contains(app),
             None => false,
         }
+    }
+
+    /// Whether what is no file is where a build puts files, or directories of files.
+    fn is_within(&self, path: &str) -> bool {
+        path == CONFIG || self.has(path) || self.has(&format!("{path}/."))
     }
 
     /// Whether a build makes a file of this name.

@@ -1,14 +1,15 @@
 //! One platform's package, from pinned images to the file.
 //!
 //! Whatever stops it: the package that was there is there, or the new one; the record is written last, so that what is
-//! half done is done again.
+//! half done is done again. Before anything is touched it is written that a build began and which files go along, so that
+//! whatever one that was stopped has left is known for a build's own.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use umiak_build::{AppReport, PinnedRequest, Workshop};
-use umiak_pvr::Parts;
+use umiak_pvr::{Parts, StatePath};
 use umiak_registry::Image;
 use umiak_repository::package::Format;
 use umiak_repository::{AddOptions, InitOptions, Repository};
@@ -17,7 +18,7 @@ use umiak_spec::{Digest, Verified};
 use super::budget::Budget;
 use super::found::{self, Found};
 use super::pins::Pins;
-use super::record::{Input, Record};
+use super::record::{Input, Left, Record};
 use super::{Asked, Built, Delta, Outcome, Works, delta};
 use crate::carried::{CONFIG, SIGNATURES, is_made};
 use crate::durable::{self, Beside};
@@ -70,12 +71,16 @@ impl Job<'_> {
         // Another run may have made it while this one waited.
         let look = self.look(&repository, &input)?;
         if look.unchanged.is_some() {
+            // The delta takes its own share and lock.
+            drop((lock, share));
             return self.rest(&repository, look, planned);
         }
-        // Where there is no record, and nothing was committed, a first run was stopped: what is there is of that one.
-        let begun = look.record.is_none() && !first && repository.pristine()?.entries().is_empty();
+        // Where no build was done, and nothing was committed, a first run was stopped: what is there is of that one.
+        let is_done = look.record.as_ref().is_some_and(Record::is_done);
+        let begun = !is_done && !first && repository.pristine()?.entries().is_empty();
         // Blocks of a root that this very program made are those that it would make; of another's that is not certain.
         let reuse = look.found.spares_images() && look.record.as_ref().is_some_and(|record| record.ours);
+        Record::begun(look.record.as_ref(), self.carried()?).keep(repository.root())?;
         let apps = self.make(&repository, &images, look.record.as_ref(), reuse)?;
         let package = works.project.package(self.name);
         let record = Record::of(input, found::left(&repository, self.source)?, &package)?;
@@ -109,14 +114,17 @@ impl Job<'_> {
         Ok(Built { outcome: Outcome::Unchanged, file: Some(file), delta, ..planned })
     }
 
-    /// Looks at what is there.
+    /// Looks at what is there: all of it as one run left it.
     fn look(&self, repository: &Repository, input: &str) -> Result<Look, ReleaseError> {
+        let _lock = repository.lock_shared(self.works.observer)?;
         let record = Record::read(repository.root());
         let left = record.as_ref().map(|record| &record.left);
         let found = Found::of(repository, self.source, left, self.works.observer)?;
         if !found.foreign.is_empty() {
             return Err(ReleaseError::Foreign { release: repository.root().to_owned(), files: found.foreign });
         }
+        let begun = record.as_ref().is_some_and(|record| !record.is_done());
+        let found = if begun { found.without_carried() } else { found };
         let package = self.works.project.package(self.name);
         let same = |record: &&Record| {
             record.ours && record.input == input && found.replaced.is_empty() && record.is_of(&package)
@@ -146,12 +154,20 @@ impl Job<'_> {
             input.line(app).line(&document.unwrap_or_default()).line(&image.reference)
         };
         let mut input = images.iter().fold(start, line);
-        for (name, path) in &self.source.carried {
-            let file = fs::File::open(path).at("open", path)?;
-            let (digest, _) = Verified::new(file).finish().at("read", path)?;
-            input = input.line(name.as_str()).line(&digest.hex());
+        for (name, digest) in self.carried()? {
+            input = input.line(&name).line(&digest);
         }
         Ok(input.finish())
+    }
+
+    /// What goes along.
+    fn carried(&self) -> Result<Left, ReleaseError> {
+        let digest = |(name, path): (&StatePath, &PathBuf)| {
+            let file = fs::File::open(path).at("open", path)?;
+            let (digest, _) = Verified::new(file).finish().at("read", path)?;
+            Ok((name.to_string(), digest.hex()))
+        };
+        self.source.carried.iter().map(digest).collect()
     }
 
     /// The device directory, if it is there.
@@ -189,6 +205,7 @@ impl Job<'_> {
     ) -> Result<Vec<AppReport>, ReleaseError> {
         let (works, release) = (self.works, repository.root());
         durable::sweep(&works.project.releases(), &format!(".{}.tgz", self.source.arch))?;
+        durable::sweep_deltas(&works.project.releases(), self.source.arch.as_str())?;
         self.clear(release, record)?;
         let mut reports = Vec::new();
         for app in self.in_order() {
@@ -243,7 +260,8 @@ impl Job<'_> {
         let (observer, release) = (self.works.observer, repository.root());
         let signatures = release.join(SIGNATURES);
         durable::remove(&signatures)?;
-        repository.add(&self.parts(), AddOptions::default(), observer)?;
+        let options = AddOptions { private_keys: self.asked.private_keys, ..AddOptions::default() };
+        repository.add(&self.parts(), options, observer)?;
         if let Some(sealing) = &self.asked.sealing {
             let state = repository.working_state(observer)?;
             let apps: Vec<String> = self.source.apps.keys().cloned().collect();

@@ -26,6 +26,7 @@ use umiak_registry::{Context, in_parallel};
 use umiak_spec::{Digest, Limits, Observer, Platform};
 
 use crate::arch::Arch;
+use crate::carried;
 use crate::error::{IoContext as _, ReleaseError};
 use crate::name::{BuildVersion, PackageName};
 use crate::project::{Project, Source};
@@ -80,6 +81,8 @@ pub struct Asked<'a> {
     pub sealing: Option<Sealing<'a>>,
     /// The directory of an earlier release, to make deltas from, and how hard they are pressed.
     pub from: Option<(&'a Path, Effort)>,
+    /// Private keys go along like any other file; otherwise they are refused before anything is made.
+    pub private_keys: bool,
     /// Only look.
     pub dry_run: bool,
 }
@@ -155,6 +158,9 @@ impl Works<'_> {
     /// Only what concerns all platforms: the project's documents, names, cancellation.
     pub fn build(&self, asked: &Asked<'_>) -> Result<Vec<Line>, ReleaseError> {
         let sources = self.project.sources(asked.only)?;
+        if !asked.private_keys {
+            carried::without_keys(&sources)?;
+        }
         if let Some((from, _)) = asked.from {
             // Before anything is made.
             std::fs::read_dir(from).at("list", from)?;

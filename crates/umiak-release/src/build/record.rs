@@ -1,8 +1,8 @@
 //! What a package was made of, so that it is not made again, and what a build left in the device directory:
 //! `releases/<arch>/.pvr/umiak-release`.
 //!
-//! The record is believed only about a package and files that are still there as they were made. Losing it costs time,
-//! nothing else.
+//! The record is believed only about a package and files that are still there as they were made. Without it everything is made
+//! again, and a file that went along before and does not any more is taken for one that no build made.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,11 +30,11 @@ const LIMIT: u64 = 4 << 20;
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Digest of all that decides the package's bytes.
+    /// Digest of all that decides the package's bytes; empty from when a build begins until it is done.
     pub(super) input: String,
     /// Its length and digest.
     pub(super) file: (u64, Digest),
-    /// Whether it is of this very program.
+    /// Whether it is of this very program. Of a build that began it is what was true before.
     pub(super) ours: bool,
     /// The committed files of the device directory, as [`digests`] has them.
     pub(super) left: Left,
@@ -106,6 +106,29 @@ impl Record {
         Ok(Self { input, file: (length, digest), ours: true, left, not_worth: None, written: written(package)? })
     }
 
+    /// The record of a build that begins where there was this one: whatever becomes of it, these files are its own as well.
+    pub(super) fn begun(before: Option<&Self>, carried: Left) -> Self {
+        let nothing = || Self {
+            input: String::new(),
+            file: (0, Digest::of(b"")),
+            ours: false,
+            left: Left::new(),
+            not_worth: None,
+            written: String::new(),
+        };
+        let mut record = before.cloned().unwrap_or_else(nothing);
+        record.input.clear();
+        for (name, digest) in carried {
+            record.left.entry(name).or_insert(digest);
+        }
+        record
+    }
+
+    /// Whether it is of a build that was done.
+    pub(super) fn is_done(&self) -> bool {
+        !self.input.is_empty()
+    }
+
     /// The record in a device directory.
     pub(super) fn read(release: &Path) -> Option<Self> {
         let value = Value::parse(&fs::read(release.join(RECORD)).ok()?, LIMIT).ok()?;
@@ -125,21 +148,21 @@ impl Record {
         })
     }
 
-    /// Keeps it.
+    /// Keeps it. The caller holds the directory's lock.
     pub(super) fn keep(&self, release: &Path) -> Result<(), ReleaseError> {
         let left = self.left.iter().map(|(path, digest)| (path.as_str(), Value::from(digest.as_str())));
         let members = [
             ("#spec", Value::from(SPEC)),
             ("input", Value::from(self.input.as_str())),
             ("left", Value::object(left)),
-            ("maker", Value::from(MAKER)),
+            ("maker", Value::from(if self.ours { MAKER } else { "" })),
             ("sha256", Value::from(self.file.1.hex())),
             ("size", Value::from(self.file.0.to_string())),
             ("written", Value::from(self.written.as_str())),
         ];
         let not_worth = self.not_worth.as_ref().map(|not_worth| ("notWorth", not_worth.value()));
         let value = Value::object(members.into_iter().chain(not_worth));
-        durable::put(&release.join(RECORD), value.canonical().as_bytes())
+        durable::put_within(release, &release.join(RECORD), value.canonical().as_bytes())
     }
 
     /// Whether `package` is the file that it tells of.
@@ -191,7 +214,16 @@ mod tests {
         assert!(!record.is_of(&package) && !record.is_of(scratch.path()));
         let of_another = fs::read_to_string(scratch.path().join(RECORD)).unwrap().replace(MAKER, "umiak 0.0.0");
         fs::write(scratch.path().join(RECORD), of_another).unwrap();
-        assert_eq!(Record::read(scratch.path()).unwrap(), Record { ours: false, ..record });
+        let of_another = Record { ours: false, ..record };
+        assert_eq!(Record::read(scratch.path()).unwrap(), of_another);
+        // What another one made does not become ours because a build began.
+        let carried = Left::from([("web/mdev.json".to_owned(), Digest::of(b"{}").hex())]);
+        let begun = Record::begun(Some(&of_another), carried.clone());
+        begun.keep(scratch.path()).unwrap();
+        assert_eq!(Record::read(scratch.path()).unwrap(), begun);
+        assert!(of_another.is_done() && !begun.is_done() && !begun.ours);
+        assert_eq!(begun.left.keys().collect::<Vec<_>>(), ["web/mdev.json", "web/run.json"]);
+        assert_eq!(Record::begun(None, carried.clone()).left, carried);
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub struct How<'a> {
     pub build: &'a str,
     pub key: Option<&'a str>,
     pub from: Option<&'a Path>,
+    pub private_keys: bool,
     pub dry_run: bool,
 }
 
@@ -80,6 +81,7 @@ impl Default for How<'_> {
             build: "0-g7ab223a",
             key: Some("a"),
             from: None,
+            private_keys: false,
             dry_run: false,
         }
     }
@@ -196,6 +198,7 @@ impl Place {
             build: &build,
             sealing,
             from: how.from.map(|directory| (directory, Effort::Fast)),
+            private_keys: how.private_keys,
             dry_run: how.dry_run,
         })
     }

@@ -62,7 +62,8 @@ pub struct PkgInitArgs {
 /// Make the packages of all platforms, signed
 ///
 /// For each pvpkg/ARCH/APP/src.json: the image of that platform, its squashfs, documents and signature in releases/ARCH, and
-/// the package releases/NAME-VERSION-BUILD.ARCH.tgz. Files beside src.json go along, as do those in pvpkg/ARCH/_config/APP.
+/// the package releases/NAME-VERSION-BUILD.ARCH.tgz. Files beside src.json go along, as do those in pvpkg/ARCH/_config/APP; private
+/// keys among them are refused: whoever has the package would have them.
 /// Layers that platforms share are fetched once. What has not changed is not made again, what was changed by hand in
 /// releases/ARCH is; the same sources give the same bytes. One platform that fails does not keep the others from being made.
 #[derive(Debug, Args)]
@@ -82,6 +83,9 @@ pub struct PkgBuildArgs {
     /// How hard deltas are pressed
     #[arg(long, value_name = "EFFORT", default_value = "smallest", requires = "from")]
     pub effort: EffortArg,
+    /// Take private keys among the files that go along, too
+    #[arg(long)]
+    pub private_keys: bool,
     /// Sign nothing, also where PVR_SIG_KEY names a key
     #[arg(long, conflicts_with_all = ["generation", "strict"])]
     pub unsigned: bool,

@@ -18,6 +18,9 @@ use umiak_spec::app::AppError;
 
 use crate::error::{Failure, Kind};
 
+/// What to do about a private key where it should not be.
+const KEY: &str = "keep it elsewhere: what lies there is carried to devices; --private-keys takes it all the same";
+
 impl From<RepositoryError> for Failure {
     fn from(error: RepositoryError) -> Self {
         use RepositoryError as E;
@@ -36,10 +39,7 @@ impl From<RepositoryError> for Failure {
             E::NotJson { .. } => {
                 (Kind::Usage, "mend the file, or track it as bytes: remove it, commit, then `umiak add --raw`")
             }
-            E::PrivateKeys { .. } => (
-                Kind::Usage,
-                "keep it elsewhere: what lies there is carried to devices; --private-keys takes it all the same",
-            ),
+            E::PrivateKeys { .. } => (Kind::Usage, KEY),
             E::Result(_) => (Kind::Usage, "take fewer parts: DEVICE#PART,-PART"),
             E::Path(_) | E::Glob(_) | E::AppName(_) => (Kind::Usage, ""),
             E::NoSuchApp(_) => (Kind::Usage, "`umiak app ls` lists the apps"),
@@ -245,6 +245,7 @@ impl From<ReleaseError> for Failure {
             E::Exists(_) => (Kind::Usage, "--force replaces them"),
             E::NothingToMake(_) => (Kind::Usage, "`umiak pkg init -p PLATFORM IMAGE APP` writes one"),
             E::Document { .. } | E::Refused { .. } => (Kind::Usage, "`umiak pkg init --force` writes it anew"),
+            E::PrivateKeys(_) => (Kind::Usage, KEY),
             E::Foreign { ref files, .. } => {
                 let hints = vec![
                     "what belongs into the package goes to pvpkg/ARCH/APP/ or pvpkg/ARCH/_config/APP/".to_owned(),

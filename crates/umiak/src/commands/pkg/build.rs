@@ -44,6 +44,7 @@ pub fn run(context: &Context<'_>, arguments: &PkgBuildArgs) -> Outcome {
         build: &build,
         sealing: seal.as_ref().map(|seal| seal.sealing(&sign)),
         from: from.as_deref().map(|directory| (directory, effort(arguments.effort))),
+        private_keys: arguments.private_keys,
         dry_run: context.talk.dry_run,
     };
     let lines = make(context, arguments, &project, &asked)?;
