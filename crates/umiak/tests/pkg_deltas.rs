@@ -23,11 +23,7 @@ fn deltas_lie_beside_the_packages_and_are_read_like_them() {
     let mut transcript = String::new();
     let mut run = |line: &str| {
         let said = place.run_in("project", line);
-        transcript.push_str(&format!("$ umiak {line}\n{}{}", said.err, said.out));
-        if said.code != 0 {
-            transcript.push_str(&format!("exit {}\n", said.code));
-        }
-        transcript.push('\n');
+        transcript.push_str(&said.told("", line));
         said
     };
     let build = "pkg build --only amd64,mips --build-version 2 --generation 2 --from";
