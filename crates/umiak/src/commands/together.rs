@@ -1,11 +1,14 @@
 //! Files that a command makes together, none of which may be there yet: all of them or none.
 //!
 //! Guarantees: nothing gets its name before every file is whole and on disk beside its place; names are given in the order
-//! of the files, so that who finds the last one finds all of them; a file that is there is never replaced, and of several
-//! runs at once one wins. Whatever fails leaves nothing, not even the directory that was made for the files. A power cut
-//! between the names leaves the first ones, and never the last alone.
+//! of the files, so that who finds the last one finds all of them; a file that is there is never replaced, no other run's
+//! file is touched, and of several runs at once one wins. Whatever fails leaves nothing, not even the directory that was
+//! made for the files. A power cut between the names leaves the first ones, and never the last alone: the others are on
+//! disk before it is given. A run that was killed leaves what it wrote beside, as closed to others as the file itself:
+//! nobody can tell it from what another run is writing.
 #![allow(clippy::disallowed_methods, reason = "files are written beside, synced and named here")]
 
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -15,6 +18,9 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use crate::error::{Failure, Kind, Outcome};
+
+/// Names beside a place that are tried, at most.
+const TURNS: u32 = 1000;
 
 /// A file that is going to be made.
 pub struct NewFile<'a> {
@@ -37,12 +43,14 @@ pub fn write_new(directory: &Path, files: &[NewFile<'_>]) -> Outcome {
     for file in files {
         traces.stage(file)?;
     }
-    for (file, staged) in files.iter().zip(traces.staged.clone()) {
-        name(&staged, file.place).map_err(|error| match error.kind() {
+    for (at, file) in files.iter().enumerate() {
+        if at > 0 && at + 1 == files.len() {
+            sync(directory)?;
+        }
+        traces.name(file.place).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => there_already(file.place),
             _ => Failure::of_io("write", file.place, &error),
         })?;
-        traces.named.push(file.place.to_owned());
     }
     sync(directory)?;
     traces.named.clear();
@@ -60,7 +68,10 @@ pub fn there_already(place: &Path) -> Failure {
 struct Traces {
     /// The outermost first.
     directories: Vec<PathBuf>,
-    staged: Vec<PathBuf>,
+    /// Those that have no place yet, or one name more; the next to be named first.
+    staged: VecDeque<PathBuf>,
+    /// Names beside a place that has the file, too.
+    spare: Vec<PathBuf>,
     named: Vec<PathBuf>,
 }
 
@@ -83,18 +94,8 @@ impl Traces {
     /// Writes a file beside its place.
     fn stage(&mut self, file: &NewFile<'_>) -> Outcome {
         let failed = |error| Failure::of_io("write", file.place, &error);
-        let mut name = file.place.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".new-{}", std::process::id()));
-        let path = file.place.with_file_name(name);
-        let create = || OpenOptions::new().write(true).create_new(true).mode(file.mode).open(&path);
-        let mut staged = match create() {
-            // Of a run that was killed: nobody else has our number.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&path).and_then(|()| create()).map_err(failed)?
-            }
-            result => result.map_err(failed)?,
-        };
-        self.staged.push(path);
+        let (path, mut staged) = beside(file).map_err(failed)?;
+        self.staged.push_back(path);
         let mode = staged.metadata().map_err(failed)?.permissions().mode() & 0o777;
         if mode & !file.mode != 0 {
             let text = format!("others could read {}: its file system keeps no modes of files", file.place.display());
@@ -102,11 +103,37 @@ impl Traces {
         }
         staged.write_all(file.bytes).and_then(|()| staged.sync_all()).map_err(failed)
     }
+
+    /// Gives the next file its name.
+    fn name(&mut self, place: &Path) -> io::Result<()> {
+        let Some(staged) = self.staged.front() else { return Ok(()) };
+        let kept = name(staged, place)?;
+        // A name that was given up may be another run's by now.
+        self.spare.extend(self.staged.pop_front().filter(|_| kept));
+        self.named.push(place.to_owned());
+        Ok(())
+    }
+}
+
+/// A new file beside a place. Our number may be another run's as well, where containers share a directory: what has the name
+/// is left alone.
+fn beside(file: &NewFile<'_>) -> io::Result<(PathBuf, File)> {
+    let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
+    for turn in 0..TURNS {
+        let mut name = file.place.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".new-{}-{turn}", std::process::id()));
+        let path = file.place.with_file_name(name);
+        match OpenOptions::new().write(true).create_new(true).mode(file.mode).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
+            result => return Ok((path, result?)),
+        }
+    }
+    Err(taken)
 }
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        for file in self.staged.iter().chain(self.named.iter().rev()) {
+        for file in self.staged.iter().chain(&self.spare).chain(self.named.iter().rev()) {
             let _ = fs::remove_file(file);
         }
         for directory in self.directories.iter().rev() {
@@ -115,11 +142,11 @@ impl Drop for Traces {
     }
 }
 
-/// Gives a file that lies beside its place its name, unless the name is taken.
-fn name(staged: &Path, place: &Path) -> io::Result<()> {
+/// Gives a file that lies beside its place its name, unless the name is taken; whether it has the other name still.
+fn name(staged: &Path, place: &Path) -> io::Result<bool> {
     match fs::hard_link(staged, place) {
-        Err(error) if has_no_links(&error) => rename_new(staged, place),
-        result => result,
+        Err(error) if has_no_links(&error) => rename_new(staged, place).map(|()| false),
+        result => result.map(|()| true),
     }
 }
 
@@ -157,28 +184,11 @@ fn sync(directory: &Path) -> Outcome {
 mod tests {
     use super::*;
 
-    /// A directory of its own for each test.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("umiak-together-{}-{name}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        fn names(&self, directory: &str) -> Vec<String> {
-            let entries = fs::read_dir(self.0.join(directory)).unwrap();
-            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-            names.sort();
-            names
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     fn three(directory: &Path) -> Vec<PathBuf> {
@@ -192,11 +202,11 @@ mod tests {
 
     #[test]
     fn all_are_there_and_only_their_owner_reads_them() {
-        let scratch = Scratch::new("all");
-        let directory = scratch.0.join("a/b");
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("a/b");
         write(&directory, &three(&directory)).unwrap();
-        assert_eq!(scratch.names("a/b"), ["authority", "key", "public"]);
-        for place in [three(&directory), vec![directory.clone(), scratch.0.join("a")]].concat() {
+        assert_eq!(names(&scratch.path().join("a/b")), ["authority", "key", "public"]);
+        for place in [three(&directory), vec![directory.clone(), scratch.path().join("a")]].concat() {
             assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o077, 0, "{}", place.display());
         }
     }
@@ -204,38 +214,41 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_leaves_nothing_of_the_others() {
         for taken in 0..3 {
-            let scratch = Scratch::new(&format!("taken-{taken}"));
-            let places = three(&scratch.0);
+            let scratch = tempfile::tempdir().unwrap();
+            let places = three(scratch.path());
             fs::write(&places[taken], "before").unwrap();
-            assert!(write(&scratch.0, &places).is_err());
-            assert_eq!(scratch.names("").len(), 1, "{taken}");
+            assert!(write(scratch.path(), &places).is_err());
+            assert_eq!(names(scratch.path()).len(), 1, "{taken}");
             assert_eq!(fs::read_to_string(&places[taken]).unwrap(), "before");
         }
     }
 
     #[test]
     fn what_cannot_be_written_takes_its_directories_along() {
-        let scratch = Scratch::new("directories");
-        fs::create_dir(scratch.0.join("mine")).unwrap();
-        let directory = scratch.0.join("mine/a/b");
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir(scratch.path().join("mine")).unwrap();
+        let directory = scratch.path().join("mine/a/b");
         let places = [directory.join("key"), directory.join("nowhere/public")];
         assert!(write(&directory, &places).is_err());
-        assert_eq!(scratch.names("mine"), [""; 0]);
+        assert_eq!(names(&scratch.path().join("mine")), [""; 0]);
     }
 
     #[test]
-    fn a_rest_of_a_killed_run_is_no_obstacle() {
-        let scratch = Scratch::new("killed");
-        fs::write(scratch.0.join(format!("key.new-{}", std::process::id())), "half").unwrap();
-        write(&scratch.0, &three(&scratch.0)).unwrap();
-        assert_eq!(scratch.names(""), ["authority", "key", "public"]);
+    fn what_another_run_of_our_number_writes_is_no_obstacle_and_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let other = format!("key.new-{}-0", std::process::id());
+        fs::write(scratch.path().join(&other), "half").unwrap();
+        write(scratch.path(), &three(scratch.path())).unwrap();
+        assert_eq!(names(scratch.path()), ["authority", "key", &other, "public"]);
+        assert_eq!(fs::read_to_string(scratch.path().join(&other)).unwrap(), "half");
+        assert_eq!(fs::read_to_string(scratch.path().join("key")).unwrap(), "secret");
     }
 
     #[test]
     fn without_links_nothing_is_replaced_either() {
         for (way, name) in [("rename", rename_new as fn(&Path, &Path) -> io::Result<()>), ("take", take_name)] {
-            let scratch = Scratch::new(way);
-            let (staged, place) = (scratch.0.join("staged"), scratch.0.join("place"));
+            let scratch = tempfile::tempdir().unwrap();
+            let (staged, place) = (scratch.path().join("staged"), scratch.path().join("place"));
             fs::write(&staged, "next").unwrap();
             fs::write(&place, "before").unwrap();
             assert_eq!(name(&staged, &place).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{way}");
@@ -243,9 +256,9 @@ mod tests {
             fs::remove_file(&place).unwrap();
             name(&staged, &place).unwrap();
             assert_eq!(fs::read_to_string(&place).unwrap(), "next");
-            assert_eq!(scratch.names(""), ["place"]);
-            assert!(name(&staged, &scratch.0.join("other")).is_err());
-            assert_eq!(scratch.names(""), ["place"], "{way}");
+            assert_eq!(names(scratch.path()), ["place"]);
+            assert!(name(&staged, &scratch.path().join("other")).is_err());
+            assert_eq!(names(scratch.path()), ["place"], "{way}");
         }
     }
 }
