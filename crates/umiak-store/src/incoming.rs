@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use umiak_spec::{Digest, Sha256};
+use rustix::io::Errno;
+use umiak_spec::{Digest, Observer, Sha256};
 
 use crate::disk::{Disk, DiskFile};
 use crate::durable;
@@ -40,6 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long somebody who prunes is waited for: what came in hours is not given up for him.
 const LOOK: Duration = Duration::from_secs(600);
+
+/// How long is waited at a time.
+const TURN: Duration = Duration::from_millis(200);
 
 /// What one sender brings. Dropped, all of it is gone that was not taken in.
 pub struct Incoming {
@@ -66,12 +70,12 @@ impl Store {
     /// A place for what comes now and is taken in later. It outlives this store, which may be open for reading only.
     ///
     /// # Errors
-    /// The file system.
-    pub fn incoming(&self) -> Result<Incoming, StoreError> {
+    /// The file system; `observer` says to stop; another sender takes too long to begin.
+    pub fn incoming(&self, observer: &dyn Observer) -> Result<Incoming, StoreError> {
         let (root, disk) = (self.root.clone(), Arc::clone(&self.disk));
         let all = self.place(DIRECTORY);
         durable::make_directories(&*disk, &all)?;
-        let _alone = lock::alone(&all.join(LOCK), &all, PATIENCE)?;
+        let _alone = patiently(PATIENCE, observer, |wait| lock::alone(&all.join(LOCK), &all, wait))?;
         let mut number = 0_u64;
         let directory = loop {
             let directory = all.join(number.to_string());
@@ -80,13 +84,10 @@ impl Store {
                 made => break made.at("create", &directory).map(|()| directory)?,
             }
         };
-        let here = match lock::alone(&directory, &all, Duration::ZERO) {
-            Ok(here) => here,
-            Err(error) => {
-                let _ = durable::remove_tree(&*disk, &directory); // cleared away when the store is opened, else
-                return Err(error);
-            }
-        };
+        let here = be_here(&directory).inspect_err(|_| {
+            let _ = durable::remove_tree(&*disk, &directory); // cleared away when the store is opened, else
+        });
+        let here = here.at("lock", &directory)?;
         Ok(Incoming { root, disk, directory, _here: here })
     }
 
@@ -116,12 +117,16 @@ impl Incoming {
     /// The store, for a query: hold it no longer than that.
     ///
     /// # Errors
-    /// As [`Store::open`]; somebody prunes for minutes.
-    pub fn look(&self) -> Result<Store, StoreError> {
-        Store::open(&self.root, Arc::clone(&self.disk), &StoreOptions { wait: LOOK, ..StoreOptions::READ })
+    /// As [`Store::open`]; `observer` says to stop; somebody prunes for minutes.
+    pub fn look(&self, observer: &dyn Observer) -> Result<Store, StoreError> {
+        patiently(LOOK, observer, |wait| {
+            Store::open(&self.root, Arc::clone(&self.disk), &StoreOptions { wait, ..StoreOptions::READ })
+        })
     }
 
-    /// Keeps a blob that the store has from going, and gives whether it has it. It takes no room: it is the same file.
+    /// Keeps a blob that the store has from going, and gives whether it does: not where the store has it not, nor where the
+    /// file system gives a file no second name. It takes no room as long as the store has the blob: it is the same file.
+    /// One that is pruned meanwhile gives its room back only when this is dropped.
     ///
     /// # Errors
     /// The file system.
@@ -130,7 +135,7 @@ impl Incoming {
         match self.disk.link(&self.root.join("blobs").join("sha256").join(digest.hex()), &path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound || has_no_links(&error) => Ok(false),
             Err(error) => Err(error).at("create", &path),
         }
     }
@@ -218,22 +223,55 @@ impl Drop for Coming<'_> {
 }
 
 /// Removes what senders left behind who are there no more; gives its names. Where one is just beginning, nothing: the next
-/// opening does it.
+/// opening does it. One who leaves meanwhile takes his own away.
 pub(crate) fn clear(store: &Store) -> Result<Vec<String>, StoreError> {
     let all = store.place(DIRECTORY);
     let mut removed = Vec::new();
     let Ok(_alone) = lock::alone(&all.join(LOCK), &all, Duration::ZERO) else { return Ok(removed) };
     for name in durable::entries(&all)?.into_iter().filter(|name| name != LOCK) {
         let path = all.join(&name);
-        if !is_here(&path) {
-            durable::remove_tree(&*store.disk, &path)?;
-            removed.push(format!("{DIRECTORY}/{name}"));
+        if is_here(&path) {
+            continue;
+        }
+        match durable::remove_tree(&*store.disk, &path) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            gone => gone.map(|()| removed.push(format!("{DIRECTORY}/{name}")))?,
         }
     }
     Ok(removed)
 }
 
-/// Whether its sender is there.
+/// Says that its sender is there, as long as the answer is kept.
+fn be_here(directory: &Path) -> io::Result<File> {
+    let here = File::open(directory)?;
+    here.try_lock()?;
+    Ok(here)
+}
+
+/// Whether its sender is there. Only who can be asked is known to be gone.
 fn is_here(directory: &Path) -> bool {
-    matches!(lock::alone(directory, directory, Duration::ZERO), Err(StoreError::Busy { .. }))
+    be_here(directory).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+}
+
+/// Waits for somebody else, a little at a time, so that a request to stop is heard.
+fn patiently<T>(
+    patience: Duration,
+    observer: &dyn Observer,
+    attempt: impl Fn(Duration) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        observer.check()?;
+        match attempt(TURN) {
+            Err(StoreError::Busy { .. }) if waited < patience => waited += TURN,
+            other => return other,
+        }
+    }
+}
+
+/// Whether this is how a file system says that it gives no second name to a file: it knows none (vfat), this file has
+/// as many as it can have, or it belongs to somebody else (`fs.protected_hardlinks`).
+fn has_no_links(error: &io::Error) -> bool {
+    let known = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::XDEV];
+    known.iter().any(|known| error.raw_os_error() == Some(known.raw_os_error()))
 }

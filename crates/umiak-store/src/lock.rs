@@ -82,9 +82,9 @@ fn take(
     }
 }
 
-/// Takes a lock that is nobody's for long: of a file, which is made, or of a directory. `store` is what messages name.
+/// Takes a lock that is nobody's for long, of a file that is made where it is missing. `store` is what messages name.
 pub(crate) fn alone(path: &Path, store: &Path, wait: Duration) -> Result<File, StoreError> {
-    let file = if path.is_dir() { File::open(path) } else { durable::open_lock(path) }.at("open", path)?;
+    let file = durable::open_lock(path).at("open", path)?;
     take(path, wait, || file.try_lock(), || StoreError::Busy { path: store.to_owned(), holder: None })?;
     Ok(file)
 }

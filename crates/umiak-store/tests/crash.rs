@@ -42,7 +42,7 @@ const VERBS: [(&str, Verb); 15] = [
         ingest.finish()
     }),
     ("taking in what came aside", |store| {
-        let incoming = store.incoming()?;
+        let incoming = store.incoming(&Silent)?;
         for blob in [&b"slow"[..], b"slower"] {
             let mut coming = incoming.begin(&Digest::of(blob), blob.len() as u64)?;
             coming.write(blob)?;

@@ -5,15 +5,18 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::open;
-use umiak_spec::Digest;
-use umiak_store::{Closure, Incoming, PruneRequest, RealDisk, Store, StoreError, StoreOptions};
+use rustix::io::Errno;
+use umiak_spec::{Cancelled, Digest, Observer, Silent};
+use umiak_store::{Closure, Hooked, Incoming, PruneRequest, RealDisk, Step, Store, StoreError, StoreOptions};
 
 const SLOW: &[u8] = b"what comes slowly";
 
 fn reading(root: &Path) -> Store {
-    Store::open(root, std::sync::Arc::new(RealDisk), &StoreOptions::READ).unwrap()
+    Store::open(root, Arc::new(RealDisk), &StoreOptions::READ).unwrap()
 }
 
 fn put(incoming: &Incoming, bytes: &[u8]) -> Result<(), StoreError> {
@@ -36,7 +39,7 @@ fn what_comes_slowly_holds_nobody_up() {
     let scratch = tempfile::tempdir().unwrap();
     let root = scratch.path().join("store");
     drop(open(&root));
-    let incoming = reading(&root).incoming().unwrap();
+    let incoming = reading(&root).incoming(&Silent).unwrap();
     let mut coming = incoming.begin(&Digest::of(SLOW), SLOW.len() as u64).unwrap();
     coming.write(&SLOW[..5]).unwrap();
     {
@@ -45,10 +48,10 @@ fn what_comes_slowly_holds_nobody_up() {
         store.put_blob(&Digest::of(b"fast"), b"fast").unwrap();
         store.prune(&store.prune_plan(&PruneRequest::default()).unwrap()).unwrap();
         assert!(!store.has_blob(&Digest::of(b"fast")));
-        put(&store.incoming().unwrap(), b"other").unwrap();
+        put(&store.incoming(&Silent).unwrap(), b"other").unwrap();
         assert_eq!(store.recovered().removed, [""; 0]);
     }
-    assert!(incoming.look().unwrap().blob_list().unwrap().is_empty());
+    assert!(incoming.look(&Silent).unwrap().blob_list().unwrap().is_empty());
     coming.write(&SLOW[5..]).unwrap();
     coming.finish().unwrap();
     let store = open(&root);
@@ -64,7 +67,7 @@ fn what_comes_slowly_holds_nobody_up() {
 fn what_is_not_what_it_should_be_is_not_kept() {
     let scratch = tempfile::tempdir().unwrap();
     let store = open(&scratch.path().join("store"));
-    let incoming = store.incoming().unwrap();
+    let incoming = store.incoming(&Silent).unwrap();
     let mut short = incoming.begin(&Digest::of(SLOW), SLOW.len() as u64).unwrap();
     short.write(&SLOW[..5]).unwrap();
     assert!(matches!(short.finish(), Err(StoreError::WrongLength { found: 5, .. })));
@@ -84,7 +87,7 @@ fn what_the_store_has_is_kept_though_it_is_pruned_meanwhile() {
     let scratch = tempfile::tempdir().unwrap();
     let store = open(&scratch.path().join("store"));
     store.put_blob(&Digest::of(SLOW), SLOW).unwrap();
-    let incoming = store.incoming().unwrap();
+    let incoming = store.incoming(&Silent).unwrap();
     assert!(incoming.keep(&Digest::of(SLOW)).unwrap() && incoming.keep(&Digest::of(SLOW)).unwrap());
     assert!(!incoming.keep(&Digest::of(b"never")).unwrap());
     store.prune(&store.prune_plan(&PruneRequest::default()).unwrap()).unwrap();
@@ -99,7 +102,7 @@ fn what_a_killed_sender_left_goes_and_nothing_else() {
     let scratch = tempfile::tempdir().unwrap();
     let root = scratch.path().join("store");
     drop(open(&root));
-    let alive = reading(&root).incoming().unwrap();
+    let alive = reading(&root).incoming(&Silent).unwrap();
     put(&alive, SLOW).unwrap();
     let left = root.join("incoming/7");
     fs::create_dir(&left).unwrap();
@@ -109,4 +112,90 @@ fn what_a_killed_sender_left_goes_and_nothing_else() {
     assert_eq!(waiting(&root), ["0"]);
     open(&root).take_in(&alive).unwrap();
     assert!(reading(&root).has_blob(&Digest::of(SLOW)));
+}
+
+#[test]
+fn senders_who_leave_do_not_disturb_who_opens_the_store() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("store");
+    drop(open(&root));
+    let (over, began) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for number in 0..3_u8 {
+            let (root, over, began) = (&root, &over, &began);
+            scope.spawn(move || {
+                let store = reading(root);
+                while !over.load(Ordering::SeqCst) {
+                    let incoming = store.incoming(&Silent).unwrap();
+                    put(&incoming, &[number; 9]).unwrap();
+                    began.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let opened = std::panic::catch_unwind(|| {
+            while began.load(Ordering::SeqCst) < 900 {
+                assert_eq!(open(&root).recovered().removed, [""; 0]);
+            }
+        });
+        over.store(true, Ordering::SeqCst);
+        opened.unwrap();
+    });
+    assert_eq!(waiting(&root), [""; 0]);
+}
+
+#[test]
+fn where_a_file_has_one_name_the_blob_is_written_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("store");
+    open(&root).put_blob(&Digest::of(SLOW), SLOW).unwrap();
+    let kept = |errno: Errno| {
+        let refuse = move |step: &Step| if step.operation == "link" { Err(errno.into()) } else { Ok(()) };
+        let disk = Arc::new(Hooked::new(Arc::new(RealDisk), refuse));
+        let store = Store::open(&root, disk, &StoreOptions::UPDATE).unwrap();
+        let incoming = store.incoming(&Silent).unwrap();
+        let kept = incoming.keep(&Digest::of(SLOW));
+        // It comes although it is here, and stays through a pruning.
+        put(&incoming, SLOW).unwrap();
+        store.prune(&store.prune_plan(&PruneRequest::default()).unwrap()).unwrap();
+        store.take_in(&incoming).unwrap();
+        assert!(store.has_blob(&Digest::of(SLOW)));
+        kept
+    };
+    for errno in [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::XDEV] {
+        assert!(!kept(errno).unwrap(), "{errno}");
+    }
+    assert!(kept(Errno::IO).is_err());
+}
+
+/// Asks to stop when it was looked at so often.
+struct Enough(AtomicU64);
+
+impl Observer for Enough {
+    fn expect(&self, _: &'static str, _: u64) {}
+    fn advance(&self, _: &'static str, _: u64) {}
+    fn note(&self, _: &str) {}
+    fn check(&self) -> Result<(), Cancelled> {
+        self.0.fetch_sub(1, Ordering::SeqCst).checked_sub(1).map(drop).ok_or(Cancelled)
+    }
+}
+
+#[test]
+fn who_waits_for_others_hears_that_he_should_stop() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("store");
+    drop(open(&root));
+    let incoming = reading(&root).incoming(&Silent).unwrap();
+    let alone = |name: &str| {
+        let file = fs::File::open(root.join(name)).unwrap();
+        file.lock().unwrap();
+        file
+    };
+    let stopped =
+        |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::Cancelled(_))), "{result:?}");
+    {
+        let _begins = alone("incoming/lock");
+        stopped(reading(&root).incoming(&Enough(2.into())).map(drop));
+    }
+    let _prunes = alone("lock");
+    stopped(incoming.look(&Enough(2.into())).map(drop));
 }

@@ -142,7 +142,7 @@ impl Listener<'_> {
     }
 
     fn accepted(&self, state: &State) -> Result<(), ResolveError> {
-        let store = self.incoming.look()?;
+        let store = self.incoming.look(self.observer)?;
         let judge = Judge { sources: self.sources, store: Some(&store), observer: self.observer };
         judge.accepted(places::carrier(&Carrier::Stored), state)
     }
@@ -152,7 +152,7 @@ impl Listener<'_> {
         if self.incoming.keep(digest)? {
             return Ok(());
         }
-        self.sources.has_room(&self.incoming.look()?, digest, size)?;
+        self.sources.has_room(&self.incoming.look(self.observer)?, digest, size)?;
         package::lay_aside(self.incoming, digest, size, content, Path::new(STREAM), self.observer)
     }
 }

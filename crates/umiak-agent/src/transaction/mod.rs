@@ -96,7 +96,7 @@ impl Agent {
         let store = self.reading()?.ok_or(AgentError::NoTransaction)?;
         // Nothing is read where nobody waits for it.
         Transaction::read(&store)?.ok_or(AgentError::NoTransaction)?;
-        let incoming = store.incoming()?;
+        let incoming = store.incoming(watcher)?;
         drop(store);
         let package = self.supply.streamed(&incoming, input, watcher)?;
         self.turn(watcher)?.add(&package, Carrier::Stored, Some(&incoming))
