@@ -93,6 +93,9 @@ pub enum AgentError {
     /// No transaction is open.
     #[error("no transaction is begun")]
     NoTransaction,
+    /// The one that something was meant for was ended, and another one is open.
+    #[error("the transaction that this was begun for was ended, and another one is open")]
+    OtherTransaction,
     /// One is open.
     #[error("a transaction is begun already")]
     InTransaction,
@@ -208,6 +211,7 @@ impl AgentError {
             | Self::NoLayers(_)
             | Self::Ambiguous(_)
             | Self::NoTransaction
+            | Self::OtherTransaction
             | Self::InTransaction
             | Self::NoPart(_)
             | Self::NothingBefore => Class::Usage,
@@ -232,6 +236,7 @@ impl AgentError {
             Self::NoTarget => "set one: umiakd target set NAME…",
             Self::NoSuchRevision(_) | Self::Ambiguous(_) | Self::NothingBefore => "umiakd status lists the revisions",
             Self::NoTransaction => "umiakd tx begin",
+            Self::OtherTransaction => "umiakd tx show, then send it again",
             Self::InTransaction => "umiakd tx commit, or umiakd tx abort",
             Self::Transaction(_) => "umiakd tx abort gives it up",
             Self::NoSuchImage(_) => "umiakd status lists apps and services",

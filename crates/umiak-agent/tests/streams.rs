@@ -9,13 +9,14 @@ mod packages;
 use std::fs;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use device::sources;
 use packages::{Device, Package};
 use umiak_agent::{AgentError, Base, Class, Happening, Planned, Silently, Watcher};
 use umiak_spec::{Cancelled, Digest, Observer};
-use umiak_store::{RealDisk, Store, StoreOptions};
+use umiak_store::{Hooked, RealDisk, Step, Store, StoreOptions};
 
 /// A pipe of which each piece is sent by hand. Tells when all that was sent is read, and more is wanted.
 struct Pipe {
@@ -122,16 +123,16 @@ fn what_breaks_off_or_comes_too_late_leaves_nothing() {
 }
 
 /// Asks to stop when it is told of bytes.
-struct Enough(std::sync::atomic::AtomicBool);
+struct Enough(AtomicBool);
 
 impl Observer for Enough {
     fn expect(&self, _: &'static str, _: u64) {}
     fn advance(&self, _: &'static str, _: u64) {
-        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.0.store(true, Ordering::SeqCst);
     }
     fn note(&self, _: &str) {}
     fn check(&self) -> Result<(), Cancelled> {
-        if self.0.load(std::sync::atomic::Ordering::SeqCst) { Err(Cancelled) } else { Ok(()) }
+        if self.0.load(Ordering::SeqCst) { Err(Cancelled) } else { Ok(()) }
     }
 }
 
@@ -228,4 +229,72 @@ fn a_pipe_with_a_name_is_not_waited_for() {
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
     let error = device.agent().add(&path, &Silently).unwrap_err();
     assert!(error.line().contains("pipe.tgz is no target: it is no file"), "{}", error.line());
+}
+
+#[test]
+fn a_package_goes_into_no_other_transaction_than_the_one_that_was_open() {
+    let device = Device::new();
+    device.agent().begin(&Base::Empty).unwrap();
+    let bytes = Package::of("web", "web 1").bytes();
+    let (mut pipe, end) = pipe();
+    std::thread::scope(|scope| {
+        let adding = scope.spawn(|| device.agent().add_stream(&mut pipe, &Silently));
+        end.hungry.recv().unwrap();
+        end.send.send(bytes.clone()).unwrap();
+        end.hungry.recv().unwrap();
+        device.agent().abort().unwrap();
+        device.agent().begin(&Base::Empty).unwrap();
+        drop(end);
+        let error = adding.join().unwrap().unwrap_err();
+        assert!(matches!(error, AgentError::OtherTransaction) && error.class() == Class::Usage, "{error:?}");
+    });
+    assert_eq!((aside(&device), device.store().blob_list().unwrap()), (vec![], vec![]));
+    assert_eq!(device.agent().transaction().unwrap().unwrap().state.parts(), [""; 0]);
+    device.agent().add_stream(&mut &bytes[..], &Silently).unwrap();
+}
+
+#[test]
+fn what_is_here_comes_again_where_files_have_one_name() {
+    let device = Device::new();
+    device.agent().begin(&Base::Empty).unwrap();
+    let bytes = Package::of("web", "web 1").bytes();
+    device.agent().add_stream(&mut &bytes[..], &Silently).unwrap();
+    let no_links = |step: &Step| if step.operation == "link" { Err(rustix::io::Errno::PERM.into()) } else { Ok(()) };
+    let agent = device.agent_at(device.root(), Arc::new(Hooked::new(Arc::new(RealDisk), no_links)), sources());
+    assert_eq!(agent.add_stream(&mut &bytes[..], &Silently).unwrap().parts, ["web"]);
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_operation_holds_nothing_for_nobody() {
+    let package = Package::of("web", "web 1").file("web/large", &device::noise(200_000, 3));
+    for from in 1.. {
+        let device = Device::new();
+        device.agent().begin(&Base::Empty).unwrap();
+        let (count, hit) = (AtomicU64::new(0), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&hit);
+        let full = move |step: &Step| {
+            // Removing works on a full disk.
+            let takes = !matches!(step.operation, "unlink" | "rmdir" | "set_len" | "edit");
+            if takes && count.fetch_add(1, Ordering::SeqCst) + 1 == from {
+                told.store(true, Ordering::SeqCst);
+                return Err(rustix::io::Errno::NOSPC.into());
+            }
+            Ok(())
+        };
+        let agent = device.agent_at(device.root(), Arc::new(Hooked::new(Arc::new(RealDisk), full)), sources());
+        let done = agent.add_stream(&mut package.bytes().as_slice(), &Silently);
+        device.agent().prune().unwrap();
+        let parts = device.agent().transaction().unwrap().unwrap().state.parts();
+        let (refs, blobs) = (device.store().refs().unwrap(), device.store().blob_list().unwrap());
+        if parts.is_empty() {
+            assert!(done.is_err());
+            assert_eq!((refs, blobs, aside(&device)), (vec![], vec![], vec![]), "operation {from}: {done:?}");
+        } else {
+            assert_eq!(blobs.len(), package.entries().len() - 1, "operation {from}: {done:?}");
+        }
+        if !hit.load(Ordering::SeqCst) {
+            done.unwrap();
+            break;
+        }
+    }
 }

@@ -173,7 +173,7 @@ fn a_silent_pipe_is_left_when_it_is_asked_to_and_nothing_stays() {
         let (code, text) = end(child);
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains("stopped") || text.contains("cancelled"), "{text}");
-        assert!(text.contains("nothing of the package was kept"), "{text}");
+        assert!(text.contains("nothing was added"), "{text}");
         assert_eq!(device.aside(), [""; 0]);
     }
     // It breaks off.

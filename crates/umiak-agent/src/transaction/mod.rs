@@ -31,6 +31,7 @@ use crate::outcome::Watcher;
 use crate::session::{Session, read_journal};
 
 pub use asking::APP;
+use record::Id;
 pub use record::{Installed, Transaction};
 
 /// How long a package that came whole waits for whoever changes the device: an update over a slow link takes its time.
@@ -68,7 +69,7 @@ impl Agent {
             if session.store.record(&record::name())?.is_some() {
                 return Err(AgentError::InTransaction);
             }
-            let transaction = session.base(base)?;
+            let transaction = Transaction { id: Some(Id::new()), ..session.base(base)? };
             transaction.write(&session.store)?;
             Ok(transaction)
         })
@@ -87,19 +88,24 @@ impl Agent {
     }
 
     /// Adds a package as it comes, however slowly: it is laid aside, and others change the device meanwhile. When it is
-    /// whole its objects go into the store and are kept there for the transaction that is open then.
+    /// whole its objects go into the store and are kept there for the transaction.
     ///
     /// # Errors
-    /// No transaction, also where it was ended meanwhile; what is wrong with the package, by name; there is no room;
-    /// another process changes the device for hours. Nothing of the package is kept then.
+    /// No transaction, or another one, where it was ended meanwhile; what is wrong with the package, by name; there is no
+    /// room; another process changes the device for hours. The transaction is the one before then. Objects that the
+    /// store had taken in before a disk failed are held by nothing: they go when it is pruned.
     pub fn add_stream(&self, input: &mut dyn Read, watcher: &dyn Watcher) -> Result<Installed, AgentError> {
         let store = self.reading()?.ok_or(AgentError::NoTransaction)?;
         // Nothing is read where nobody waits for it.
-        Transaction::read(&store)?.ok_or(AgentError::NoTransaction)?;
+        let begun = Transaction::read(&store)?.ok_or(AgentError::NoTransaction)?.id;
         let incoming = store.incoming(watcher)?;
         drop(store);
         let package = self.supply.streamed(&incoming, input, watcher)?;
-        self.turn(watcher)?.add(&package, Carrier::Stored, Some(&incoming))
+        let session = self.turn(watcher)?;
+        if session.transaction()?.id != begun {
+            return Err(AgentError::OtherTransaction);
+        }
+        session.add(&package, Carrier::Stored, Some(&incoming))
     }
 
     /// Takes out a part: a container's name, `_sigs/NAME.json`, `_config/NAME`. How many files went.
@@ -259,15 +265,22 @@ impl Session<'_> {
     }
 
     fn add(&self, package: &Contents, carrier: Carrier, incoming: Option<&Incoming>) -> Result<Installed, AgentError> {
-        let mut transaction = self.transaction()?;
+        let before = self.transaction()?;
+        let mut transaction = before.clone();
         let installed = transaction.install(package, carrier)?;
         if let Some(incoming) = incoming {
             self.store.take_in(incoming)?;
         }
+        let held_before = self.store.closure(&record::name())?.unwrap_or_default().blobs;
         let mut held = self.held_for_target()?;
         held.extend(&transaction.held);
-        self.hold(&held)?;
-        transaction.write(&self.store)?;
+        if let Err(error) = self.hold(&held).and_then(|()| transaction.write(&self.store)) {
+            // What cannot be put back now the next verb does. A record that is the one after all needs what is held.
+            if self.transaction().is_ok_and(|open| open == before) {
+                let _ = self.hold(&held_before);
+            }
+            return Err(error);
+        }
         Ok(installed)
     }
 

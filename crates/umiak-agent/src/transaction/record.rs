@@ -3,6 +3,8 @@
 //! One record, replaced whole: after a cut it is the one before a verb or the one after it.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use serde::{Deserialize, Serialize};
 use umiak_pvr::State;
@@ -21,6 +23,8 @@ const VERSION: u64 = 1;
 /// A state that is being put together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Transaction {
+    /// What tells it from every other one; none in records of umiak before it was there.
+    pub(super) id: Option<Id>,
     /// The revision that it began with; `None`: with nothing.
     pub base: Option<Digest>,
     /// What was put together so far.
@@ -37,6 +41,8 @@ pub struct Transaction {
 #[serde(deny_unknown_fields)]
 struct Document {
     version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     base: Option<Digest>,
     state: String,
     objects: Vec<String>,
@@ -47,6 +53,28 @@ struct Document {
 /// What the record and the ref of what it holds are called.
 pub(super) fn name() -> Name {
     "transaction".parse().expect("a word is a name")
+}
+
+/// A number that no other transaction has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Id(u64);
+
+impl Id {
+    /// By chance: nothing counts transactions, and the clock of a device stands still or jumps.
+    pub(super) fn new() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let id = u64::from_str_radix(text, 16).map(Self).ok();
+        id.filter(|id| id.to_string() == text).ok_or_else(|| format!("its id `{text}` is not 16 hexadecimal digits"))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 impl Transaction {
@@ -64,6 +92,7 @@ impl Transaction {
         let state = State::parse(document.state.as_bytes(), Limits::default().document);
         let objects: Option<_> = document.objects.iter().map(|text| Carrier::parse(text)).collect();
         Ok(Self {
+            id: document.id.as_deref().map(Id::parse).transpose()?,
             base: document.base,
             state: state.map_err(|error| error.to_string())?,
             objects: objects.ok_or("it names a file without a name")?,
@@ -75,6 +104,7 @@ impl Transaction {
     pub(super) fn write(&self, store: &Store) -> Result<(), AgentError> {
         let document = Document {
             version: VERSION,
+            id: self.id.map(|id| id.to_string()),
             base: self.base,
             state: self.state.canonical(),
             objects: self.objects.iter().map(ToString::to_string).collect(),
@@ -135,4 +165,25 @@ pub struct Installed {
     pub bytes: u64,
     /// Files that were there before and are not in it.
     pub removed: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = r##"{"version":1,"base":null,"state":"{\"#spec\":\"pantavisor-service-system@1\"}","objects":[],"brought":[],"held":[]}"##;
+
+    #[test]
+    fn a_record_without_an_id_is_read_and_one_with_another_form_is_not() {
+        assert_eq!(Transaction::parse(BEFORE.as_bytes()).unwrap().id, None);
+        let with = |id: &str| {
+            Transaction::parse(BEFORE.replacen(",", &format!(",\"id\":\"{id}\","), 1).as_bytes()).map(|read| read.id)
+        };
+        let id = Id::new();
+        assert_eq!(with(&id.to_string()), Ok(Some(id)));
+        assert_ne!(id, Id::new());
+        for other in ["", "7", "+000000000000007", "00000000000000000", "000000000000000G"] {
+            assert!(with(other).unwrap_err().contains("16 hexadecimal digits"), "{other}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ fn add(context: &Context<'_>, agent: &Agent, arguments: &TxAddArgs, stop: &Atomi
     }
     let mut input = Patient::new(stop).map_err(|error| Failure::of_io("read", Path::new("standard input"), &error))?;
     let installed = agent.add_stream(&mut input, &watch).map_err(|error| {
-        let failure = Failure::from(error).outcome("nothing of the package was kept; what ran goes on running");
+        let failure = Failure::from(error).outcome("nothing was added; what ran goes on running");
         // A pipe cannot be gone on with, as other work can.
         if stop.load(Ordering::Relaxed) { failure.advice("send all of it again") } else { failure }
     })?;
