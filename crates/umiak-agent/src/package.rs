@@ -5,7 +5,7 @@
 //! written but through the store, which verifies; entries that are neither the state nor objects are passed over; limits
 //! hold; a file that is gone or damaged does no harm as long as another one has what is wanted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -160,17 +160,19 @@ pub(crate) fn fetch(
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<(), ResolveError> {
-    let mut longer = None;
+    let mut longer = BTreeMap::new();
     let gathered = gather(app, open, limits, observer, &mut |digest, size, content| {
         let most = limit(digest);
         if size > most {
-            longer.get_or_insert((*digest, size, most));
+            longer.insert(*digest, (size, most));
             return Ok(false);
         }
         keep(store, digest, size, content, observer).map(|()| true)
     });
-    match (gathered, longer) {
-        (Err(ResolveError::Missing { .. }), Some((digest, size, most))) => Err(ResolveError::Missing {
+    // Another file may have had it right.
+    let blamed = open.iter().find_map(|digest| Some((digest, longer.get(digest)?)));
+    match (gathered, blamed) {
+        (Err(ResolveError::Missing { .. }), Some((digest, (size, most)))) => Err(ResolveError::Missing {
             what: format!("the object {} of {}", digest.short(), app.name),
             why: format!("its package has {size} bytes of that name, more than the {most} that it may have"),
         }),

@@ -58,3 +58,28 @@ fn objects_come_from_whichever_file_has_them_whole() {
     let error = sources.repair(&store, &lost, std::slice::from_ref(&target), &Silently).unwrap_err();
     assert!(error.to_string().contains("damaged.tar"), "{error}");
 }
+
+#[test]
+fn a_length_is_blamed_only_where_no_file_had_it_right() {
+    let world = World::new();
+    let (sources, store) = (sources(), world.store());
+    let (root, page) = (noise(300_000, 5), b"page");
+    let state = maps::state(&[("maps/root.squashfs", &root), ("_config/maps/page", page)]);
+    fs::write(world.path().join("state.json"), state).unwrap();
+    // What a container says has a limit that the others have not: the first file has it far too long.
+    let long = carrier(&world, "long.tar", &[(CONF, &vec![b' '; 17 << 20])]);
+    let right = carrier(&world, "right.tar", &[(CONF, CONF)]);
+    let origin = format!("pvr:{}", world.path().join("state.json").display()).parse().unwrap();
+    let mut asked = Asked { apps: vec![AskedApp::new(origin)], ..Asked::default() };
+    let told = |asked: &Asked| {
+        let target = sources.resolve(&store, asked, &Silently);
+        let planned = target.and_then(|target| sources.plan(&store, &target, &Occasion::default(), &Silently));
+        planned.unwrap_err().to_string()
+    };
+    asked.apps[0].objects = vec![long.clone()];
+    let error = told(&asked);
+    assert!(error.contains("more than the") && error.contains(&Digest::of(CONF).short()), "{error}");
+    asked.apps[0].objects = vec![long, right];
+    let error = told(&asked);
+    assert!(!error.contains("more than the") && error.contains(&Digest::of(page).short()), "{error}");
+}
