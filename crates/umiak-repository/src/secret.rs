@@ -14,6 +14,8 @@ const MAX_KEY: u64 = 256 << 10;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const DASHES: &[u8] = b"-----";
+/// What a label calls it; `PGP PRIVATE KEY BLOCK` goes on behind it.
+const NAMED: &[u8] = b"PRIVATE KEY";
 /// Bytes of a label, such as `ENCRYPTED PRIVATE KEY`.
 const MAX_LABEL: usize = 64;
 
@@ -39,7 +41,7 @@ fn says_so(bytes: &[u8]) -> bool {
     begins.map(|(at, _)| &bytes[at + BEGIN.len()..]).any(|rest| {
         let rest = &rest[..rest.len().min(MAX_LABEL)];
         let end = rest.windows(DASHES.len()).position(|found| found == DASHES);
-        end.is_some_and(|end| rest[..end].ends_with(b"PRIVATE KEY"))
+        end.is_some_and(|end| rest[..end].windows(NAMED.len()).any(|named| named == NAMED))
     })
 }
 
@@ -53,11 +55,17 @@ mod tests {
             let text = format!("of the release\n-----BEGIN {kind}PRIVATE KEY-----\nAAAA\n");
             assert!(says_so(text.as_bytes()), "{kind}");
         }
+        assert!(says_so(b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n"));
         let behind = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----";
         assert!(says_so(behind.as_bytes()));
-        for text in
-            ["", "-----BEGIN PUBLIC KEY-----", "-----BEGIN PRIVATE KEY", "BEGIN PRIVATE KEY-----", "-----BEGIN "]
-        {
+        for text in [
+            "",
+            "-----BEGIN PUBLIC KEY-----",
+            "-----BEGIN PGP PUBLIC KEY BLOCK-----",
+            "-----BEGIN PRIVATE KEY",
+            "BEGIN PRIVATE KEY-----",
+            "-----BEGIN ",
+        ] {
             assert!(!says_so(text.as_bytes()), "{text}");
         }
     }
