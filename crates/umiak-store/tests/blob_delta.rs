@@ -214,3 +214,27 @@ fn a_delta_that_lies_about_its_length_is_cut_off() {
     assert_eq!(watched.refused(&bomb, &delta, room), ("what lies beside meanwhile", 1 << 20));
     assert!(watched.most() <= room.spool, "{}", watched.most());
 }
+
+/// What the golden delta leaves beside while it is applied. Package deltas that were written say such figures, and a byte more
+/// is refused: it may become less, and never more (docs/formats/package-delta.md).
+const GOLDEN_SPOOL: u64 = 48_460;
+
+#[test]
+fn the_golden_delta_spools_what_it_always_did() {
+    let golden = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let lines =
+        |count: u32| (0..count).flat_map(|line| format!("line {}\n", line * 7).into_bytes()).collect::<Vec<u8>>();
+    if std::env::var_os("UMIAK_SNAPSHOTS").is_some_and(|word| word == "write") {
+        let stays = Chance::new(5).bytes(3000);
+        let base = image(&[("goes", &lines(300)), ("stays", &stays), ("text", &lines(4000))]);
+        let target = image(&[("comes", &lines(500)), ("stays", &stays), ("text", &lines(4100))]);
+        std::fs::create_dir_all(golden("")).unwrap();
+        std::fs::write(golden("base.squashfs"), &base).unwrap();
+        std::fs::write(golden("image.delta"), delta(&base, &target, true)).unwrap();
+    }
+    let [base, delta] = ["base.squashfs", "image.delta"].map(|name| std::fs::read(golden(name)).unwrap());
+    let target = umiak_delta::Delta::open(&delta).unwrap().index().target.digest;
+    let watched = Watched::new(&base);
+    let made = watched.store.make_blob(&target, &delta, Room::ANY, &LayerOptions::default(), &Silent).unwrap();
+    assert_eq!(made.spooled, GOLDEN_SPOOL);
+}
