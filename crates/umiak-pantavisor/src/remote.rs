@@ -178,7 +178,8 @@ impl Remote {
         Err(Error::Unknown { place: self.client.place.clone(), source: Box::new(error) })
     }
 
-    /// How a revision gets on; `None` when the device does not say.
+    /// How a revision gets on; `None` when the device does not say. All that is asked for it has to be known `within` some
+    /// time.
     pub(crate) fn progress(
         &self,
         revision: &str,
@@ -186,12 +187,17 @@ impl Remote {
         observer: &dyn Observer,
     ) -> Result<Option<Progress>, Error> {
         let steps = self.places.borrow().post.clone();
-        let asked = [
-            steps.map(|steps| format!("{steps}/{revision}")),
-            self.base.strip_suffix("/pvr").map(|cgi| format!("{cgi}/pvtx/status?rev={revision}")),
-        ];
-        for url in asked.into_iter().flatten() {
-            let answer = self.client.ask(Ask::get(&url).within(within), &[400, 404, 405], observer)?;
+        let step = steps.map(|steps| format!("{steps}/{revision}"));
+        let other = self.base.strip_suffix("/pvr").map(|cgi| format!("{cgi}/pvtx/status?rev={revision}"));
+        let questions = 1 + u32::from(other.is_some());
+        let begun = self.client.clock.now();
+        for (url, still) in step.iter().map(|step| (step, questions)).chain(other.iter().map(|other| (other, 1))) {
+            // What the first one leaves is there for the next.
+            let left = within.saturating_sub(self.client.clock.now().saturating_sub(begun));
+            if left.is_zero() {
+                break;
+            }
+            let answer = self.client.ask(Ask::get(url).within(left / still), &[400, 404, 405], observer)?;
             if !answer.status().is_success() {
                 continue;
             }

@@ -3,8 +3,12 @@
 
 mod common;
 
-use common::{OLD, Shelf, fake, fetch, large, post, posting, remote, settings, state};
-use umiak_pantavisor::{Address, Device, Error, ErrorKind, Status};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::{OLD, Patient, Shelf, fake, fetch, large, post, posting, remote, settings, state};
+use umiak_pantavisor::{Address, Clock as _, Device, Error, ErrorKind, Settings, Status};
 use umiak_pvr::Value;
 use umiak_spec::{Digest, Silent};
 use umiak_testkit::http::{Response, Server};
@@ -110,7 +114,7 @@ fn a_token_is_shown_to_the_device_s_server_only() {
     let address = Address::Remote(format!("http://{}/me/kiosk", device.address()));
     let error = Device::connect(&address, &settings(), &Silent).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Denied);
-    let settings = umiak_pantavisor::Settings { token: Some("secret".into()), ..settings() };
+    let settings = Settings { token: Some("secret".into()), ..settings() };
     Device::connect(&address, &settings, &Silent).unwrap().state(&Silent).unwrap();
     assert!(elsewhere.requests().iter().all(|request| request.header("authorization").is_none()));
     assert_eq!(elsewhere.requests().len(), 1);
@@ -136,4 +140,36 @@ fn further_members_go_along() {
     posting.envelope.insert("meta".into(), Value::object([("campaign", Value::from("x"))]));
     device.start(&posting, None, 0, true, &Silent).unwrap();
     assert!(fake.bodies("POST /cgi-bin/pvr/steps")[0].contains(r#""meta":{"campaign":"x"}"#));
+}
+
+#[test]
+fn two_questions_have_the_time_of_one_look() {
+    let clock = Arc::new(Patient::default());
+    let (passes, (hold, held)) = (Arc::clone(&clock), channel::<()>());
+    let held = Mutex::new(held);
+    let device = Server::start(move |request| match request.target.as_str() {
+        "/cgi-bin/pvr/.pvrremote" => Response::new(
+            200,
+            r#"{"json-get-url":"/cgi-bin/pvr/json","objects-endpoint":"/cgi-bin/pvr/objects","post-url":"/cgi-bin/pvr/steps"}"#,
+        ),
+        "/cgi-bin/pvr/steps/7" => {
+            passes.pause(Duration::from_millis(59_900));
+            Response::new(404, "")
+        }
+        _ => {
+            let _ = held.lock().unwrap().recv();
+            Response::new(404, "")
+        }
+    });
+    let (device, hold) = (device.unwrap(), hold); // let go first: who answers is waited for
+    let address = Address::Remote(format!("http://{}/cgi-bin/pvr", device.address()));
+    let patience = Duration::from_secs(60);
+    let settings = Settings { clock, patience, ..settings() };
+    let remote = Device::connect(&address, &settings, &Silent).unwrap();
+    let begun = Instant::now();
+    let error = remote.watch("7", patience, &mut |_| {}, &Silent).unwrap_err();
+    assert!(matches!(error, Error::NoVerdict { .. }), "{error:?}");
+    assert_eq!(device.count("/cgi-bin/pvtx/status?rev=7"), 1, "it was asked");
+    assert!(begun.elapsed() < patience / 2, "the second question had a tenth of a second left");
+    drop(hold);
 }
